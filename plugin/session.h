@@ -1,0 +1,104 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file session.h
+ * A session: everything about one instance that is not realtime. It owns the
+ * reference to the store, the tree and branch in use, and the worker's ends of
+ * the rings; it applies what the audio thread captured, reads ahead for replay,
+ * and carries commands to the audio thread.
+ *
+ * Threads: any but the audio thread. Every call takes the session's mutex for
+ * its length; none is held over a wait for another session.
+ */
+
+#ifndef HR_SESSION_H
+#define HR_SESSION_H
+
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct HrEngine;
+
+typedef struct HrSessionImpl HrSession;
+
+/** Make a session. `engine` is the realtime half it serves, or NULL for a
+ * program that works on a store without playing (the tool). No file is
+ * touched but the capture ring. NULL when out of memory or shared memory; then
+ * `error` says why. */
+HrSession* hr_session_new(struct HrEngine* engine, HrError* error);
+
+/** Drain what was captured, end the session, free it. The audio thread must be
+ * done with the engine. */
+void hr_session_free(HrSession* session);
+
+typedef struct {
+  const char* store;  ///< Path; NULL: the default store
+  const char* tree;   ///< Name or "#number"; NULL: $HR_TREE, else a new tree, made at the first event
+  const char* branch; ///< Name or "#number"; NULL: the tree's current branch
+  /// The store's UUID when the rest was saved; NULL: any will do. With it, a
+  /// store that is another one is refused.
+  const uint8_t* uuid;
+} HrAttachment;
+
+/** Connect to a store, tree and branch, leaving the ones before (whose captured
+ * events are drained first). If another live instance is on the same tree, this
+ * one goes to a fork of the branch at its head. On failure nothing changes but
+ * the session's trouble, which keeps the sentence in `error`; recording goes on into the ring. */
+HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, HrError* error);
+
+/** The periodic work: drain, commit when due, read ahead. Called by the LV2
+ * worker and, should the host lose its messages, by the OSC thread.
+ * Returns true if anything a subscriber can see changed. */
+bool hr_session_work(HrSession* session);
+
+/** Drain and commit now. */
+HrStatus hr_session_flush(HrSession* session);
+
+typedef struct {
+  uint64_t revision;      ///< Grows with every change below
+  uint64_t tree_revision; ///< Grows when a branch is made, renamed, hidden or restored
+  bool     attached;      ///< A store is open
+  bool     running;       ///< The host called run() within the last half second
+  bool     record, replay, loop, thru, overdub;
+  uint32_t quantum;       ///< HrQuantum
+  bool     rolling;       ///< The host's transport rolls
+  double   tempo;
+  uint16_t beats_per_bar, beat_unit;
+  HrTick   position;
+  HrTick   head;          ///< End of the current branch's path
+  HrTick   loop_start, loop_end;
+  HrTreeId tree;          ///< 0: none yet
+  HrBranchId branch;      ///< 0: none yet
+  HrBranchId pending;     ///< Branch to switch to; 0: none
+  double   pending_beats; ///< Until then
+  uint64_t recorded, replayed; ///< Events since the session began
+  uint64_t dropped;       ///< Events lost because no room was left: should stay 0
+  uint64_t malformed;     ///< Input that was no MIDI message
+  HrStatus trouble;       ///< HR_OK, or what keeps the store from working
+  char     trouble_text[400];
+  char     tree_name[HR_NAME_MAX + 1];
+  char     branch_name[HR_NAME_MAX + 1];
+  char     pending_name[HR_NAME_MAX + 1];
+  char     store_path[4096];
+} HrSessionState;
+
+typedef enum {
+  HR_QUANTUM_NOW,
+  HR_QUANTUM_BEAT,
+  HR_QUANTUM_BAR,
+  HR_QUANTUM_LOOP_END,
+} HrQuantum;
+
+void hr_session_state(HrSession* session, HrSessionState* state);
+
+/** A number for this process, counted from 1: how OSC addresses it. */
+uint32_t hr_session_number(const HrSession* session);
+
+/** Have `changed` called after every change that a subscriber can see, on
+ * whatever thread made it, with the session's mutex held: it may only wake
+ * somebody. NULL ends it. */
+void hr_session_on_change(HrSession* session, void (*changed)(void* data), void* data);
+
+#endif

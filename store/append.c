@@ -1,0 +1,216 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "store/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void hr_meta_tempo(double tempo, uint8_t bytes[HR_META_TEMPO_SIZE])
+{
+  bytes[0] = HR_META_TEMPO;
+  memcpy(bytes + 1, &tempo, sizeof tempo);
+}
+
+void hr_meta_meter(uint16_t beats, uint16_t unit, uint8_t bytes[HR_META_METER_SIZE])
+{
+  bytes[0] = HR_META_METER;
+  memcpy(bytes + 1, &beats, sizeof beats);
+  memcpy(bytes + 3, &unit, sizeof unit);
+}
+
+bool hr_meta_apply(HrTempo* tempo, const uint8_t* bytes, uint32_t size)
+{
+  if (size == HR_META_TEMPO_SIZE && bytes[0] == HR_META_TEMPO) {
+    double value;
+    memcpy(&value, bytes + 1, sizeof value);
+    if (!(value > 0.0 && value < 1e6)) {
+      return false;
+    }
+    tempo->tempo = value;
+    return true;
+  }
+  if (size == HR_META_METER_SIZE && bytes[0] == HR_META_METER) {
+    uint16_t beats, unit;
+    memcpy(&beats, bytes + 1, sizeof beats);
+    memcpy(&unit, bytes + 3, sizeof unit);
+    if (!beats || !unit || unit > 1024) {
+      return false;
+    }
+    tempo->beats_per_bar = beats;
+    tempo->beat_unit = unit;
+    return true;
+  }
+  return false;
+}
+
+void hr_tail_free(HrTail* tail)
+{
+  free(tail->node);
+}
+
+static HrStatus reserve_bytes(HrTail* tail, size_t bytes)
+{
+  if (bytes <= tail->bytes) {
+    return HR_OK;
+  }
+  void* const node = realloc(tail->node, bytes);
+  if (!node) {
+    return HR_ERR_NO_MEMORY;
+  }
+  tail->node = node;
+  tail->bytes = bytes;
+  return HR_OK;
+}
+
+HrStatus hr_tail_flush(HrTxn* txn)
+{
+  HrTail* const tail = &txn->tail;
+  if (!tail->dirty) {
+    return HR_OK;
+  }
+  HrStatus status = HR_OK;
+  if (tail->open) {
+    tail->node->checksum = hr_node_checksum(tail->node, &tail->key);
+    status = hr_put(txn, txn->store->nodes, &tail->key, sizeof tail->key, tail->node,
+                    hr_node_bytes(tail->node));
+  }
+  status = status ? status : hr_branch_put(txn, &tail->branch);
+  tail->dirty = status != HR_OK;
+  return status;
+}
+
+HrStatus hr_tail_close(HrTxn* txn)
+{
+  const HrStatus status = hr_tail_flush(txn);
+  txn->tail.branch.id = 0;
+  txn->tail.open = false;
+  return status;
+}
+
+/** Make `branch` the one appended to: fetch its record and its last node. */
+static HrStatus open_tail(HrTxn* txn, HrBranchId branch)
+{
+  HrTail* const tail = &txn->tail;
+  HrStatus status = hr_tail_flush(txn);
+  if (status) {
+    return status;
+  }
+  tail->branch.id = 0;
+  tail->open = false;
+
+  HrBranch record;
+  MDB_val value;
+  status = hr_branch_get(txn, branch, &record);
+  status = status ? status : hr_tempo_at(txn, branch, INT64_MAX, &tail->tempo);
+  if (status) {
+    return status;
+  }
+  tail->branch = record;
+  if (!record.node_count) {
+    return HR_OK;
+  }
+  status = hr_node_last(txn, branch, &tail->key, &value);
+  if (status == HR_ERR_NOT_FOUND || (!status && !hr_node_valid(&tail->key, &value))) {
+    return HR_OK; // What is damaged is left as it is; a new node goes behind it
+  }
+  status = status
+               ? status
+               : reserve_bytes(tail, value.mv_size > HR_NODE_SIZE ? value.mv_size : HR_NODE_SIZE);
+  if (!status) {
+    memcpy(tail->node, value.mv_data, value.mv_size);
+    tail->open = true;
+  }
+  return status;
+}
+
+/** Start the branch's next node with an event of `words` words. */
+static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppendOptions* options)
+{
+  HrTail* const tail = &txn->tail;
+  HrStatus status = hr_tail_flush(txn);
+  const size_t bytes = sizeof(HrNodeHeader) + words * sizeof(HrWord);
+  status = status ? status : reserve_bytes(tail, bytes > HR_NODE_SIZE ? bytes : HR_NODE_SIZE);
+  if (status) {
+    return status;
+  }
+  *tail->node = (HrNodeHeader){
+      .magic = HR_NODE_MAGIC,
+      .version = HR_FORMAT_VERSION,
+      .base_tick = tick,
+      .last_tick = tick,
+      .wall_clock_ns =
+          options && options->wall_clock_ns ? options->wall_clock_ns : hr_wall_clock_ns(),
+      .tempo = tail->tempo.tempo,
+      .beats_per_bar = tail->tempo.beats_per_bar,
+      .beat_unit = tail->tempo.beat_unit,
+      .author = options ? options->author : 0,
+  };
+  hr_node_key(&tail->key, tail->branch.id, tick, tail->branch.node_count);
+  tail->branch.node_count += 1;
+  tail->open = true;
+  return HR_OK;
+}
+
+static void put_words(HrNodeHeader* node, const HrEvent* event, uint32_t words)
+{
+  HrWord* const word = (HrWord*)(node + 1) + node->word_count;
+  *word = (HrWord){.offset = (uint32_t)(event->tick - node->base_tick)};
+  if (words == 1) {
+    word->length = (uint8_t)event->size;
+    memcpy(word->bytes, event->bytes, event->size);
+  } else {
+    word->length = event->kind == HR_EVENT_META ? HR_WORD_META : HR_WORD_LONG;
+    word->bytes[0] = (uint8_t)event->size;
+    word->bytes[1] = (uint8_t)(event->size >> 8);
+    word->bytes[2] = (uint8_t)(event->size >> 16);
+    memset(word + words - 1, 0, sizeof *word);
+    memcpy(word + 1, event->bytes, event->size);
+    node->flags |= HR_NODE_HAS_LONG;
+  }
+  node->word_count += words;
+  node->event_count += 1;
+  node->last_tick = event->tick;
+}
+
+HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
+                   const HrAppendOptions* options)
+{
+  HrTail* const tail = &txn->tail;
+  if (txn->mode != HR_WRITE) {
+    return HR_ERR_READ_ONLY;
+  }
+  if (!event->size || event->size > HR_EVENT_SIZE_MAX) {
+    return HR_ERR_ARGUMENT;
+  }
+  if (tail->branch.id != branch) {
+    const HrStatus status = open_tail(txn, branch);
+    if (status) {
+      return status;
+    }
+  }
+  const bool empty_root = !tail->branch.parent && !tail->branch.event_count;
+  if (event->tick < tail->branch.head_tick && !empty_root) {
+    return HR_ERR_PAST;
+  }
+
+  const bool is_short = event->kind == HR_EVENT_MIDI && event->size <= 3;
+  const uint32_t words = is_short ? 1 : 1 + (event->size + 7) / 8;
+  const bool fits = tail->open && tail->node->word_count + words <= HR_NODE_WORDS &&
+                    tail->node->author == (options ? options->author : 0) &&
+                    event->tick - tail->node->base_tick <= (HrTick)UINT32_MAX;
+  if (!fits) {
+    const HrStatus status = start_node(txn, event->tick, words, options);
+    if (status) {
+      return status;
+    }
+  }
+  put_words(tail->node, event, words);
+  if (event->kind == HR_EVENT_META) {
+    hr_meta_apply(&tail->tempo, event->bytes, event->size);
+  }
+  tail->branch.head_tick = event->tick;
+  tail->branch.event_count += 1;
+  tail->dirty = true;
+  return HR_OK;
+}

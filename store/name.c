@@ -1,0 +1,178 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* Names are kept both ways. Keys, integers big-endian:
+ *
+ *   'T' 'B' 'A', u64 id             -> text
+ *   't' 'b' 'a', u64 scope, text    -> u64 id
+ *
+ * A branch's name is unique in its tree (scope: tree id), a tree's and an
+ * author's in the store (scope 0). */
+
+#include "store/internal.h"
+
+#include <ctype.h>
+#include <endian.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+  uint8_t bytes[9 + HR_NAME_MAX];
+  size_t size;
+} NameKey;
+
+static NameKey id_key(HrNameKind kind, uint64_t id)
+{
+  NameKey key = {.size = 9};
+  const uint64_t big = htobe64(id);
+  key.bytes[0] = (uint8_t)toupper((int)kind);
+  memcpy(key.bytes + 1, &big, sizeof big);
+  return key;
+}
+
+static NameKey text_key(HrNameKind kind, uint64_t scope, const char* name)
+{
+  NameKey key = id_key(kind, scope);
+  key.bytes[0] = (uint8_t)kind;
+  memcpy(key.bytes + 9, name, strlen(name));
+  key.size += strlen(name);
+  return key;
+}
+
+/** Length of the well-formed UTF-8 sequence at `s` (RFC 3629), 0 if there is none. */
+static size_t utf8_sequence(const uint8_t* s)
+{
+  const size_t length = s[0] < 0x80                   ? 1
+                        : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                        : (s[0] & 0xf0) == 0xe0       ? 3
+                        : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                                      : 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((s[i] & 0xc0) != 0x80) {
+      return 0;
+    }
+  }
+  const bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+  const bool surrogate = s[0] == 0xed && s[1] >= 0xa0;
+  const bool beyond = s[0] == 0xf4 && s[1] >= 0x90;
+  return overlong || surrogate || beyond ? 0 : length;
+}
+
+bool hr_name_valid(const char* name)
+{
+  const size_t size = name ? strnlen(name, HR_NAME_MAX + 1) : 0;
+  if (size == 0 || size > HR_NAME_MAX || name[0] == '#') {
+    return false;
+  }
+  for (size_t i = 0; i < size;) {
+    const size_t length = utf8_sequence((const uint8_t*)name + i);
+    if (length == 0 || (uint8_t)name[i] < 0x20 || name[i] == 0x7f) {
+      return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
+HrStatus hr_name_find(HrTxn* txn, HrNameKind kind, uint64_t scope, const char* name, uint64_t* id)
+{
+  if (!hr_name_valid(name)) {
+    return HR_ERR_NOT_FOUND;
+  }
+  const NameKey key = text_key(kind, scope, name);
+  return hr_get_record(txn, txn->store->names, key.bytes, key.size, id, sizeof *id);
+}
+
+HrStatus hr_name_get(HrTxn* txn, HrNameKind kind, uint64_t id, char name[HR_NAME_MAX + 1])
+{
+  const NameKey key = id_key(kind, id);
+  MDB_val k = {key.size, (void*)key.bytes};
+  MDB_val v = {0, NULL};
+  const int code = mdb_get(txn->txn, txn->store->names, &k, &v);
+  name[0] = '\0';
+  if (code) {
+    return hr_status_from_lmdb(txn->store, code);
+  }
+  if (v.mv_size > HR_NAME_MAX) {
+    return HR_ERR_DAMAGED;
+  }
+  memcpy(name, v.mv_data, v.mv_size);
+  name[v.mv_size] = '\0';
+  return HR_OK;
+}
+
+HrStatus hr_name_set(HrTxn* txn, HrNameKind kind, uint64_t scope, uint64_t id, const char* name)
+{
+  if (!hr_name_valid(name)) {
+    return HR_ERR_ARGUMENT;
+  }
+  uint64_t owner = 0;
+  HrStatus status = hr_name_find(txn, kind, scope, name, &owner);
+  if (status == HR_OK) {
+    return owner == id ? HR_OK : HR_ERR_EXISTS;
+  }
+  if (status != HR_ERR_NOT_FOUND) {
+    return status;
+  }
+  char old[HR_NAME_MAX + 1];
+  if (!hr_name_get(txn, kind, id, old)) {
+    const NameKey key = text_key(kind, scope, old);
+    MDB_val k = {key.size, (void*)key.bytes};
+    mdb_del(txn->txn, txn->store->names, &k, NULL);
+  }
+  const NameKey by_id = id_key(kind, id);
+  const NameKey by_text = text_key(kind, scope, name);
+  status = hr_put(txn, txn->store->names, by_text.bytes, by_text.size, &id, sizeof id);
+  return status ? status
+                : hr_put(txn, txn->store->names, by_id.bytes, by_id.size, name, strlen(name));
+}
+
+HrStatus hr_name_set_free(HrTxn* txn, HrNameKind kind, uint64_t scope, uint64_t id,
+                          const char* wanted)
+{
+  HrStatus status = hr_name_set(txn, kind, scope, id, wanted);
+  for (uint64_t n = 2; status == HR_ERR_EXISTS; ++n) {
+    char suffix[24];
+    char name[HR_NAME_MAX + 1];
+    int room = HR_NAME_MAX - snprintf(suffix, sizeof suffix, " %llu", (unsigned long long)n);
+    while (room > 0 && (size_t)room < strlen(wanted) && (wanted[room] & 0xc0) == 0x80) {
+      --room; // Never cut a character in two
+    }
+    snprintf(name, sizeof name, "%.*s%s", room, wanted, suffix);
+    status = hr_name_set(txn, kind, scope, id, name);
+  }
+  return status;
+}
+
+HrStatus hr_author_id(HrTxn* txn, const char* name, uint32_t* author)
+{
+  uint64_t id = 0;
+  HrStatus status = hr_name_find(txn, HR_NAMES_AUTHOR, 0, name, &id);
+  if (status == HR_ERR_NOT_FOUND) {
+    /* The newest author is the last key under 'A'. */
+    MDB_cursor* cursor = NULL;
+    NameKey after = id_key(HR_NAMES_AUTHOR, UINT64_MAX);
+    MDB_val k = {after.size, after.bytes};
+    MDB_val v;
+    int code = mdb_cursor_open(txn->txn, txn->store->names, &cursor);
+    if (!code) {
+      code = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+      code = mdb_cursor_get(cursor, &k, &v, code == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+      if (!code && k.mv_size == 9 && *(const char*)k.mv_data == 'A') {
+        memcpy(&id, (const char*)k.mv_data + 1, sizeof id);
+        id = be64toh(id);
+      }
+      mdb_cursor_close(cursor);
+    }
+    id += 1;
+    status = id > UINT32_MAX ? HR_ERR_LIMIT : hr_name_set(txn, HR_NAMES_AUTHOR, 0, id, name);
+  }
+  *author = (uint32_t)id;
+  return status;
+}
+
+HrStatus hr_author_name(HrTxn* txn, uint32_t author, char name[HR_NAME_MAX + 1])
+{
+  const HrStatus status = hr_name_get(txn, HR_NAMES_AUTHOR, author, name);
+  return status == HR_ERR_NOT_FOUND ? HR_OK : status;
+}

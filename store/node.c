@@ -1,0 +1,89 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "store/internal.h"
+
+#include <endian.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+void hr_node_key(HrNodeKey* key, HrBranchId branch, HrTick tick, uint64_t ordinal)
+{
+  const uint64_t b = htobe64(branch);
+  const uint64_t t = htobe64((uint64_t)tick ^ (uint64_t)1 << 63);
+  const uint64_t o = htobe64(ordinal);
+  memcpy(key->branch, &b, sizeof b);
+  memcpy(key->tick, &t, sizeof t);
+  memcpy(key->ordinal, &o, sizeof o);
+}
+
+HrBranchId hr_node_key_branch(const HrNodeKey* key)
+{
+  uint64_t branch;
+  memcpy(&branch, key->branch, sizeof branch);
+  return be64toh(branch);
+}
+
+HrTick hr_node_key_tick(const HrNodeKey* key)
+{
+  uint64_t tick;
+  memcpy(&tick, key->tick, sizeof tick);
+  return (HrTick)(be64toh(tick) ^ (uint64_t)1 << 63);
+}
+
+uint64_t hr_node_key_ordinal(const HrNodeKey* key)
+{
+  uint64_t ordinal;
+  memcpy(&ordinal, key->ordinal, sizeof ordinal);
+  return be64toh(ordinal);
+}
+
+size_t hr_node_bytes(const HrNodeHeader* node)
+{
+  return sizeof *node + node->word_count * sizeof(HrWord);
+}
+
+/** The key goes into the seed: a whole node in a wrong place is found too. */
+uint64_t hr_node_checksum(const HrNodeHeader* node, const HrNodeKey* key)
+{
+  HrNodeHeader header = *node;
+  header.checksum = 0;
+  const uint64_t seed = XXH3_64bits(key, sizeof *key);
+  const uint64_t first = XXH3_64bits_withSeed(&header, sizeof header, seed);
+  return XXH3_64bits_withSeed(node + 1, node->word_count * sizeof(HrWord), first);
+}
+
+bool hr_node_valid(const HrNodeKey* key, const MDB_val* value)
+{
+  const HrNodeHeader* const node = value->mv_data;
+  return value->mv_size >= sizeof *node && node->magic == HR_NODE_MAGIC &&
+         node->version == HR_FORMAT_VERSION && hr_node_bytes(node) == value->mv_size &&
+         node->base_tick == hr_node_key_tick(key) && node->checksum == hr_node_checksum(node, key);
+}
+
+HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrNodeKey* key, MDB_val* value)
+{
+  MDB_cursor* cursor = NULL;
+  HrNodeKey beyond;
+  hr_node_key(&beyond, branch, INT64_MAX, UINT64_MAX);
+  MDB_val k = {sizeof beyond, &beyond};
+  int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
+  if (code) {
+    return hr_status_from_lmdb(txn->store, code);
+  }
+  code = mdb_cursor_get(cursor, &k, value, MDB_SET_RANGE);
+  if (!code || code == MDB_NOTFOUND) {
+    code = mdb_cursor_get(cursor, &k, value, code ? MDB_LAST : MDB_PREV);
+  }
+  mdb_cursor_close(cursor);
+  if (code) {
+    return hr_status_from_lmdb(txn->store, code);
+  }
+  if (k.mv_size != sizeof *key) {
+    return HR_ERR_DAMAGED;
+  }
+  memcpy(key, k.mv_data, sizeof *key);
+  return hr_node_key_branch(key) == branch ? HR_OK : HR_ERR_NOT_FOUND;
+}

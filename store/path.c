@@ -1,0 +1,201 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "store/internal.h"
+
+#include <string.h>
+
+HrStatus hr_path_open(HrTxn* txn, HrBranchId leaf, HrTick from, HrPath* path)
+{
+  MDB_cursor* cursor = NULL;
+  const HrStatus status = hr_tail_flush(txn);
+  *path = (HrPath){.txn = txn, .leaf = leaf, .from = from, .seek = true};
+  if (status) {
+    return status;
+  }
+  const int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
+  path->cursor = cursor;
+  return hr_status_from_lmdb(txn->store, code);
+}
+
+void hr_path_close(HrPath* path)
+{
+  if (path->cursor) {
+    mdb_cursor_close(path->cursor);
+    path->cursor = NULL;
+  }
+}
+
+/** Find the branch that owns `path->from`, and where it ends on this path. */
+static HrStatus enter_owner(HrPath* path)
+{
+  HrStatus status = hr_branch_owner(path->txn, path->leaf, path->from, &path->owner);
+  path->until = INT64_MAX;
+  if (!status && path->owner.id != path->leaf) {
+    HrBranch child;
+    status = hr_branch_at_depth(path->txn, path->leaf, path->owner.depth + 1, &child);
+    path->until = child.fork_tick;
+  }
+  return status;
+}
+
+/** Place the cursor on the first node of `path->owner` that may hold an event
+ * at or after `path->from`. */
+static int seek_node(HrPath* path, MDB_val* key, MDB_val* value)
+{
+  HrNodeKey wanted;
+  hr_node_key(&wanted, path->owner.id, path->from, 0);
+  *key = (MDB_val){sizeof wanted, &wanted};
+  int code = mdb_cursor_get(path->cursor, key, value, MDB_SET_RANGE);
+  if (code && code != MDB_NOTFOUND) {
+    return code;
+  }
+  /* The node before may reach across. */
+  code = mdb_cursor_get(path->cursor, key, value, code ? MDB_LAST : MDB_PREV);
+  if (!code && key->mv_size == sizeof wanted &&
+      hr_node_key_branch(key->mv_data) == path->owner.id) {
+    return 0;
+  }
+  *key = (MDB_val){sizeof wanted, &wanted};
+  return mdb_cursor_get(path->cursor, key, value, MDB_SET_RANGE);
+}
+
+/** Cut the words outside [from, until) off a valid node. */
+static void cut(const HrPath* path, const HrNodeHeader* node, HrSpan* span)
+{
+  *span = (HrSpan){.node = node,
+                   .words = (const HrWord*)(node + 1),
+                   .count = node->word_count,
+                   .base = node->base_tick,
+                   .branch = path->owner.id};
+  if (node->base_tick >= path->from && node->last_tick < path->until) {
+    return;
+  }
+  HrEvent event;
+  uint32_t start = 0;
+  uint32_t index = 0;
+  uint32_t end = 0;
+  while (hr_span_next(span, &index, &event) && event.tick < path->until) {
+    if (event.tick < path->from) {
+      start = index;
+    }
+    end = index;
+  }
+  span->words += start;
+  span->count = end - start;
+}
+
+HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
+{
+  MDB_val key, value;
+  while (!path->ended) {
+    int code;
+    if (path->seek) {
+      const HrStatus status = enter_owner(path);
+      if (status) {
+        path->ended = true;
+        return status;
+      }
+      path->seek = false;
+      code = seek_node(path, &key, &value);
+    } else {
+      code = mdb_cursor_get(path->cursor, &key, &value, MDB_NEXT);
+    }
+    if (code && code != MDB_NOTFOUND) {
+      path->ended = true;
+      return hr_status_from_lmdb(path->txn->store, code);
+    }
+
+    HrNodeKey node_key;
+    if (!code && key.mv_size == sizeof node_key) {
+      memcpy(&node_key, key.mv_data, sizeof node_key);
+    }
+    if (code || key.mv_size != sizeof node_key || hr_node_key_branch(&node_key) != path->owner.id ||
+        hr_node_key_tick(&node_key) >= path->until) {
+      path->ended = path->until == INT64_MAX;
+      path->from = path->until;
+      path->seek = true;
+      continue;
+    }
+    if (!hr_node_valid(&node_key, &value)) {
+      *span = (HrSpan){.base = hr_node_key_tick(&node_key), .branch = path->owner.id};
+      return HR_ERR_DAMAGED;
+    }
+    cut(path, value.mv_data, span);
+    if (span->count) {
+      return HR_OK;
+    }
+  }
+  return HR_END;
+}
+
+HrStatus hr_path_next(HrPath* path, HrEvent* event)
+{
+  while (!hr_span_next(&path->span, &path->index, event)) {
+    path->index = 0;
+    const HrStatus status = hr_path_next_span(path, &path->span);
+    if (status) {
+      path->span.count = 0;
+      return status;
+    }
+  }
+  return HR_OK;
+}
+
+/** Find the tempo at `tick` in the node that holds the last event before it. */
+static HrStatus tempo_in_owner(HrTxn* txn, const HrBranch* owner, HrTick tick, HrTempo* tempo,
+                               bool* found)
+{
+  HrPath path = {.txn = txn, .leaf = owner->id, .owner = *owner, .from = tick, .until = INT64_MAX};
+  MDB_val key, value;
+  MDB_cursor* cursor = NULL;
+  int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
+  path.cursor = cursor;
+  code = code ? code : seek_node(&path, &key, &value);
+  *found = false;
+  HrNodeKey node_key;
+  if (!code && key.mv_size == sizeof node_key) {
+    memcpy(&node_key, key.mv_data, sizeof node_key);
+    *found = hr_node_key_branch(&node_key) == owner->id && hr_node_valid(&node_key, &value) &&
+             hr_node_key_tick(&node_key) < tick;
+  }
+  if (*found) {
+    const HrNodeHeader* const node = value.mv_data;
+    const HrSpan span = {
+        .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
+    uint32_t index = 0;
+    HrEvent event;
+    *tempo = (HrTempo){node->tempo, node->beats_per_bar, node->beat_unit};
+    while (node->flags & HR_NODE_HAS_LONG && hr_span_next(&span, &index, &event) &&
+           event.tick < tick) {
+      if (event.kind == HR_EVENT_META) {
+        hr_meta_apply(tempo, event.bytes, event.size);
+      }
+    }
+  }
+  if (cursor) {
+    mdb_cursor_close(cursor);
+  }
+  return code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(txn->store, code);
+}
+
+HrStatus hr_tempo_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrTempo* tempo)
+{
+  HrBranch owner;
+  bool found = false;
+  HrStatus status = hr_tail_flush(txn);
+  status = status ? status : hr_branch_owner(txn, branch, tick, &owner);
+  while (!status) {
+    status = tempo_in_owner(txn, &owner, tick, tempo, &found);
+    if (status || found || !owner.parent) {
+      break;
+    }
+    /* Nothing played on it before `tick`: what its parent left in force. */
+    tick = owner.fork_tick < tick ? owner.fork_tick : tick;
+    status = hr_branch_get(txn, owner.parent, &owner);
+  }
+  if (!status && !found) {
+    *tempo = (HrTempo){HR_DEFAULT_TEMPO, 4, 4};
+  }
+  return status;
+}

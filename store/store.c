@@ -1,0 +1,443 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "store/internal.h"
+#include "store/preflight.h"
+
+#include "store/memlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/** The largest map that costs little (64 kB of page tables) and never fails on
+ * a 47-bit address space; set once, as LMDB cannot grow it under readers. */
+#define LARGEST_MAP  ((size_t)64 << 40)
+#define SMALLEST_MAP ((size_t)64 << 20)
+
+#define READERS_MAX 512
+
+/* LMDB breaks when one process opens a file twice: readers lose their locks and
+ * two writers get in. So a process holds one HrStore for each device and inode. */
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static HrStore* registry;
+
+int64_t hr_wall_clock_ns(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+HrStatus hr_store_default_path(char* path, size_t size)
+{
+  const char* chosen = getenv("HR_STORE");
+  const char* data = getenv("XDG_DATA_HOME");
+  const char* home = getenv("HOME");
+  int length;
+  if (chosen && *chosen) {
+    length = snprintf(path, size, "%s", chosen);
+  } else if (data && *data == '/') {
+    length = snprintf(path, size, "%s/halfremembered/default.hr", data);
+  } else if (home && *home) {
+    length = snprintf(path, size, "%s/.local/share/halfremembered/default.hr", home);
+  } else {
+    return HR_ERR_NOT_FOUND;
+  }
+  return length >= 0 && (size_t)length < size ? HR_OK : HR_ERR_LIMIT;
+}
+
+/** Make every missing folder above `path`, for this user only. */
+static HrStatus make_folders(const char* path, HrError* error)
+{
+  char* const copy = strdup(path);
+  if (!copy) {
+    return hr_error(error, HR_ERR_NO_MEMORY, "Out of memory.");
+  }
+  HrStatus status = HR_OK;
+  for (char* slash = strchr(copy + 1, '/'); slash && !status; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    if (mkdir(copy, 0700) && errno != EEXIST) {
+      status = hr_error(error, errno == ENOSPC ? HR_ERR_NO_SPACE : HR_ERR_PERMISSION,
+                        "Cannot make the folder %s: %s. Choose a path where you may write.", copy,
+                        strerror(errno));
+    }
+    *slash = '/';
+  }
+  free(copy);
+  return status;
+}
+
+static HrStatus status_from_errno(int code)
+{
+  switch (code) {
+  case ENOENT:
+    return HR_ERR_NOT_FOUND;
+  case EACCES:
+  case EPERM:
+  case ELOOP:
+    return HR_ERR_PERMISSION;
+  case EROFS:
+    return HR_ERR_READ_ONLY;
+  case ENOSPC:
+  case EDQUOT:
+  case EFBIG:
+    return HR_ERR_NO_SPACE;
+  case ENOMEM:
+  case EAGAIN:
+    return HR_ERR_NO_MEMORY;
+  case EINVAL:
+    return HR_ERR_ARGUMENT;
+  default:
+    return HR_ERR_IO;
+  }
+}
+
+HrStatus hr_status_from_lmdb(HrStore* store, int code)
+{
+  switch (code) {
+  case MDB_SUCCESS:
+    return HR_OK;
+  case MDB_NOTFOUND:
+    return HR_ERR_NOT_FOUND;
+  case MDB_KEYEXIST:
+    return HR_ERR_EXISTS;
+  case MDB_MAP_FULL:
+    return HR_ERR_NO_SPACE;
+  case MDB_READERS_FULL:
+    return HR_ERR_BUSY;
+  case MDB_INVALID:
+    return HR_ERR_NOT_A_STORE;
+  case MDB_VERSION_MISMATCH:
+    return HR_ERR_NEWER;
+  case MDB_PAGE_NOTFOUND:
+  case MDB_CORRUPTED:
+  case MDB_PANIC:
+    return HR_ERR_DAMAGED;
+  case MDB_TXN_FULL:
+    return HR_ERR_LIMIT;
+  case EIO:
+    if (store) {
+      store->failed = true;
+    }
+    return HR_ERR_IO;
+  default:
+    return code < 0 ? HR_ERR_DAMAGED : status_from_errno(code);
+  }
+}
+
+/** Open the file for a look, making it if asked: never through a link at its
+ * end, never a device or a pipe. */
+static HrStatus open_file(const char* path, unsigned flags, int* fd, struct stat* info,
+                          HrError* error)
+{
+  const bool create = flags & HR_STORE_CREATE;
+  *fd = open(path, (flags & HR_STORE_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+  if (*fd < 0 && errno == ENOENT && create) {
+    HrStatus status = make_folders(path, error);
+    if (status) {
+      return status;
+    }
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  }
+  if (*fd < 0 && errno == EISDIR) {
+    return hr_error(error, HR_ERR_NOT_A_STORE,
+                    "%s is a folder. Choose a file in it, like %s/my.hr.", path, path);
+  }
+  if (*fd < 0) {
+    const int code = errno;
+    return hr_error(error, status_from_errno(code), "Cannot open %s: %s. %s", path, strerror(code),
+                    code == ENOENT ? "Nothing has been recorded there yet."
+                                   : "Choose a path where you may read and write.");
+  }
+  if (fstat(*fd, info) || !S_ISREG(info->st_mode)) {
+    close(*fd);
+    return hr_error(error, HR_ERR_NOT_A_STORE,
+                    "%s is not a plain file. Choose another path for the store.", path);
+  }
+  return HR_OK;
+}
+
+/** LMDB would follow a link at the lock file's place, and make it for all to read. */
+static HrStatus prepare_lock_file(const char* path, HrError* error)
+{
+  char name[4096 + 8];
+  if (snprintf(name, sizeof name, "%s-lock", path) >= (int)sizeof name) {
+    return hr_error(error, HR_ERR_ARGUMENT, "The store's path is too long.");
+  }
+  struct stat info;
+  if (!lstat(name, &info)) {
+    return S_ISREG(info.st_mode)
+               ? HR_OK
+               : hr_error(error, HR_ERR_PERMISSION, "%s is not a plain file. Remove it.", name);
+  }
+  const int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd >= 0) {
+    close(fd);
+  } else if (errno != EEXIST) {
+    return hr_error(error, status_from_errno(errno), "Cannot make %s: %s.", name, strerror(errno));
+  }
+  return HR_OK;
+}
+
+static HrStatus open_databases(HrStore* store)
+{
+  const struct {
+    const char* name;
+    unsigned flags;
+    MDB_dbi* dbi;
+  } databases[] = {
+      {"trees", MDB_INTEGERKEY, &store->trees},
+      {"branches", MDB_INTEGERKEY, &store->branches},
+      {"nodes", 0, &store->nodes},
+      {"names", 0, &store->names},
+      {"journal", MDB_INTEGERKEY, &store->journal},
+      {"captures", 0, &store->captures},
+  };
+  MDB_txn* txn = NULL;
+  int code = mdb_txn_begin(store->env, NULL, store->read_only ? MDB_RDONLY : 0, &txn);
+  if (code) {
+    return hr_status_from_lmdb(store, code);
+  }
+
+  MDB_dbi main_dbi;
+  MDB_val key = {strlen(HR_HEADER_KEY), (void*)HR_HEADER_KEY};
+  MDB_val value;
+  code = mdb_dbi_open(txn, NULL, 0, &main_dbi);
+  bool is_new = !code && mdb_get(txn, main_dbi, &key, &value) == MDB_NOTFOUND;
+  if (!code && is_new && !store->read_only) {
+    HrStoreHeader* header = &store->header;
+    *header = (HrStoreHeader){.magic = HR_HEADER_MAGIC,
+                              .format = HR_FORMAT_VERSION,
+                              .page_size = HR_PAGE_SIZE,
+                              .created_ns = hr_wall_clock_ns()};
+    code =
+        getrandom(header->uuid, sizeof header->uuid, 0) == (ssize_t)sizeof header->uuid ? 0 : EIO;
+    value = (MDB_val){sizeof *header, header};
+    if (!code) {
+      code = mdb_put(txn, main_dbi, &key, &value, 0);
+    }
+  } else if (!code && !is_new && value.mv_size == sizeof store->header) {
+    memcpy(&store->header, value.mv_data, sizeof store->header);
+  } else if (!code) {
+    code = MDB_CORRUPTED;
+  }
+
+  const unsigned create = is_new ? MDB_CREATE : 0;
+  for (size_t i = 0; i < sizeof databases / sizeof *databases && !code; ++i) {
+    code = mdb_dbi_open(txn, databases[i].name, databases[i].flags | create, databases[i].dbi);
+  }
+  if (code) {
+    mdb_txn_abort(txn);
+    return code == MDB_NOTFOUND ? HR_ERR_DAMAGED : hr_status_from_lmdb(store, code);
+  }
+  return hr_status_from_lmdb(store, mdb_txn_commit(txn));
+}
+
+/** Map the file, as large as the address space (or its limit) allows. */
+static HrStatus open_environment(HrStore* store, HrError* error)
+{
+  const unsigned flags =
+      MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (store->read_only ? MDB_RDONLY : 0u);
+  int code = ENOMEM;
+  for (size_t map = LARGEST_MAP; map >= SMALLEST_MAP && code == ENOMEM; map /= 2) {
+    code = mdb_env_create(&store->env);
+    if (code) {
+      break;
+    }
+    mdb_env_set_maxdbs(store->env, 8);
+    mdb_env_set_maxreaders(store->env, READERS_MAX);
+    mdb_env_set_mapsize(store->env, map);
+    code = mdb_env_open(store->env, store->path, flags, 0600);
+    if ((code == EROFS || code == EACCES) && store->read_only) {
+      /* Not even a lock file can be made there: then nobody can write either. */
+      mdb_env_close(store->env);
+      mdb_env_create(&store->env);
+      mdb_env_set_maxdbs(store->env, 8);
+      mdb_env_set_mapsize(store->env, map);
+      code = mdb_env_open(store->env, store->path, flags | MDB_NOLOCK, 0600);
+    }
+    if (code) {
+      mdb_env_close(store->env);
+      store->env = NULL;
+    }
+    store->map_bytes = map;
+  }
+  if (code == EAGAIN) {
+    return hr_error(error, HR_ERR_NO_MEMORY,
+                    "Cannot map %s: this program locks its memory, and its limit is too low. Raise "
+                    "the memlock limit to unlimited (usually by joining the audio group).",
+                    store->path);
+  }
+  if (code) {
+    return hr_error(error, hr_status_from_lmdb(store, code), "Cannot open the store %s: %s.",
+                    store->path, mdb_strerror(code));
+  }
+  return HR_OK;
+}
+
+/** LMDB leaves its data descriptor open across exec. */
+static void close_on_exec(HrStore* store)
+{
+  mdb_filehandle_t fd;
+  if (!mdb_env_get_fd(store->env, &fd)) {
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+}
+
+static HrStatus open_store(HrStore* store, HrError* error)
+{
+  HrStatus status = store->read_only ? HR_OK : prepare_lock_file(store->path, error);
+  if (status) {
+    return status;
+  }
+  HrMemlock memlock;
+  hr_memlock_suspend(&memlock);
+  status = open_environment(store, error);
+  if (!status) {
+    close_on_exec(store);
+    int dead = 0;
+    mdb_reader_check(store->env, &dead);
+    status = open_databases(store);
+    if (status) {
+      hr_error(error, status, "Cannot open the store %s: %s.", store->path, hr_strerror(status));
+      mdb_env_close(store->env);
+    }
+  }
+  if (!status) {
+    hr_memlock_release_map(&memlock, store->env, store->map_bytes);
+  }
+  hr_memlock_resume(&memlock);
+  return status;
+}
+
+static HrStatus open_new_entry(const char* path, const struct stat* info, bool read_only,
+                               HrStore** store, HrError* error)
+{
+  char* const absolute = realpath(path, NULL);
+  HrStore* entry = absolute ? calloc(1, sizeof *entry + strlen(absolute) + 1) : NULL;
+  if (!entry) {
+    free(absolute);
+    return hr_error(error, HR_ERR_NO_MEMORY, "Out of memory opening %s.", path);
+  }
+  strcpy(entry->path, absolute);
+  free(absolute);
+  entry->references = 1;
+  entry->device = info->st_dev;
+  entry->inode = info->st_ino;
+  entry->read_only = read_only;
+
+  HrStatus status = open_store(entry, error);
+  if (status) {
+    free(entry);
+    return status;
+  }
+  entry->next = registry;
+  registry = entry;
+  *store = entry;
+  return HR_OK;
+}
+
+HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrError* error)
+{
+  int fd = -1;
+  struct stat info;
+  HrStoreHeader header;
+  const bool read_only = flags & HR_STORE_READ_ONLY;
+  *store = NULL;
+
+  pthread_mutex_lock(&registry_lock);
+  HrStatus status = open_file(path, flags, &fd, &info, error);
+  if (!status) {
+    for (HrStore* open = registry; open && !*store; open = open->next) {
+      if (open->device == info.st_dev && open->inode == info.st_ino) {
+        *store = open;
+      }
+    }
+    if (*store && (*store)->read_only && !read_only) {
+      *store = NULL;
+      status = hr_error(error, HR_ERR_BUSY, "%s is open for reading only in this program.", path);
+    } else if (*store) {
+      (*store)->references += 1;
+    } else {
+      status = hr_preflight(fd, path, &header, error);
+      if (status == HR_END) {
+        status = flags & HR_STORE_CREATE && !read_only
+                     ? HR_OK
+                     : hr_error(error, HR_ERR_NOT_FOUND, "%s is empty: nothing was recorded there.",
+                                path);
+      }
+      if (!status) {
+        status = open_new_entry(path, &info, read_only, store, error);
+      }
+    }
+    close(fd);
+  }
+  pthread_mutex_unlock(&registry_lock);
+  return status;
+}
+
+void hr_store_close(HrStore* store)
+{
+  if (!store) {
+    return;
+  }
+  pthread_mutex_lock(&registry_lock);
+  if (--store->references == 0) {
+    for (HrStore** link = &registry; *link; link = &(*link)->next) {
+      if (*link == store) {
+        *link = store->next;
+        break;
+      }
+    }
+    mdb_env_close(store->env);
+    free(store);
+  }
+  pthread_mutex_unlock(&registry_lock);
+}
+
+const char* hr_store_path(const HrStore* store)
+{
+  return store->path;
+}
+
+const uint8_t* hr_store_uuid(const HrStore* store)
+{
+  return store->header.uuid;
+}
+
+bool hr_store_read_only(const HrStore* store)
+{
+  return store->read_only;
+}
+
+HrStatus hr_store_stats(HrStore* store, HrStoreStats* stats)
+{
+  HrTxn* txn = NULL;
+  HrStatus status = hr_txn_begin(store, HR_READ, &txn);
+  if (status) {
+    return status;
+  }
+  MDB_envinfo info;
+  MDB_stat trees, branches, nodes;
+  int code = mdb_env_info(store->env, &info);
+  code = code ? code : mdb_stat(txn->txn, store->trees, &trees);
+  code = code ? code : mdb_stat(txn->txn, store->branches, &branches);
+  code = code ? code : mdb_stat(txn->txn, store->nodes, &nodes);
+  if (!code) {
+    *stats = (HrStoreStats){.file_bytes = (info.me_last_pgno + 1) * (uint64_t)nodes.ms_psize,
+                            .map_bytes = store->map_bytes,
+                            .tree_count = trees.ms_entries,
+                            .branch_count = branches.ms_entries,
+                            .node_count = nodes.ms_entries,
+                            .page_size = nodes.ms_psize};
+  }
+  hr_txn_abort(txn);
+  return hr_status_from_lmdb(store, code);
+}

@@ -1,0 +1,388 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file store.h
+ * The tree of branches over LMDB. Knows nothing of LV2 or OSC.
+ *
+ * Threads: an HrStore may be used from any thread. An HrTxn belongs to one
+ * thread at a time; a write transaction must end on the thread that began it.
+ * No call here is for the audio thread: reading touches the map, and a page
+ * fault is disk I/O.
+ *
+ * Ownership: whatever a transaction hands out by pointer (events, spans) lies
+ * in the map and lives until that transaction ends, and for a write
+ * transaction until its next write. Structs are filled by value.
+ *
+ * Units: ticks for musical time, nanoseconds since 1970 for the wall clock.
+ *
+ * Errors: every function returns an HrStatus. Any of them may return
+ * HR_ERR_DAMAGED, HR_ERR_IO or HR_ERR_NO_MEMORY; the writing ones
+ * HR_ERR_NO_SPACE and HR_ERR_READ_ONLY as well. What else they return is said
+ * with each. After an error in a write transaction only hr_txn_abort() is
+ * allowed, unless said otherwise; nothing of it reaches the disk.
+ */
+
+#ifndef HR_STORE_H
+#define HR_STORE_H
+
+#include "store/format.h"
+#include "store/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** Musical time. 2^11 * 3^3 * 5 * 7 ticks a quarter note: every usual MIDI
+ * file resolution divides it, and it exceeds the 576,000 frames of a quarter at
+ * 192 kHz and 20 BPM, so that frame -> tick -> frame comes back exactly. */
+typedef int64_t HrTick;
+#define HR_TICKS_PER_QUARTER 1935360
+
+typedef uint32_t HrTreeId;
+typedef uint64_t HrBranchId;
+
+#define HR_NAME_MAX 120 ///< Bytes of UTF-8 in a name, without the NUL
+
+#define HR_DEFAULT_TEMPO 120.0
+
+static inline HrBranchId hr_branch_id(HrTreeId tree, uint32_t number)
+{
+  return (HrBranchId)tree << 32 | number;
+}
+
+static inline HrTreeId hr_branch_tree(HrBranchId branch)
+{
+  return (HrTreeId)(branch >> 32);
+}
+
+static inline uint32_t hr_branch_number(HrBranchId branch)
+{
+  return (uint32_t)branch;
+}
+
+/* ---- Store ---------------------------------------------------------- */
+
+typedef struct HrStoreImpl HrStore;
+
+enum {
+  HR_STORE_CREATE = 1,    ///< Make the file, and its folders, when missing
+  HR_STORE_READ_ONLY = 2, ///< Never write, not even a lock where that is impossible
+};
+
+/** Open the store at `path`, or take another reference to it if this process
+ * has it open already (the same device and inode). On failure `*store` is NULL
+ * and `error`, which may be NULL, says what to do; the file is untouched.
+ *
+ * The file is checked with plain reads before it is mapped: not found, a
+ * folder, something else, truncated, damaged, newer. */
+HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrError* error);
+
+/** Give back one reference; the last one closes the file. NULL is fine. */
+void hr_store_close(HrStore* store);
+
+/** Absolute path, valid while the reference is held. */
+const char* hr_store_path(const HrStore* store);
+
+/** The 16 bytes that tell this store from every other. */
+const uint8_t* hr_store_uuid(const HrStore* store);
+
+bool hr_store_read_only(const HrStore* store);
+
+typedef struct {
+  uint64_t file_bytes; ///< Pages in use or free, times the page size
+  uint64_t map_bytes;  ///< Address space set aside: the most it can grow to
+  uint64_t tree_count;
+  uint64_t branch_count;
+  uint64_t node_count;
+  uint64_t page_size;
+} HrStoreStats;
+
+HrStatus hr_store_stats(HrStore* store, HrStoreStats* stats);
+
+/** Write the default path, $HR_STORE, else $XDG_DATA_HOME/halfremembered/default.hr
+ * (~/.local/share where unset). HR_ERR_LIMIT if it does not fit, HR_ERR_NOT_FOUND
+ * if no home folder is known. */
+HrStatus hr_store_default_path(char* path, size_t size);
+
+/* ---- Transactions --------------------------------------------------- */
+
+typedef struct HrTxnImpl HrTxn;
+
+typedef enum { HR_READ, HR_WRITE } HrTxnMode;
+
+/** Begin. One writer at a time over all processes: HR_WRITE waits for the
+ * other to end. Keep readers short: an old reader keeps old pages from reuse. */
+HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn);
+
+/** Make all of it durable (synced), or nothing. Frees `txn` either way. */
+HrStatus hr_txn_commit(HrTxn* txn);
+
+/** End without a trace. NULL is fine. */
+void hr_txn_abort(HrTxn* txn);
+
+/* ---- Authors and names ---------------------------------------------- */
+
+/** Check a name: 1 to HR_NAME_MAX bytes of UTF-8, no control characters, no
+ * leading '#' (that is how numbers are written). */
+bool hr_name_valid(const char* name);
+
+/** The id of an author by name, made on first use (write transaction). */
+HrStatus hr_author_id(HrTxn* txn, const char* name, uint32_t* author);
+
+/** The name of an author, "" for 0 or unknown. */
+HrStatus hr_author_name(HrTxn* txn, uint32_t author, char name[HR_NAME_MAX + 1]);
+
+/* ---- Trees ---------------------------------------------------------- */
+
+typedef struct {
+  HrTreeId id;
+  HrBranchId root;
+  HrBranchId current; ///< Branch last switched to
+  uint32_t branch_count;
+  int64_t created_ns;
+  char name[HR_NAME_MAX + 1];
+} HrTree;
+
+/** Make a tree with an empty root branch, "main". A NULL name becomes
+ * "tree <id>". HR_ERR_EXISTS, HR_ERR_ARGUMENT (name; the transaction goes on). */
+HrStatus hr_tree_create(HrTxn* txn, const char* name, uint32_t author, HrTreeId* tree);
+HrStatus hr_tree_get(HrTxn* txn, HrTreeId id, HrTree* tree);
+HrStatus hr_tree_find(HrTxn* txn, const char* name, HrTreeId* id);
+/** The first tree with an id above `after`; HR_END after the last. */
+HrStatus hr_tree_next(HrTxn* txn, HrTreeId after, HrTree* tree);
+HrStatus hr_tree_rename(HrTxn* txn, HrTreeId id, const char* name, uint32_t author);
+
+/** Set aside `count` branch numbers for hr_branch_fork(); they stay unused
+ * until forked. */
+HrStatus hr_tree_reserve(HrTxn* txn, HrTreeId id, uint32_t count, uint32_t* first_number);
+
+/** Give back the unused end of a reservation, from `first_number` to
+ * `end_number` (one past), if nothing was reserved since. */
+HrStatus hr_tree_unreserve(HrTxn* txn, HrTreeId id, uint32_t first_number, uint32_t end_number);
+
+/* ---- Branches ------------------------------------------------------- */
+
+typedef enum { HR_BRANCH_ACTIVE = 0, HR_BRANCH_HIDDEN = 1, HR_BRANCH_MERGED = 2 } HrBranchState;
+
+typedef struct {
+  HrBranchId id;
+  HrBranchId parent; ///< 0 for the root
+  HrBranchId jump;
+  HrTick fork_tick;
+  HrTick head_tick; ///< Where the branch ends: appending goes on from here
+  uint64_t event_count;
+  uint32_t node_count;
+  uint32_t depth;
+  uint32_t author;
+  HrBranchState state;
+  int64_t created_ns;
+} HrBranch;
+
+HrStatus hr_branch_get(HrTxn* txn, HrBranchId id, HrBranch* branch);
+HrStatus hr_branch_name(HrTxn* txn, HrBranchId id, char name[HR_NAME_MAX + 1]);
+/** By name, or by number written "#7". */
+HrStatus hr_branch_find(HrTxn* txn, HrTreeId tree, const char* name, HrBranchId* id);
+/** The first branch of `tree` with a number above `after`; HR_END after the last. */
+HrStatus hr_branch_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrBranch* branch);
+
+typedef struct {
+  uint32_t number;  ///< From hr_tree_reserve(), or 0: take the next
+  const char* name; ///< NULL: "take <n>"
+  uint32_t author;
+  int64_t created_ns; ///< 0: now
+} HrForkOptions;
+
+/** Make a branch whose path is the path of `from` before `tick`, and then its
+ * own events. O(1): no event is copied. The parent is the branch on the path of
+ * `from` that holds the music just before `tick`; its head moves up to `tick` if it lay
+ * before, so that nothing appended to it later enters the child's past.
+ * `options` may be NULL. A
+ * name already taken gets a number behind it (" 2", " 3"): a fork never fails
+ * for its name. HR_ERR_ARGUMENT for a malformed name, HR_ERR_EXISTS for a used
+ * number; the transaction goes on. */
+HrStatus hr_branch_fork(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
+                        HrBranchId* id);
+
+/** HR_ERR_EXISTS, HR_ERR_ARGUMENT: the transaction goes on. */
+HrStatus hr_branch_rename(HrTxn* txn, HrBranchId id, const char* name, uint32_t author);
+/** Hide or restore. Nothing is removed. */
+HrStatus hr_branch_set_state(HrTxn* txn, HrBranchId id, HrBranchState state, uint32_t author);
+/** Note in the tree and in the journal that `to` was switched to at `tick`. */
+HrStatus hr_branch_switch(HrTxn* txn, HrBranchId to, HrTick tick, uint32_t author);
+
+/** The branch on the path of `leaf` that owns `tick`: the deepest that forked
+ * at or before it. O(log depth). */
+HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner);
+
+/* ---- Events --------------------------------------------------------- */
+
+typedef enum { HR_EVENT_MIDI, HR_EVENT_META } HrEventKind;
+
+typedef enum {
+  HR_META_TEMPO = 1, ///< f64 quarter notes a minute
+  HR_META_METER = 2, ///< u16 beats a bar, u16 beat unit
+  HR_META_MARK = 3,  ///< UTF-8 text
+} HrMetaType;
+
+/** One MIDI message, or one meta event whose first byte is its HrMetaType. */
+typedef struct {
+  HrTick tick;
+  HrEventKind kind;
+  uint32_t size;
+  const uint8_t* bytes;
+} HrEvent;
+
+typedef struct {
+  double tempo; ///< Quarter notes a minute
+  uint16_t beats_per_bar;
+  uint16_t beat_unit;
+} HrTempo;
+
+/** A meta event's bytes: type and payload. */
+enum { HR_META_TEMPO_SIZE = 9, HR_META_METER_SIZE = 5 };
+void hr_meta_tempo(double tempo, uint8_t bytes[HR_META_TEMPO_SIZE]);
+void hr_meta_meter(uint16_t beats, uint16_t unit, uint8_t bytes[HR_META_METER_SIZE]);
+
+/** Apply a meta event to `tempo`: true if it was a sane tempo or meter. */
+bool hr_meta_apply(HrTempo* tempo, const uint8_t* bytes, uint32_t size);
+
+typedef struct {
+  uint32_t author;
+  int64_t wall_clock_ns; ///< When it was played; 0: now
+} HrAppendOptions;
+
+/** Append one event at or after the head of `branch`. Runs of events to one
+ * branch are fast: its last node stays open within the transaction.
+ * HR_ERR_PAST before the head, HR_ERR_ARGUMENT for a size of 0 or beyond
+ * HR_EVENT_SIZE_MAX: the transaction goes on. */
+HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
+                   const HrAppendOptions* options);
+
+/** Tempo and meter in force on the path of `branch` just before `tick`. */
+HrStatus hr_tempo_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrTempo* tempo);
+
+/* ---- Reading a path ------------------------------------------------- */
+
+/** A run of events of one node, as they lie in the map: words[0..count), the
+ * first of each event's words says its tick as an offset from `base`. */
+typedef struct {
+  const HrNodeHeader* node;
+  const HrWord* words;
+  uint32_t count;
+  HrTick base;
+  HrBranchId branch;
+} HrSpan;
+
+/** A reader of a branch's whole path, ancestors first. Opaque but for size. */
+typedef struct {
+  HrTxn* txn;
+  void* cursor;
+  HrBranchId leaf;
+  HrBranch owner; ///< Branch being read
+  HrTick from;    ///< Nothing before this tick is given any more
+  HrTick until;   ///< Where `owner` ends on this path
+  bool seek;      ///< The cursor has still to be placed
+  bool ended;
+  HrSpan span;    ///< For hr_path_next()
+  uint32_t index; ///< Next word of `span`
+} HrPath;
+
+/** Begin to read the path of `leaf` at the first event at or after `from`.
+ * Close with hr_path_close() before the transaction ends. */
+HrStatus hr_path_open(HrTxn* txn, HrBranchId leaf, HrTick from, HrPath* path);
+
+/** The next span; HR_END after the last. HR_ERR_DAMAGED for a node that fails
+ * its checksum: `span` then says only its branch and base tick; the next call goes on after it. */
+HrStatus hr_path_next_span(HrPath* path, HrSpan* span);
+
+/** The next event, over hr_path_next_span(): use one or the other. */
+HrStatus hr_path_next(HrPath* path, HrEvent* event);
+
+void hr_path_close(HrPath* path);
+
+/** Step through a span: fill `event` from the word at `*index` and move
+ * `*index` past it. False at the end of the span, or where a size does not fit
+ * (a checksummed node never has one). */
+static inline bool hr_span_next(const HrSpan* span, uint32_t* index, HrEvent* event)
+{
+  if (*index >= span->count) {
+    return false;
+  }
+  const HrWord* word = &span->words[*index];
+  event->tick = span->base + word->offset;
+  if (word->length <= 3) {
+    event->kind = HR_EVENT_MIDI;
+    event->size = word->length;
+    event->bytes = word->bytes;
+    *index += 1;
+    return true;
+  }
+  const uint32_t size =
+      word->bytes[0] | (uint32_t)word->bytes[1] << 8 | (uint32_t)word->bytes[2] << 16;
+  const uint32_t words = (size + 7) / 8;
+  if (words > span->count - *index - 1) {
+    *index = span->count;
+    return false;
+  }
+  event->kind = word->length == HR_WORD_META ? HR_EVENT_META : HR_EVENT_MIDI;
+  event->size = size;
+  event->bytes = (const uint8_t*)(word + 1);
+  *index += 1 + words;
+  return true;
+}
+
+/* ---- Journal -------------------------------------------------------- */
+
+typedef enum {
+  HR_OPERATION_CREATE = 1, ///< Tree made; branch is its root
+  HR_OPERATION_FORK,       ///< branch made from other at tick; text is its name
+  HR_OPERATION_SWITCH,     ///< branch switched to, from other, at tick
+  HR_OPERATION_RENAME,     ///< text is the new name
+  HR_OPERATION_HIDE,
+  HR_OPERATION_RESTORE,
+  HR_OPERATION_RENAME_TREE,
+} HrOperation;
+
+typedef struct {
+  uint32_t sequence;
+  int64_t time_ns;
+  HrOperation operation;
+  HrBranchId branch;
+  HrBranchId other;
+  HrTick tick;
+  uint32_t author;
+  char text[HR_NAME_MAX + 1];
+} HrJournalEntry;
+
+const char* hr_operation_name(HrOperation operation);
+
+/** The first entry of `tree` with a sequence above `after` (they count from
+ * 1); HR_END after the last. Entries are written by the calls they tell of. */
+HrStatus hr_journal_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrJournalEntry* entry);
+
+/* ---- Capture rings -------------------------------------------------- */
+
+/** How much of the capture ring `uuid` is in the store. Written in the same
+ * transaction as the events, so that a ring left by a killed process is
+ * drained exactly once. HR_ERR_NOT_FOUND if nothing of it is. */
+HrStatus hr_capture_get(HrTxn* txn, const uint8_t uuid[16], HrCaptureRecord* record);
+HrStatus hr_capture_put(HrTxn* txn, const uint8_t uuid[16], const HrCaptureRecord* record);
+HrStatus hr_capture_delete(HrTxn* txn, const uint8_t uuid[16]);
+
+/* ---- Verification --------------------------------------------------- */
+
+typedef struct {
+  uint64_t trees, branches, nodes, events, journal_entries, problems;
+} HrVerifyReport;
+
+/** Check everything this layer knows: records, parents, depths, jump pointers,
+ * ticks in order, checksums, counts, names, journal. Calls `problem` with a
+ * sentence for each fault found. HR_OK if the whole store was read, whatever
+ * was found. */
+HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char* sentence),
+                         void* data, HrVerifyReport* report);
+
+/** Nanoseconds since 1970. */
+int64_t hr_wall_clock_ns(void);
+
+#endif

@@ -1,0 +1,101 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "store/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn)
+{
+  *txn = NULL;
+  if (mode == HR_WRITE && store->read_only) {
+    return HR_ERR_READ_ONLY;
+  }
+  if (mode == HR_WRITE && store->failed) {
+    return HR_ERR_IO;
+  }
+  HrTxn* const self = calloc(1, sizeof *self);
+  if (!self) {
+    return HR_ERR_NO_MEMORY;
+  }
+  self->store = store;
+  self->mode = mode;
+  const int code = mdb_txn_begin(store->env, NULL, mode == HR_READ ? MDB_RDONLY : 0, &self->txn);
+  if (code) {
+    free(self);
+    return hr_status_from_lmdb(store, code);
+  }
+  *txn = self;
+  return HR_OK;
+}
+
+static void release(HrTxn* txn)
+{
+  hr_tail_free(&txn->tail);
+  free(txn);
+}
+
+HrStatus hr_txn_commit(HrTxn* txn)
+{
+  HrStatus status = hr_tail_flush(txn);
+  if (status) {
+    mdb_txn_abort(txn->txn);
+  } else {
+    status = hr_status_from_lmdb(txn->store, mdb_txn_commit(txn->txn));
+  }
+  release(txn);
+  return status;
+}
+
+void hr_txn_abort(HrTxn* txn)
+{
+  if (txn) {
+    mdb_txn_abort(txn->txn);
+    release(txn);
+  }
+}
+
+HrStatus hr_get_record(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, void* record,
+                       size_t size)
+{
+  MDB_val k = {key_size, (void*)key};
+  MDB_val v;
+  const int code = mdb_get(txn->txn, dbi, &k, &v);
+  if (code) {
+    return hr_status_from_lmdb(txn->store, code);
+  }
+  if (v.mv_size != size) {
+    return HR_ERR_DAMAGED;
+  }
+  memcpy(record, v.mv_data, size);
+  return HR_OK;
+}
+
+HrStatus hr_put(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, const void* value,
+                size_t size)
+{
+  if (txn->mode != HR_WRITE) {
+    return HR_ERR_READ_ONLY;
+  }
+  MDB_val k = {key_size, (void*)key};
+  MDB_val v = {size, (void*)value};
+  return hr_status_from_lmdb(txn->store, mdb_put(txn->txn, dbi, &k, &v, 0));
+}
+
+HrStatus hr_capture_get(HrTxn* txn, const uint8_t uuid[16], HrCaptureRecord* record)
+{
+  return hr_get_record(txn, txn->store->captures, uuid, 16, record, sizeof *record);
+}
+
+HrStatus hr_capture_put(HrTxn* txn, const uint8_t uuid[16], const HrCaptureRecord* record)
+{
+  return hr_put(txn, txn->store->captures, uuid, 16, record, sizeof *record);
+}
+
+HrStatus hr_capture_delete(HrTxn* txn, const uint8_t uuid[16])
+{
+  MDB_val key = {16, (void*)uuid};
+  const int code = mdb_del(txn->txn, txn->store->captures, &key, NULL);
+  return code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(txn->store, code);
+}

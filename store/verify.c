@@ -1,0 +1,272 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "store/internal.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+  HrTxn* txn;
+  void (*problem)(void* data, const char* sentence);
+  void* data;
+  HrVerifyReport* report;
+} Verify;
+
+static void complain(Verify* verify, const char* format, ...) __attribute__((format(printf, 2, 3)));
+
+static void complain(Verify* verify, const char* format, ...)
+{
+  char sentence[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(sentence, sizeof sentence, format, args);
+  va_end(args);
+  verify->report->problems += 1;
+  if (verify->problem) {
+    verify->problem(verify->data, sentence);
+  }
+}
+
+/** A branch as messages name it: its name, else its number. */
+static const char* label(Verify* verify, HrBranchId id, char text[HR_NAME_MAX + 32])
+{
+  char name[HR_NAME_MAX + 1];
+  if (hr_branch_name(verify->txn, id, name)) {
+    snprintf(text, HR_NAME_MAX + 32, "#%u of tree %u", hr_branch_number(id), hr_branch_tree(id));
+  } else {
+    snprintf(text, HR_NAME_MAX + 32, "\"%s\" (#%u of tree %u)", name, hr_branch_number(id),
+             hr_branch_tree(id));
+  }
+  return text;
+}
+
+/** Check the events of a node that passed its checksum. */
+static void verify_words(Verify* verify, const char* name, const HrNodeHeader* node)
+{
+  const HrSpan span = {
+      .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
+  uint32_t index = 0;
+  uint32_t count = 0;
+  HrTick last = node->base_tick;
+  HrEvent event;
+  while (hr_span_next(&span, &index, &event)) {
+    if (event.tick < last) {
+      complain(verify, "Branch %s: events out of order at tick %" PRId64 ".", name, event.tick);
+    }
+    last = event.tick;
+    count += 1;
+  }
+  if (count != node->event_count || last != node->last_tick) {
+    complain(verify, "Branch %s: the node at tick %" PRId64 " miscounts its events.", name,
+             node->base_tick);
+  }
+}
+
+/** Walk a branch's own nodes; their totals must be what its record says. */
+static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char* name)
+{
+  MDB_cursor* cursor = NULL;
+  HrNodeKey first;
+  HrTick last = branch->fork_tick;
+  uint64_t events = 0;
+  uint64_t nodes = 0;
+  hr_node_key(&first, branch->id, INT64_MIN, 0);
+  MDB_val key = {sizeof first, &first};
+  MDB_val value;
+  int code = mdb_cursor_open(verify->txn->txn, verify->txn->store->nodes, &cursor);
+  if (code) {
+    return hr_status_from_lmdb(verify->txn->store, code);
+  }
+  code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+  while (!code && key.mv_size == sizeof first && hr_node_key_branch(key.mv_data) == branch->id) {
+    HrNodeKey node_key;
+    memcpy(&node_key, key.mv_data, sizeof node_key);
+    const HrTick tick = hr_node_key_tick(&node_key);
+    if (hr_node_key_ordinal(&node_key) != nodes) {
+      complain(verify,
+               "Branch %s: music is missing before tick %" PRId64 " (node %" PRIu64
+               " expected, %" PRIu64 " found).",
+               name, tick, nodes, hr_node_key_ordinal(&node_key));
+      nodes = hr_node_key_ordinal(&node_key);
+    }
+    if (tick < last && (nodes || branch->parent)) {
+      complain(verify, "Branch %s: the node at tick %" PRId64 " overlaps the one before.", name,
+               tick);
+    }
+    if (hr_node_valid(&node_key, &value)) {
+      const HrNodeHeader* const node = value.mv_data;
+      verify_words(verify, name, node);
+      last = node->last_tick;
+      events += node->event_count;
+    } else {
+      complain(verify, "Branch %s: the node at tick %" PRId64 " is damaged; its notes are lost.",
+               name, tick);
+    }
+    nodes += 1;
+    code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+  }
+  mdb_cursor_close(cursor);
+  if (nodes != branch->node_count || events != branch->event_count) {
+    complain(verify,
+             "Branch %s: %" PRIu64 " nodes and %" PRIu64 " events found, %u and %" PRIu64
+             " recorded.",
+             name, nodes, events, branch->node_count, branch->event_count);
+  }
+  if (events && last > branch->head_tick) {
+    complain(verify, "Branch %s: its last event is at tick %" PRId64 ", its head at %" PRId64 ".",
+             name, last, branch->head_tick);
+  }
+  verify->report->events += events;
+  verify->report->nodes += nodes;
+  return code && code != MDB_NOTFOUND ? hr_status_from_lmdb(verify->txn->store, code) : HR_OK;
+}
+
+/** Check that a child sits where its parent and its jump pointer say. */
+static HrStatus verify_links(Verify* verify, const HrBranch* branch, const char* name)
+{
+  HrBranch parent, first, second;
+  HrStatus status = hr_branch_get(verify->txn, branch->parent, &parent);
+  if (status == HR_ERR_NOT_FOUND || hr_branch_tree(branch->parent) != hr_branch_tree(branch->id)) {
+    complain(verify, "Branch %s: the branch it forked from is missing.", name);
+    return HR_OK;
+  }
+  if (status) {
+    return status;
+  }
+  if (parent.depth + 1 != branch->depth ||
+      (parent.parent && parent.fork_tick > branch->fork_tick)) {
+    complain(verify, "Branch %s: its depth or fork point contradicts its parent.", name);
+    return HR_OK;
+  }
+  status = hr_branch_get(verify->txn, parent.jump, &first);
+  status = status ? status : hr_branch_get(verify->txn, first.jump, &second);
+  if (status == HR_ERR_NOT_FOUND) {
+    complain(verify, "Branch %s: a jump pointer above it leads nowhere.", name);
+    return HR_OK;
+  }
+  if (!status) {
+    const bool equal = parent.depth - first.depth == first.depth - second.depth;
+    const HrBranchId wanted = equal && parent.id != first.id ? second.id : parent.id;
+    if (branch->jump != wanted) {
+      complain(verify, "Branch %s: its jump pointer is wrong.", name);
+    }
+  }
+  return status;
+}
+
+static HrStatus verify_branch(Verify* verify, const HrBranch* branch)
+{
+  char text[HR_NAME_MAX + 32];
+  char name[HR_NAME_MAX + 1];
+  HrBranchId named;
+  const char* shown = label(verify, branch->id, text);
+  verify->report->branches += 1;
+  if (hr_branch_name(verify->txn, branch->id, name) ||
+      hr_name_find(verify->txn, HR_NAMES_BRANCH, hr_branch_tree(branch->id), name, &named) ||
+      named != branch->id) {
+    complain(verify, "Branch %s: its name does not lead back to it.", shown);
+  }
+  if (branch->state > HR_BRANCH_MERGED) {
+    complain(verify, "Branch %s: unknown state %d.", shown, (int)branch->state);
+  }
+  HrStatus status = HR_OK;
+  if (branch->parent) {
+    status = verify_links(verify, branch, shown);
+  } else if (branch->depth || branch->jump != branch->id) {
+    complain(verify, "Branch %s: a root with ancestors.", shown);
+  }
+  return status ? status : verify_nodes(verify, branch, shown);
+}
+
+static HrStatus verify_journal(Verify* verify, HrTreeId tree, uint32_t recorded)
+{
+  HrJournalEntry entry = {0};
+  HrStatus status;
+  uint32_t expected = 1;
+  while (!(status = hr_journal_next(verify->txn, tree, entry.sequence, &entry))) {
+    if (entry.sequence != expected) {
+      complain(verify, "Tree %u: journal entry %u is missing.", tree, expected);
+    }
+    expected = entry.sequence + 1;
+    verify->report->journal_entries += 1;
+  }
+  if (status == HR_ERR_DAMAGED) {
+    complain(verify, "Tree %u: journal entry %u is damaged.", tree, expected);
+    return HR_OK;
+  }
+  if (expected != recorded + 1) {
+    complain(verify, "Tree %u: its journal ends at entry %u, not %u.", tree, expected - 1,
+             recorded);
+  }
+  return status == HR_END ? HR_OK : status;
+}
+
+static HrStatus verify_tree(Verify* verify, HrTreeId id, const HrTreeRecord* record)
+{
+  HrBranch branch;
+  uint32_t count = 0;
+  uint32_t number = 0;
+  HrStatus status;
+  verify->report->trees += 1;
+  while (!(status = hr_branch_next(verify->txn, id, number, &branch))) {
+    number = hr_branch_number(branch.id);
+    count += 1;
+    status = verify_branch(verify, &branch);
+    if (status) {
+      return status;
+    }
+  }
+  if (status != HR_END) {
+    return status;
+  }
+  if (count != record->branch_count || number >= record->next_number) {
+    complain(verify, "Tree %u: %u branches found, %u recorded.", id, count, record->branch_count);
+  }
+  if (hr_branch_get(verify->txn, record->current, &branch) ||
+      hr_branch_tree(record->current) != id) {
+    complain(verify, "Tree %u: its current branch does not exist.", id);
+  }
+  if (hr_branch_get(verify->txn, hr_branch_id(id, record->root_number), &branch) || branch.parent) {
+    complain(verify, "Tree %u: its root is missing.", id);
+  }
+  return verify_journal(verify, id, record->journal_count);
+}
+
+/** Branches and nodes of no tree would be seen by nobody: count them all. */
+static void verify_totals(Verify* verify)
+{
+  MDB_stat stat;
+  if (!mdb_stat(verify->txn->txn, verify->txn->store->branches, &stat) &&
+      stat.ms_entries != verify->report->branches) {
+    complain(verify, "%zu branches belong to no tree.",
+             stat.ms_entries - (size_t)verify->report->branches);
+  }
+  if (!mdb_stat(verify->txn->txn, verify->txn->store->nodes, &stat) &&
+      stat.ms_entries != verify->report->nodes) {
+    complain(verify, "%zu nodes found, %" PRIu64 " belong to a branch.", stat.ms_entries,
+             verify->report->nodes);
+  }
+}
+
+HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char* sentence),
+                         void* data, HrVerifyReport* report)
+{
+  Verify verify = {.problem = problem, .data = data, .report = report};
+  HrTree tree = {0};
+  HrStatus status = hr_txn_begin(store, HR_READ, &verify.txn);
+  *report = (HrVerifyReport){0};
+  while (!status && !(status = hr_tree_next(verify.txn, tree.id, &tree))) {
+    HrTreeRecord record;
+    status = hr_tree_record(verify.txn, tree.id, &record);
+    status = status ? status : verify_tree(&verify, tree.id, &record);
+  }
+  if (status == HR_END) {
+    verify_totals(&verify);
+    status = HR_OK;
+  }
+  hr_txn_abort(verify.txn);
+  return status;
+}

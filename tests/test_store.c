@@ -1,0 +1,750 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "store/internal.h"
+#include "store/store.h"
+#include "tests/scratch.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#define assert_ok(call) assert_int_equal((call), HR_OK)
+
+static HrStore* store;
+
+static int setup(void** state)
+{
+  (void)state;
+  return scratch_make() ||
+         hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_CREATE, &store, NULL);
+}
+
+static int teardown(void** state)
+{
+  (void)state;
+  hr_store_close(store);
+  store = NULL;
+  scratch_remove();
+  return 0;
+}
+
+static HrTxn* begin(HrTxnMode mode)
+{
+  HrTxn* txn = NULL;
+  assert_ok(hr_txn_begin(store, mode, &txn));
+  return txn;
+}
+
+static void verify_clean(void)
+{
+  HrVerifyReport report;
+  assert_ok(hr_store_verify(store, NULL, NULL, &report));
+  assert_int_equal(report.problems, 0);
+}
+
+static HrStatus append_note(HrTxn* txn, HrBranchId branch, HrTick tick, uint8_t note)
+{
+  const uint8_t bytes[3] = {0x90, note, 100};
+  return hr_append(txn, branch, &(HrEvent){tick, HR_EVENT_MIDI, 3, bytes}, NULL);
+}
+
+/* ---- opening -------------------------------------------------------- */
+
+static void test_open_is_shared_and_private(void** state)
+{
+  (void)state;
+  HrStore* second = NULL;
+  struct stat info;
+  assert_ok(hr_store_open(scratch_path("a/../a/b/test.hr"), HR_STORE_CREATE, &second, NULL));
+  assert_ptr_equal(second, store);
+  hr_store_close(second);
+
+  assert_int_equal(stat(hr_store_path(store), &info), 0);
+  assert_int_equal(info.st_mode & 0777, 0600);
+  assert_int_equal(stat(scratch_path("a"), &info), 0);
+  assert_int_equal(info.st_mode & 0777, 0700);
+  assert_int_equal(stat(scratch_path("a/b/test.hr-lock"), &info), 0);
+  assert_int_equal(info.st_mode & 0777, 0600);
+
+  mdb_filehandle_t fd;
+  assert_int_equal(mdb_env_get_fd(store->env, &fd), 0);
+  assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+}
+
+static void write_file(const char* name, const void* bytes, size_t size)
+{
+  FILE* const file = fopen(scratch_path(name), "wb");
+  assert_non_null(file);
+  assert_int_equal(fwrite(bytes, 1, size, file), size);
+  fclose(file);
+}
+
+static size_t read_store_file(uint8_t** bytes)
+{
+  FILE* const file = fopen(hr_store_path(store), "rb");
+  assert_non_null(file);
+  fseek(file, 0, SEEK_END);
+  const size_t size = (size_t)ftell(file);
+  rewind(file);
+  *bytes = malloc(size);
+  assert_int_equal(fread(*bytes, 1, size, file), size);
+  fclose(file);
+  return size;
+}
+
+/** A file that cannot be opened gives its own status, a sentence, and stays as it is. */
+static void assert_refused(const char* name, HrStatus expected)
+{
+  HrStore* refused = (HrStore*)1;
+  HrError error = {0};
+  struct stat before, after;
+  const int exists = !stat(scratch_path(name), &before);
+  assert_int_equal(hr_store_open(scratch_path(name), HR_STORE_CREATE, &refused, &error), expected);
+  assert_null(refused);
+  assert_int_equal(error.status, expected);
+  assert_true(strlen(error.text) > 20);
+  if (exists) {
+    assert_int_equal(stat(scratch_path(name), &after), 0);
+    assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof before.st_mtim);
+    assert_int_equal(before.st_size, after.st_size);
+  }
+}
+
+static void test_bad_files_are_refused(void** state)
+{
+  (void)state;
+  HrTxn* txn = begin(HR_WRITE);
+  HrTreeId tree;
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  for (int i = 0; i < 20000; ++i) {
+    assert_ok(append_note(txn, hr_branch_id(tree, 1), i, 60));
+  }
+  assert_ok(hr_txn_commit(txn));
+
+  assert_int_equal(mkdir(scratch_path("folder"), 0700), 0);
+  assert_refused("folder", HR_ERR_NOT_A_STORE);
+  write_file("text", "dear diary, today I played in C minor", 37);
+  assert_refused("text", HR_ERR_NOT_A_STORE);
+  assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
+  assert_refused("pipe", HR_ERR_NOT_A_STORE);
+  write_file("in-the-way", "x", 1);
+  assert_refused("in-the-way/store.hr", HR_ERR_IO); // ENOTDIR
+
+  uint8_t* bytes = NULL;
+  const size_t size = read_store_file(&bytes);
+  write_file("short", bytes, 1000);
+  assert_refused("short", HR_ERR_TRUNCATED);
+  write_file("cut", bytes, size - 8192);
+  assert_refused("cut", HR_ERR_TRUNCATED);
+
+  bytes[16 + 8 + 8] ^= 1; // nothing that matters: the map address of meta page 0
+  bytes[16] ^= 1;         // its magic
+  write_file("magic", bytes, size);
+  assert_refused("magic", HR_ERR_NOT_A_STORE);
+  bytes[16] ^= 1;
+  uint8_t* header = memmem(bytes, size, HR_HEADER_MAGIC "\0", 8);
+  assert_non_null(header);
+  for (uint8_t* at = header; at;
+       at = memmem(at + 1, size - (size_t)(at + 1 - bytes), HR_HEADER_MAGIC "\0", 8)) {
+    at[8] = HR_FORMAT_VERSION + 1;
+  }
+  write_file("newer", bytes, size);
+  assert_refused("newer", HR_ERR_NEWER);
+  for (uint8_t* at = header; at;
+       at = memmem(at + 1, size - (size_t)(at + 1 - bytes), HR_HEADER_MAGIC "\0", 8)) {
+    at[0] = 'X';
+  }
+  write_file("foreign", bytes, size);
+  assert_refused("foreign", HR_ERR_NOT_A_STORE);
+  free(bytes);
+
+  HrStore* missing = NULL;
+  assert_int_equal(hr_store_open(scratch_path("missing"), 0, &missing, NULL), HR_ERR_NOT_FOUND);
+  assert_int_equal(access(scratch_path("missing"), F_OK), -1);
+  symlink("elsewhere", scratch_path("linked.hr-lock"));
+  assert_refused("linked.hr", HR_ERR_PERMISSION);
+  assert_int_equal(access(scratch_path("elsewhere"), F_OK), -1);
+}
+
+static void test_another_process_writes_too(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "shared", 0, &tree));
+  assert_ok(hr_txn_commit(txn));
+
+  /* A fresh program, as a forked child may not use LMDB's environment. */
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/proc/self/exe", "test_store", "append", hr_store_path(store), (char*)NULL);
+    _exit(9);
+  }
+  for (int i = 0; i < 50; ++i) {
+    txn = begin(HR_WRITE);
+    HrBranchId branch;
+    assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, NULL, &branch));
+    assert_ok(append_note(txn, branch, i, 61));
+    assert_ok(hr_txn_commit(txn));
+  }
+  int result = 0;
+  assert_int_equal(waitpid(child, &result, 0), child);
+  assert_int_equal(result, 0);
+  HrBranch root;
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, hr_branch_id(tree, 1), &root));
+  assert_int_equal(root.event_count, 50);
+  hr_txn_abort(txn);
+  verify_clean();
+}
+
+static int append_from_child(const char* path)
+{
+  HrStore* shared = NULL;
+  if (hr_store_open(path, 0, &shared, NULL)) {
+    return 1;
+  }
+  for (int i = 0; i < 50; ++i) {
+    HrTxn* txn = NULL;
+    if (hr_txn_begin(shared, HR_WRITE, &txn) || append_note(txn, hr_branch_id(1, 1), i, 60) ||
+        hr_txn_commit(txn)) {
+      return 2;
+    }
+  }
+  hr_store_close(shared);
+  return 0;
+}
+
+static bool new_pages_are_locked(void)
+{
+  unsigned char resident = 0;
+  void* const page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mincore(page, 4096, &resident);
+  munmap(page, 4096);
+  return resident & 1;
+}
+
+/** Opens a 1 GB store in a process that locks its memory: prints the growth in kB. */
+static int open_locked(const char* path)
+{
+  if (mlockall(MCL_CURRENT | MCL_FUTURE) || !new_pages_are_locked()) {
+    return 77;
+  }
+  long before = 0;
+  long after = 0;
+  FILE* status = fopen("/proc/self/statm", "r");
+  if (!status || fscanf(status, "%*d %ld", &before) != 1) {
+    return 1;
+  }
+  HrStore* big = NULL;
+  HrTxn* txn = NULL;
+  HrPath reader;
+  HrEvent event;
+  if (hr_store_open(path, 0, &big, NULL) || hr_txn_begin(big, HR_READ, &txn) ||
+      hr_path_open(txn, hr_branch_id(1, 1), 0, &reader) || hr_path_next(&reader, &event)) {
+    return 2;
+  }
+  rewind(status);
+  if (fscanf(status, "%*d %ld", &after) != 1) {
+    return 1;
+  }
+  const bool locks_again = new_pages_are_locked();
+  hr_path_close(&reader);
+  hr_txn_abort(txn);
+  hr_store_close(big);
+  const long grown = (after - before) * (sysconf(_SC_PAGESIZE) / 1024);
+  printf("locked process: resident memory grew by %ld kB\n", grown);
+  return grown >= 8192 ? 3 : locks_again ? 0 : 4;
+}
+
+static void test_locked_memory_is_not_filled(void** state)
+{
+  (void)state;
+  HrTxn* txn = begin(HR_WRITE);
+  HrTreeId tree;
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  uint8_t* const sysex = calloc(1, 1 << 20);
+  sysex[0] = 0xf0;
+  for (int i = 0; i < 1024; ++i) {
+    const HrEvent event = {i, HR_EVENT_MIDI, 1 << 20, sysex};
+    assert_ok(hr_append(txn, hr_branch_id(tree, 1), &event, NULL));
+  }
+  free(sysex);
+  assert_ok(hr_txn_commit(txn));
+  HrStoreStats stats;
+  assert_ok(hr_store_stats(store, &stats));
+  assert_true(stats.file_bytes > (uint64_t)1 << 30);
+
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/proc/self/exe", "test_store", "locked", hr_store_path(store), (char*)NULL);
+    _exit(9);
+  }
+  int result = 0;
+  assert_int_equal(waitpid(child, &result, 0), child);
+  if (WIFEXITED(result) && WEXITSTATUS(result) == 77) {
+    skip(); // mlockall is not allowed here
+  }
+  assert_int_equal(result, 0);
+}
+
+/* ---- names ---------------------------------------------------------- */
+
+static void test_names(void** state)
+{
+  (void)state;
+  assert_true(hr_name_valid("verse"));
+  assert_true(hr_name_valid("Stück in a♭ 🎹"));
+  assert_false(hr_name_valid(""));
+  assert_false(hr_name_valid(NULL));
+  assert_false(hr_name_valid("#7"));
+  assert_false(hr_name_valid("two\nlines"));
+  assert_false(hr_name_valid("\xc0\xaf"));
+  assert_false(hr_name_valid("\xed\xa0\x80"));
+  assert_false(hr_name_valid("cut \xf0\x9f\x8e"));
+  char name[HR_NAME_MAX + 2];
+  memset(name, 'a', sizeof name);
+  name[HR_NAME_MAX + 1] = '\0';
+  assert_false(hr_name_valid(name));
+  name[HR_NAME_MAX] = '\0';
+  assert_true(hr_name_valid(name));
+
+  HrTxn* txn = begin(HR_WRITE);
+  HrTreeId tree, other;
+  HrBranchId one, two, found;
+  assert_ok(hr_tree_create(txn, "song", 0, &tree));
+  assert_int_equal(hr_tree_create(txn, "song", 0, &other), HR_ERR_EXISTS);
+  assert_int_equal(hr_tree_create(txn, "#song", 0, &other), HR_ERR_ARGUMENT);
+  assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.name = name}, &one));
+  assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.name = name}, &two));
+  char taken[HR_NAME_MAX + 1];
+  assert_ok(hr_branch_name(txn, two, taken));
+  assert_string_equal(taken + HR_NAME_MAX - 3, "a 2");
+  assert_int_equal(hr_branch_rename(txn, two, "main", 0), HR_ERR_EXISTS);
+  assert_ok(hr_branch_rename(txn, two, "chorus", 0));
+  assert_ok(hr_branch_find(txn, tree, "chorus", &found));
+  assert_true(found == two);
+  assert_int_equal(hr_branch_find(txn, tree, taken, &found), HR_ERR_NOT_FOUND);
+  assert_ok(hr_branch_find(txn, tree, "#3", &found));
+  assert_true(found == two);
+  assert_int_equal(hr_branch_find(txn, tree, "#99", &found), HR_ERR_NOT_FOUND);
+
+  uint32_t author, again;
+  assert_ok(hr_author_id(txn, "tablet", &author));
+  assert_ok(hr_author_id(txn, "piano", &again));
+  assert_int_not_equal(author, again);
+  assert_ok(hr_author_id(txn, "tablet", &again));
+  assert_int_equal(author, again);
+  assert_ok(hr_author_name(txn, author, name));
+  assert_string_equal(name, "tablet");
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
+/* ---- events --------------------------------------------------------- */
+
+static void test_every_event_comes_back(void** state)
+{
+  (void)state;
+  enum { COUNT = 5000 };
+  HrTreeId tree;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  const HrBranchId root = hr_branch_id(tree, 1);
+  static uint8_t sysex[70000];
+  for (int i = 0; i < COUNT; ++i) {
+    const uint32_t size = i % 97 == 0 ? (uint32_t)(i * 13 % 69000 + 4) : (uint32_t)(i % 3 + 1);
+    memset(sysex, i & 0x7f, size);
+    /* Ten events at each tick, and once a gap longer than a word's offset. */
+    const HrTick tick = i / 10 * 10 + (i > 3000 ? (HrTick)1 << 40 : 0) - 50;
+    assert_ok(hr_append(txn, root, &(HrEvent){tick, HR_EVENT_MIDI, size, sysex}, NULL));
+    if (i % 1000 == 999) {
+      assert_ok(hr_txn_commit(txn));
+      txn = begin(HR_WRITE);
+    }
+  }
+  assert_int_equal(append_note(txn, root, 0, 60), HR_ERR_PAST);
+  assert_int_equal(hr_append(txn, root, &(HrEvent){(HrTick)1 << 41, HR_EVENT_MIDI, 0, sysex}, NULL),
+                   HR_ERR_ARGUMENT);
+  assert_ok(hr_txn_commit(txn));
+
+  for (int from = 0; from < COUNT; from += 613) {
+    HrPath path;
+    HrEvent event;
+    int i = from / 10 * 10;
+    txn = begin(HR_READ);
+    assert_ok(hr_path_open(txn, root, i + (i > 3000 ? (HrTick)1 << 40 : 0) - 50, &path));
+    for (; i < COUNT; ++i) {
+      assert_ok(hr_path_next(&path, &event));
+      const uint32_t size = i % 97 == 0 ? (uint32_t)(i * 13 % 69000 + 4) : (uint32_t)(i % 3 + 1);
+      assert_int_equal(event.size, size);
+      assert_true(event.tick == i / 10 * 10 + (i > 3000 ? (HrTick)1 << 40 : 0) - 50);
+      assert_int_equal(event.bytes[0], i & 0x7f);
+      assert_int_equal(event.bytes[size - 1], i & 0x7f);
+    }
+    assert_int_equal(hr_path_next(&path, &event), HR_END);
+    hr_path_close(&path);
+    hr_txn_abort(txn);
+  }
+  verify_clean();
+}
+
+static void test_dense_playing_is_small(void** state)
+{
+  (void)state;
+  enum { COUNT = 200000 };
+  HrTreeId tree;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  for (int i = 0; i < COUNT; ++i) {
+    assert_ok(append_note(txn, hr_branch_id(tree, 1), i * 1000, 60));
+  }
+  assert_ok(hr_txn_commit(txn));
+  HrStoreStats stats;
+  assert_ok(hr_store_stats(store, &stats));
+  const double bytes = (double)stats.file_bytes / COUNT;
+  print_message("%.2f bytes an event on disk\n", bytes);
+  assert_true(bytes < 8.5);
+}
+
+static void test_tempo(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  HrTempo tempo;
+  uint8_t bytes[HR_META_TEMPO_SIZE];
+  HrBranchId child, grandchild;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  const HrBranchId root = hr_branch_id(tree, 1);
+  assert_ok(hr_tempo_at(txn, root, 100, &tempo));
+  assert_true(tempo.tempo == 120.0 && tempo.beats_per_bar == 4 && tempo.beat_unit == 4);
+  for (int i = 0; i < 3000; ++i) {
+    if (i == 1000) {
+      hr_meta_tempo(97.25, bytes);
+      assert_ok(
+          hr_append(txn, root, &(HrEvent){i, HR_EVENT_META, HR_META_TEMPO_SIZE, bytes}, NULL));
+      hr_meta_meter(6, 8, bytes);
+      assert_ok(
+          hr_append(txn, root, &(HrEvent){i, HR_EVENT_META, HR_META_METER_SIZE, bytes}, NULL));
+    }
+    assert_ok(append_note(txn, root, i, 60));
+  }
+  assert_ok(hr_tempo_at(txn, root, 1000, &tempo));
+  assert_true(tempo.tempo == 120.0 && tempo.beats_per_bar == 4);
+  assert_ok(hr_tempo_at(txn, root, 1001, &tempo));
+  assert_true(tempo.tempo == 97.25 && tempo.beats_per_bar == 6 && tempo.beat_unit == 8);
+  assert_ok(hr_tempo_at(txn, root, 9000, &tempo));
+  assert_true(tempo.tempo == 97.25);
+  assert_ok(hr_branch_fork(txn, root, 500, NULL, &child));
+  assert_ok(hr_branch_fork(txn, root, 2500, NULL, &grandchild));
+  assert_ok(hr_tempo_at(txn, child, 9000, &tempo));
+  assert_true(tempo.tempo == 120.0);
+  assert_ok(hr_branch_fork(txn, grandchild, 9999, NULL, &grandchild));
+  assert_ok(hr_tempo_at(txn, grandchild, 99999, &tempo));
+  assert_true(tempo.tempo == 97.25);
+  assert_false(hr_meta_apply(&tempo, (const uint8_t*)"\1\0\0\0\0\0\0\xf8\x7f", 9)); // NaN
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
+/* ---- the tree against a model that copies everything ----------------- */
+
+enum { MODEL_BRANCHES = 300, MODEL_EVENTS = 400 };
+
+typedef struct {
+  int count;
+  HrTick ticks[MODEL_EVENTS];
+  uint8_t notes[MODEL_EVENTS];
+  HrTick head;
+} ModelBranch;
+
+static ModelBranch model[MODEL_BRANCHES + 1];
+
+static void check_against_model(HrTxn* txn, HrTreeId tree, uint32_t number, HrTick from)
+{
+  const ModelBranch* const expected = &model[number];
+  HrPath path;
+  HrEvent event;
+  assert_ok(hr_path_open(txn, hr_branch_id(tree, number), from, &path));
+  for (int i = 0; i < expected->count; ++i) {
+    if (expected->ticks[i] >= from) {
+      assert_ok(hr_path_next(&path, &event));
+      assert_true(event.tick == expected->ticks[i]);
+      assert_int_equal(event.bytes[1], expected->notes[i]);
+    }
+  }
+  assert_int_equal(hr_path_next(&path, &event), HR_END);
+  hr_path_close(&path);
+}
+
+static void test_random_trees_equal_the_model(void** state)
+{
+  (void)state;
+  for (unsigned seed = 1; seed <= 6; ++seed) {
+    HrTreeId tree;
+    HrTxn* txn = begin(HR_WRITE);
+    uint32_t branches = 1;
+    srand(seed);
+    assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+    model[1] = (ModelBranch){0};
+    for (int step = 0; step < 4000; ++step) {
+      const uint32_t number = (uint32_t)rand() % branches + 1;
+      ModelBranch* branch = &model[number];
+      if (rand() % 12 == 0 && branches < MODEL_BRANCHES) {
+        HrBranchId id;
+        const HrTick tick = rand() % (branch->head + 5);
+        assert_ok(hr_branch_fork(txn, hr_branch_id(tree, number), tick, NULL, &id));
+        assert_int_equal(hr_branch_number(id), ++branches);
+        ModelBranch* const child = &model[branches];
+        *child = *branch;
+        while (child->count && child->ticks[child->count - 1] >= tick) {
+          --child->count;
+        }
+        child->head = tick;
+        if (branch->head < tick) {
+          branch->head = tick; // and, on the path before it, nothing moves: it owns the tick before
+        }
+      } else if (branch->count < MODEL_EVENTS) {
+        branch->head += rand() % 4;
+        branch->ticks[branch->count] = branch->head;
+        branch->notes[branch->count] = (uint8_t)(rand() % 128);
+        assert_ok(append_note(txn, hr_branch_id(tree, number), branch->head,
+                              branch->notes[branch->count]));
+        branch->count += 1;
+      }
+      if (rand() % 200 == 0) {
+        assert_ok(hr_txn_commit(txn));
+        txn = begin(HR_WRITE);
+      }
+    }
+    for (uint32_t number = 1; number <= branches; ++number) {
+      check_against_model(txn, tree, number, INT64_MIN);
+      check_against_model(txn, tree, number, rand() % (model[number].head + 3));
+    }
+    assert_ok(hr_txn_commit(txn));
+  }
+  verify_clean();
+}
+
+static void test_deep_forks_are_found_fast(void** state)
+{
+  (void)state;
+  enum { DEPTH = 20000 };
+  HrTreeId tree;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  HrBranchId branch = hr_branch_id(tree, 1);
+  for (int i = 1; i <= DEPTH; ++i) {
+    assert_ok(append_note(txn, branch, i * 10, (uint8_t)(i & 0x7f)));
+    assert_ok(hr_branch_fork(txn, branch, i * 10 + 5, NULL, &branch));
+  }
+  HrBranch owner;
+  for (int i = 1; i <= DEPTH; i += 97) {
+    assert_ok(hr_branch_owner(txn, branch, i * 10, &owner));
+    assert_int_equal(owner.depth, i - 1);
+  }
+  HrPath path;
+  HrEvent event;
+  assert_ok(hr_path_open(txn, branch, 0, &path));
+  for (int i = 1; i <= DEPTH; ++i) {
+    assert_ok(hr_path_next(&path, &event));
+    assert_true(event.tick == i * 10);
+  }
+  assert_int_equal(hr_path_next(&path, &event), HR_END);
+  hr_path_close(&path);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
+/* ---- journal, state, damage ------------------------------------------ */
+
+static void test_journal_tells_all(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  HrBranchId child;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "t", 3, &tree));
+  assert_ok(
+      hr_branch_fork(txn, hr_branch_id(tree, 1), 7, &(HrForkOptions){.name = "idea"}, &child));
+  assert_ok(hr_branch_switch(txn, child, 7, 0));
+  assert_ok(hr_branch_switch(txn, child, 8, 0)); // already there: nothing to tell
+  assert_ok(hr_branch_rename(txn, child, "bridge", 0));
+  assert_ok(hr_branch_set_state(txn, child, HR_BRANCH_HIDDEN, 0));
+  assert_ok(hr_branch_set_state(txn, child, HR_BRANCH_ACTIVE, 0));
+  assert_ok(hr_txn_commit(txn));
+  const HrOperation expected[] = {HR_OPERATION_CREATE, HR_OPERATION_FORK, HR_OPERATION_SWITCH,
+                                  HR_OPERATION_RENAME, HR_OPERATION_HIDE, HR_OPERATION_RESTORE};
+  HrJournalEntry entry = {0};
+  txn = begin(HR_READ);
+  for (size_t i = 0; i < sizeof expected / sizeof *expected; ++i) {
+    assert_ok(hr_journal_next(txn, tree, entry.sequence, &entry));
+    assert_int_equal(entry.operation, expected[i]);
+  }
+  assert_int_equal(hr_journal_next(txn, tree, entry.sequence, &entry), HR_END);
+  HrTree record;
+  assert_ok(hr_tree_get(txn, tree, &record));
+  assert_true(record.current == child);
+  hr_txn_abort(txn);
+  verify_clean();
+}
+
+static void test_an_aborted_transaction_leaves_nothing(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "kept", 0, &tree));
+  assert_ok(append_note(txn, hr_branch_id(tree, 1), 5, 60));
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  assert_ok(append_note(txn, hr_branch_id(tree, 1), 6, 60));
+  hr_txn_abort(txn);
+  HrBranch branch;
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, hr_branch_id(tree, 1), &branch));
+  assert_int_equal(branch.event_count, 1);
+  assert_int_equal(append_note(txn, hr_branch_id(tree, 1), 7, 60), HR_ERR_READ_ONLY);
+  hr_txn_abort(txn);
+}
+
+static void remember_problem(void* data, const char* sentence)
+{
+  (void)data;
+  print_message("  %s\n", sentence);
+}
+
+static void test_a_damaged_node_is_said_and_stepped_over(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  const HrBranchId root = hr_branch_id(tree, 1);
+  for (int i = 0; i < 3 * (int)HR_NODE_WORDS; ++i) {
+    assert_ok(append_note(txn, root, i, 60));
+  }
+  assert_ok(hr_tail_flush(txn));
+  HrNodeKey key;
+  hr_node_key(&key, root, HR_NODE_WORDS, 1);
+  MDB_val k = {sizeof key, &key};
+  MDB_val v;
+  assert_int_equal(mdb_get(txn->txn, store->nodes, &k, &v), 0);
+  ((uint8_t*)v.mv_data)[1000] ^= 1; // a dirty page: still ours to write to
+  assert_ok(hr_txn_commit(txn));
+
+  HrPath path;
+  HrSpan span;
+  uint32_t events = 0;
+  int damaged = 0;
+  HrStatus status;
+  txn = begin(HR_READ);
+  assert_ok(hr_path_open(txn, root, 0, &path));
+  while ((status = hr_path_next_span(&path, &span)) != HR_END) {
+    damaged += status == HR_ERR_DAMAGED;
+    events += span.count;
+  }
+  assert_int_equal(damaged, 1);
+  assert_int_equal(events, 2 * HR_NODE_WORDS);
+  hr_path_close(&path);
+  hr_txn_abort(txn);
+  HrVerifyReport report;
+  assert_ok(hr_store_verify(store, remember_problem, NULL, &report));
+  assert_true(report.problems > 0);
+}
+
+static void test_reserved_numbers(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  uint32_t first, second;
+  HrBranchId branch;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  assert_ok(hr_tree_reserve(txn, tree, 100, &first));
+  assert_ok(hr_tree_reserve(txn, tree, 100, &second));
+  assert_int_equal(second, first + 100);
+  assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, NULL, &branch));
+  assert_int_equal(hr_branch_number(branch), second + 100);
+  assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.number = first + 5},
+                           &branch));
+  assert_int_equal(
+      hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.number = first + 5}, &branch),
+      HR_ERR_EXISTS);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
+static void test_captures(void** state)
+{
+  (void)state;
+  const uint8_t uuid[16] = {1, 2, 3};
+  HrCaptureRecord record = {77, 1};
+  HrTxn* txn = begin(HR_WRITE);
+  assert_int_equal(hr_capture_get(txn, uuid, &record), HR_ERR_NOT_FOUND);
+  assert_ok(hr_capture_put(txn, uuid, &record));
+  record.consumed = 0;
+  assert_ok(hr_capture_get(txn, uuid, &record));
+  assert_int_equal(record.consumed, 77);
+  assert_ok(hr_capture_delete(txn, uuid));
+  assert_ok(hr_capture_delete(txn, uuid));
+  assert_ok(hr_txn_commit(txn));
+}
+
+static void test_read_only(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "song", 0, &tree));
+  assert_ok(hr_txn_commit(txn));
+  char path[4096];
+  snprintf(path, sizeof path, "%s", hr_store_path(store));
+  hr_store_close(store);
+  assert_ok(hr_store_open(path, HR_STORE_READ_ONLY, &store, NULL));
+  assert_int_equal(hr_txn_begin(store, HR_WRITE, &txn), HR_ERR_READ_ONLY);
+  HrStore* writable = NULL;
+  assert_int_equal(hr_store_open(path, 0, &writable, NULL), HR_ERR_BUSY);
+  txn = begin(HR_READ);
+  assert_ok(hr_tree_find(txn, "song", &tree));
+  hr_txn_abort(txn);
+}
+
+int main(int argc, char** argv)
+{
+  if (argc == 3 && !strcmp(argv[1], "append")) {
+    return append_from_child(argv[2]);
+  }
+  if (argc == 3 && !strcmp(argv[1], "locked")) {
+    return open_locked(argv[2]);
+  }
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(test_open_is_shared_and_private),
+      TEST(test_bad_files_are_refused),
+      TEST(test_another_process_writes_too),
+      TEST(test_locked_memory_is_not_filled),
+      TEST(test_names),
+      TEST(test_every_event_comes_back),
+      TEST(test_dense_playing_is_small),
+      TEST(test_tempo),
+      TEST(test_random_trees_equal_the_model),
+      TEST(test_deep_forks_are_found_fast),
+      TEST(test_journal_tells_all),
+      TEST(test_an_aborted_transaction_leaves_nothing),
+      TEST(test_a_damaged_node_is_said_and_stepped_over),
+      TEST(test_reserved_numbers),
+      TEST(test_captures),
+      TEST(test_read_only),
+  };
+  return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}
