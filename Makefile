@@ -1,43 +1,184 @@
 # Copyright 2026 The HalfRemembered authors
 # SPDX-License-Identifier: ISC
 
-CC       ?= cc
-BUILD    ?= build
-PREFIX   ?= /usr/local
-OPTIMISE ?= -O2 -g
+# `make help` lists what can be made. Nothing is written outside $(BUILD) but by
+# `install`, `uninstall` and `format`; another build is another folder:
+#   make BUILD=build/mine CC=clang CFLAGS=-O3
+
+VERSION := 0.1.0
+
+BUILD      ?= build
+PREFIX     ?= /usr/local
+LV2DIR     ?= $(PREFIX)/lib/lv2
+BINDIR     ?= $(PREFIX)/bin
+MANDIR     ?= $(PREFIX)/share/man
 PKG_CONFIG ?= pkg-config
+OPTIMISE   ?= -O2 -g
+WARNINGS   ?= -Wall -Wextra -Wconversion -Wshadow -Werror
 
-WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Werror
-STORE_PKGS  := lmdb libxxhash
-PLUGIN_PKGS := lv2 liblo $(STORE_PKGS)
-TOOL_PKGS   := smf
-TEST_PKGS   := cmocka lilv-0
+# Set by the sanitizer builds, for compiler and linker alike.
+SANITIZE ?=
 
-ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -fPIC -fvisibility=hidden -pthread $(OPTIMISE) $(WARNINGS) $(CFLAGS)
+BUNDLE := $(BUILD)/halfremembered.lv2
+PLUGIN := $(BUNDLE)/halfremembered.so
+TOOL   := $(BUILD)/halfremembered
 
-STORE_SRC  := $(wildcard store/*.c)
-PLUGIN_SRC := $(wildcard plugin/*.c)
-OSC_SRC    := $(wildcard osc/*.c)
+# ---- Sources -----------------------------------------------------------------
 
-obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
+objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
 
-STORE_OBJ  := $(call obj,$(STORE_SRC))
-PLUGIN_OBJ := $(call obj,$(PLUGIN_SRC))
-OSC_OBJ    := $(call obj,$(OSC_SRC))
+CORE_OBJ    := $(call objects,store/*.c plugin/*.c osc/*.c)
+TOOL_OBJ    := $(call objects,tools/*.c)
+HOST_OBJ    := $(call objects,tests/host/lv2_*.c tests/host/events.c)
+TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
+EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events)
+MAKE_MUSIC  := $(BUILD)/tests/music/make_music
 
-TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
+C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* bench))
 
-all: $(STORE_OBJ) $(PLUGIN_OBJ) $(OSC_OBJ)
+# ---- Flags -------------------------------------------------------------------
 
-$(BUILD)/%.o: %.c
+# pkg-config is asked only when a recipe runs: `setup` may have to install it first.
+# Warnings are for our code: other people's headers are system headers.
+packages  = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) $(1)))
+CORE_PKGS = lmdb libxxhash liblo
+TOOL_PKGS = $(CORE_PKGS) smf
+TEST_PKGS = $(CORE_PKGS) cmocka lilv-0
+HOST_PKGS = lilv-0 jack smf
+
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DHR_VERSION='"$(VERSION)"' -I. -fPIC -fvisibility=hidden \
+             -pthread $(OPTIMISE) $(WARNINGS) $(SANITIZE) $(CPPFLAGS) $(CFLAGS) \
+             $(call packages,--cflags lv2 $(PKGS))
+LINK       = $(CC) -pthread $(OPTIMISE) $(SANITIZE) $(CFLAGS) $(LDFLAGS)
+
+# The plugin is never unloaded (nodelete): a thread of its own may be on its way out.
+SHARED := -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro
+# clang's sanitizers leave their own symbols to the program.
+SHARED += $(if $(SANITIZE),,-Wl,--no-undefined)
+
+# What each folder's sources include beyond LV2.
+$(BUILD)/store/%.o $(BUILD)/plugin/%.o $(BUILD)/osc/%.o: PKGS = $(CORE_PKGS)
+$(BUILD)/tools/%.o: PKGS = $(TOOL_PKGS)
+$(BUILD)/tests/%.o: PKGS = $(TEST_PKGS)
+$(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
+$(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
+$(BUILD)/bench/%.o: PKGS = $(TEST_PKGS)
+
+# ---- Building ----------------------------------------------------------------
+
+all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) ## Plugin bundle and tool (the default)
+
+# These goals see to the packages they need before anything is compiled, and use
+# every processor.
+ifneq ($(filter check% demo run soak lint,$(MAKECMDGOALS)),)
+READY     := setup
+MAKEFLAGS += --jobs=$(shell nproc)
+endif
+SETUP := $(if $(filter demo run,$(MAKECMDGOALS)),demo,check)
+
+$(BUILD)/%.o: %.c | $(READY)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(shell $(PKG_CONFIG) --cflags $(PLUGIN_PKGS) $(TOOL_PKGS) $(TEST_PKGS)) -MMD -MP -c -o $@ $<
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(STORE_OBJ) $(PLUGIN_OBJ) $(OSC_OBJ)
-	$(CC) -pthread $(OPTIMISE) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(PLUGIN_PKGS) $(TEST_PKGS)) -lm
+$(PLUGIN): $(CORE_OBJ)
+	@mkdir -p $(@D)
+	$(LINK) $(SHARED) -o $@ $^ $(call packages,--libs $(CORE_PKGS)) -lm
 
-tests: $(TESTS)
+$(BUNDLE)/%.ttl: ttl/%.ttl
+	@mkdir -p $(@D)
+	cp $< $@
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+$(TOOL): $(TOOL_OBJ) $(CORE_OBJ)
+	$(LINK) -o $@ $^ $(call packages,--libs $(TOOL_PKGS)) -lm
 
-.PHONY: all tests
+$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
+	$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
+
+$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(HOST_OBJ) $(CORE_OBJ)
+	$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
+
+$(EVENT_TOOLS): %: %.o $(BUILD)/tests/host/events.o
+	$(LINK) -o $@ $^ $(call packages,--libs jack smf) -lm
+
+$(MAKE_MUSIC): $(MAKE_MUSIC).o
+	$(LINK) -o $@ $^ $(call packages,--libs smf)
+
+-include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/host tests/music bench)))
+
+# Another build is this Makefile once more, with its own folder and flags.
+SANITIZER := CC=clang OPTIMISE='-O1 -g -fno-omit-frame-pointer'
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
+TSAN := -fsanitize=thread
+
+build-clang: | $(READY)
+	$(MAKE) BUILD=$(BUILD)/clang CC=clang all tests
+
+build-asan: | $(READY)
+	$(MAKE) BUILD=$(BUILD)/asan $(SANITIZER) SANITIZE='$(ASAN)' all tests
+
+build-tsan: | $(READY)
+	$(MAKE) BUILD=$(BUILD)/tsan $(SANITIZER) SANITIZE='$(TSAN)' all tests
+
+# ---- Using -------------------------------------------------------------------
+
+demo: all $(EVENT_TOOLS) ## Play, fork, replay, kill and find every note again, in jalv on a dummy JACK server
+	tests/host/demo.sh $(BUILD)
+
+run: all ## Start the plugin in jalv, for you to play
+	tools/run.sh $(BUILD)
+
+setup: ## Install the Debian packages needed (HR_NO_INSTALL=1: only list them)
+	tools/install-deps.sh $(SETUP)
+
+# ---- Testing -----------------------------------------------------------------
+
+tests: $(TESTS) $(EVENT_TOOLS) $(MAKE_MUSIC) ## Compile the tests
+
+check: all tests build-clang build-asan build-tsan ## Run every test
+	tests/run.sh $(BUILD)
+
+check-unit: all tests ## Run the unit tests only
+	tests/run.sh $(BUILD) unit
+
+check-asan: build-asan ## Run the unit tests under address and undefined-behaviour sanitizers
+	tests/run.sh $(BUILD) asan
+
+check-tsan: build-tsan ## Run the unit tests under the thread sanitizer
+	tests/run.sh $(BUILD) tsan
+
+check-hosts: all tests ## Run the plugin in jalv and Ardour
+	tests/run.sh $(BUILD) hosts
+
+lint: | $(READY) ## Check formatting, licence headers, shell scripts; clang-tidy
+	tests/lint.sh $(BUILD)
+
+soak: all tests ## Repeat the demo, killing at random moments, for SOAK_SECONDS (600)
+	tests/soak.sh $(BUILD)
+
+bench: all $(BENCHES) ## Run the benchmarks
+	@$(if $(BENCHES),for bench in $(BENCHES); do $$bench || exit; done,echo 'bench/ will hold the benchmarks against peers; there are none yet')
+
+format: ## Format the C sources in place
+	clang-format -i $(C_FILES)
+
+# ---- Installing --------------------------------------------------------------
+
+install: all ## Install below DESTDIR; PREFIX, LV2DIR, BINDIR, MANDIR may be set
+	install -d $(DESTDIR)$(LV2DIR)/halfremembered.lv2 $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $(PLUGIN) $(wildcard ttl/*.ttl) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
+	install -m 755 $(TOOL) $(DESTDIR)$(BINDIR)
+	install -m 644 man/halfremembered.1 $(DESTDIR)$(MANDIR)/man1
+
+uninstall: ## Remove what `install` put there; never a store
+	rm -rf $(DESTDIR)$(LV2DIR)/halfremembered.lv2
+	rm -f $(DESTDIR)$(BINDIR)/halfremembered $(DESTDIR)$(MANDIR)/man1/halfremembered.1
+
+clean: ## Remove $(BUILD)
+	rm -rf $(BUILD)
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+.PHONY: all tests build-clang build-asan build-tsan demo run setup check check-unit check-asan \
+        check-tsan check-hosts lint soak bench format install uninstall clean help

@@ -29,8 +29,8 @@ typedef enum {
 
 typedef struct {
   HrValueType type;
-  int64_t     integer;
-  double      number;
+  int64_t integer;
+  double number;
   const char* text;
 } HrValue;
 
@@ -39,7 +39,8 @@ typedef struct {
 
 /** What a number in first place means. */
 typedef enum {
-  HR_COMMAND_TRIGGER, ///< A button: 0 is its release and does nothing; other numbers are the press, then come the arguments
+  HR_COMMAND_TRIGGER, ///< A button: 0 is its release and does nothing; other numbers are the press,
+                      ///< then come the arguments
   HR_COMMAND_TOGGLE,  ///< 0 off, else on; no argument: the other way round
   HR_COMMAND_VALUE,   ///< The value itself
   HR_COMMAND_QUERY,   ///< Like VALUE, and changes nothing
@@ -52,11 +53,11 @@ typedef enum {
  * "bar.beat", ticks as OSC h or text "123t"). `answer` names the columns of
  * the rows it gives, empty if none. */
 typedef struct {
-  const char*   verb;
+  const char* verb;
   HrCommandKind kind;
-  const char*   arguments;
-  const char*   answer;
-  const char*   summary;
+  const char* arguments;
+  const char* answer;
+  const char* summary;
 } HrCommandInfo;
 
 const HrCommandInfo* hr_command_table(size_t* count);

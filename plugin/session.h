@@ -34,8 +34,8 @@ HrSession* hr_session_new(struct HrEngine* engine, HrError* error);
 void hr_session_free(HrSession* session);
 
 typedef struct {
-  const char* store;  ///< Path; NULL: the default store
-  const char* tree;   ///< Name or "#number"; NULL: $HR_TREE, else a new tree, made at the first event
+  const char* store; ///< Path; NULL: the default store
+  const char* tree; ///< Name or "#number"; NULL: $HR_TREE, else a new tree, made at the first event
   const char* branch; ///< Name or "#number"; NULL: the tree's current branch
   /// The store's UUID when the rest was saved; NULL: any will do. With it, a
   /// store that is another one is refused.
@@ -59,29 +59,29 @@ HrStatus hr_session_flush(HrSession* session);
 typedef struct {
   uint64_t revision;      ///< Grows with every change below
   uint64_t tree_revision; ///< Grows when a branch is made, renamed, hidden or restored
-  bool     attached;      ///< A store is open
-  bool     running;       ///< The host called run() within the last half second
-  bool     record, replay, loop, thru, overdub;
-  uint32_t quantum;       ///< HrQuantum
-  bool     rolling;       ///< The host's transport rolls
-  double   tempo;
+  bool attached;          ///< A store is open
+  bool running;           ///< The host called run() within the last half second
+  bool record, replay, loop, thru, overdub;
+  uint32_t quantum; ///< HrQuantum
+  bool rolling;     ///< The host's transport rolls
+  double tempo;
   uint16_t beats_per_bar, beat_unit;
-  HrTick   position;
-  HrTick   head;          ///< End of the current branch's path
-  HrTick   loop_start, loop_end;
-  HrTreeId tree;          ///< 0: none yet
-  HrBranchId branch;      ///< 0: none yet
-  HrBranchId pending;     ///< Branch to switch to; 0: none
-  double   pending_beats; ///< Until then
+  HrTick position;
+  HrTick head; ///< End of the current branch's path
+  HrTick loop_start, loop_end;
+  HrTreeId tree;               ///< 0: none yet
+  HrBranchId branch;           ///< 0: none yet
+  HrBranchId pending;          ///< Branch to switch to; 0: none
+  double pending_beats;        ///< Until then
   uint64_t recorded, replayed; ///< Events since the session began
-  uint64_t dropped;       ///< Events lost because no room was left: should stay 0
-  uint64_t malformed;     ///< Input that was no MIDI message
-  HrStatus trouble;       ///< HR_OK, or what keeps the store from working
-  char     trouble_text[400];
-  char     tree_name[HR_NAME_MAX + 1];
-  char     branch_name[HR_NAME_MAX + 1];
-  char     pending_name[HR_NAME_MAX + 1];
-  char     store_path[4096];
+  uint64_t dropped;            ///< Events lost because no room was left: should stay 0
+  uint64_t malformed;          ///< Input that was no MIDI message
+  HrStatus trouble;            ///< HR_OK, or what keeps the store from working
+  char trouble_text[400];
+  char tree_name[HR_NAME_MAX + 1];
+  char branch_name[HR_NAME_MAX + 1];
+  char pending_name[HR_NAME_MAX + 1];
+  char store_path[4096];
 } HrSessionState;
 
 typedef enum {
@@ -91,10 +91,22 @@ typedef enum {
   HR_QUANTUM_LOOP_END,
 } HrQuantum;
 
+/** Grows with every change that a subscriber can see. */
+uint64_t hr_session_revision(HrSession* session);
+
 void hr_session_state(HrSession* session, HrSessionState* state);
+
+/** The UUID of the store in use; false if none is. */
+bool hr_session_store_uuid(HrSession* session, uint8_t uuid[16]);
 
 /** A number for this process, counted from 1: how OSC addresses it. */
 uint32_t hr_session_number(const HrSession* session);
+
+/** Called from hr_session_work() for what the engine hands on that is the
+ * plugin's to understand: HR_REQUEST_PORT and HR_REQUEST_PATCH of message.h.
+ * It may run commands on the session. */
+typedef void (*HrRequestHandler)(void* data, uint32_t type, const void* payload, uint32_t size);
+void hr_session_on_request(HrSession* session, HrRequestHandler handler, void* data);
 
 /** Have `changed` called after every change that a subscriber can see, on
  * whatever thread made it, with the session's mutex held: it may only wake

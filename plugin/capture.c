@@ -1,0 +1,237 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/capture.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAGIC   "HRCAPTR"
+#define VERSION 1u
+#define PREFIX  "capture-"
+
+/** The ring's bytes begin on a page of their own. */
+#define DATA_OFFSET ((sizeof(HrCaptureFile) + 4095) & ~(size_t)4095)
+#define FILE_SIZE   (DATA_OFFSET + HR_CAPTURE_CAPACITY)
+
+HrStatus hr_runtime_folder(char* path, size_t size, HrError* error)
+{
+  const char* const runtime = getenv("XDG_RUNTIME_DIR");
+  const int length = runtime && *runtime == '/'
+                         ? snprintf(path, size, "%s/halfremembered", runtime)
+                         : snprintf(path, size, "/dev/shm/halfremembered-%u", (unsigned)geteuid());
+  if (length < 0 || (size_t)length >= size) {
+    return hr_error(error, HR_ERR_LIMIT, "The path in XDG_RUNTIME_DIR is too long.");
+  }
+  struct stat info;
+  if (mkdir(path, 0700) && errno != EEXIST) {
+    return hr_error(error, HR_ERR_PERMISSION, "Cannot make the folder %s: %s.", path,
+                    strerror(errno));
+  }
+  if (lstat(path, &info) || !S_ISDIR(info.st_mode) || info.st_uid != geteuid()) {
+    return hr_error(error, HR_ERR_PERMISSION, "%s is not a folder of yours. Remove it.", path);
+  }
+  return HR_OK;
+}
+
+static HrCapture* map(int fd, const char* path)
+{
+  HrCapture* const capture = calloc(1, sizeof *capture);
+  if (!capture) {
+    return NULL;
+  }
+  /* Populated writable and shared, a page never faults again. */
+  capture->file = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+  if (capture->file == MAP_FAILED) {
+    free(capture);
+    return NULL;
+  }
+  capture->fd = fd;
+  snprintf(capture->path, sizeof capture->path, "%s", path);
+  hr_ring_init(&capture->ring, &capture->file->positions, (uint8_t*)capture->file + DATA_OFFSET,
+               HR_CAPTURE_CAPACITY);
+  return capture;
+}
+
+HrCapture* hr_capture_new(HrError* error)
+{
+  char folder[3900];
+  char path[4096];
+  uint8_t uuid[16];
+  const HrStatus status = hr_runtime_folder(folder, sizeof folder, error);
+  if (status) {
+    return NULL;
+  }
+  if (getrandom(uuid, sizeof uuid, 0) != (ssize_t)sizeof uuid) {
+    hr_error(error, HR_ERR_IO, "Cannot get random numbers: %s.", strerror(errno));
+    return NULL;
+  }
+  int length = snprintf(path, sizeof path, "%s/" PREFIX, folder);
+  for (size_t i = 0; i < sizeof uuid; ++i) {
+    length += snprintf(path + length, sizeof path - (size_t)length, "%02x", uuid[i]);
+  }
+  const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) {
+    hr_error(error, HR_ERR_PERMISSION, "Cannot make %s: %s.", path, strerror(errno));
+    return NULL;
+  }
+  /* Locked before it has a size: an empty file is nobody's orphan. */
+  const int code = flock(fd, LOCK_EX | LOCK_NB) ? errno : posix_fallocate(fd, 0, FILE_SIZE);
+  HrCapture* const capture = code ? NULL : map(fd, path);
+  if (!capture) {
+    hr_error(error, HR_ERR_NO_SPACE, "No room for %llu bytes of shared memory in %s: %s.",
+             (unsigned long long)FILE_SIZE, folder, strerror(code ? code : errno));
+    unlink(path);
+    close(fd);
+    return NULL;
+  }
+  HrCaptureFile* const file = capture->file;
+  file->version = VERSION;
+  file->wall_clock_ns = hr_wall_clock_ns();
+  memcpy(file->uuid, uuid, sizeof uuid);
+  memcpy(file->magic, MAGIC, sizeof file->magic);
+  return capture;
+}
+
+void hr_capture_free(HrCapture* capture, bool remove)
+{
+  if (!capture) {
+    return;
+  }
+  if (remove) {
+    unlink(capture->path);
+  }
+  munmap(capture->file, FILE_SIZE);
+  close(capture->fd);
+  free(capture);
+}
+
+void hr_capture_bind(HrCapture* capture, HrStore* store, HrTreeId tree)
+{
+  snprintf(capture->file->store_path, sizeof capture->file->store_path, "%s", hr_store_path(store));
+  memcpy(capture->file->store, hr_store_uuid(store), 16);
+  capture->file->tree = tree;
+}
+
+/** Open a ring file of ours; NULL if it is none. */
+static HrCapture* open_ring(const char* folder, const char* name)
+{
+  char path[4096];
+  struct stat info;
+  if (strncmp(name, PREFIX, strlen(PREFIX)) ||
+      snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path) {
+    return NULL;
+  }
+  const int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) {
+    return NULL;
+  }
+  HrCapture* const capture = !fstat(fd, &info) && S_ISREG(info.st_mode) &&
+                                     info.st_uid == geteuid() && info.st_size == (off_t)FILE_SIZE
+                                 ? map(fd, path)
+                                 : NULL;
+  if (!capture) {
+    close(fd);
+    return NULL;
+  }
+  HrCaptureFile* const file = capture->file;
+  if (memcmp(file->magic, MAGIC, sizeof file->magic) || file->version != VERSION) {
+    hr_capture_free(capture, false);
+    return NULL;
+  }
+  file->store_path[sizeof file->store_path - 1] = '\0';
+  file->tree_name[HR_NAME_MAX] = '\0';
+  file->author[HR_NAME_MAX] = '\0';
+  return capture;
+}
+
+/** A ring whose process died before it knew its store belongs to the store it asked for. */
+static bool belongs_to(const HrCaptureFile* file, HrStore* store)
+{
+  static const uint8_t unknown[16];
+  if (memcmp(file->store, unknown, sizeof unknown)) {
+    return !memcmp(file->store, hr_store_uuid(store), 16);
+  }
+  return !strcmp(file->store_path, hr_store_path(store));
+}
+
+/** Visit every ring file; `visit` owns the capture it is given and says to go on. */
+static void each_ring(bool (*visit)(void* data, HrCapture* capture), void* data)
+{
+  char folder[3900];
+  if (hr_runtime_folder(folder, sizeof folder, NULL)) {
+    return;
+  }
+  DIR* const dir = opendir(folder);
+  if (!dir) {
+    return;
+  }
+  bool more = true;
+  struct dirent* entry;
+  while (more && (entry = readdir(dir))) {
+    HrCapture* const capture = open_ring(folder, entry->d_name);
+    if (capture) {
+      more = visit(data, capture);
+    }
+  }
+  closedir(dir);
+}
+
+typedef struct {
+  HrStore* store;
+  bool (*drain)(void* data, HrCapture* capture);
+  void* data;
+} OrphanVisit;
+
+static bool visit_orphan(void* data, HrCapture* capture)
+{
+  const OrphanVisit* const visit = data;
+  bool remove = false;
+  if (belongs_to(capture->file, visit->store) && !flock(capture->fd, LOCK_EX | LOCK_NB)) {
+    /* Another program may have drained and removed it while we waited to look. */
+    struct stat here;
+    remove = !fstat(capture->fd, &here) && here.st_nlink > 0 && visit->drain(visit->data, capture);
+  }
+  hr_capture_free(capture, remove);
+  return true;
+}
+
+void hr_capture_each_orphan(HrStore* store, bool (*drain)(void* data, HrCapture* capture),
+                            void* data)
+{
+  OrphanVisit visit = {store, drain, data};
+  each_ring(visit_orphan, &visit);
+}
+
+typedef struct {
+  HrStore* store;
+  HrTreeId tree;
+  bool found;
+} UseVisit;
+
+static bool visit_use(void* data, HrCapture* capture)
+{
+  UseVisit* const visit = data;
+  const HrCaptureFile* const file = capture->file;
+  if (file->tree == visit->tree && !file->retired && belongs_to(file, visit->store)) {
+    visit->found = flock(capture->fd, LOCK_EX | LOCK_NB) != 0;
+  }
+  hr_capture_free(capture, false);
+  return !visit->found;
+}
+
+bool hr_capture_tree_in_use(HrStore* store, HrTreeId tree)
+{
+  UseVisit visit = {store, tree, false};
+  each_ring(visit_use, &visit);
+  return visit.found;
+}

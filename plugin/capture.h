@@ -1,0 +1,83 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file capture.h
+ * The capture ring: everything the audio thread wants kept, in order, on its
+ * way to the store. It is a file in shared memory, so it outlives the process:
+ * after a SIGKILL the next program that opens the store drains it.
+ *
+ * Threads: hr_capture_*() any but the audio thread; the ring as ring.h says.
+ * A capture's file is locked (flock) by the process that plays into it, so
+ * that a living one is never taken for an orphan. */
+
+#ifndef HR_CAPTURE_H
+#define HR_CAPTURE_H
+
+#include "plugin/ring.h"
+#include "store/store.h"
+
+/** Kinds of record in the ring. */
+enum {
+  HR_CAPTURE_MIDI = 1, ///< HrCaptureHeader, then `size` bytes of a MIDI message
+  HR_CAPTURE_META,     ///< The same of a meta event
+  HR_CAPTURE_FORK, ///< Branch `branch` forks from branch number `size` at `tick`; it is current now
+  HR_CAPTURE_SWITCH, ///< `branch` is current now, at `tick`
+};
+
+/** Branches are numbers within the ring's tree. */
+typedef struct {
+  uint32_t branch;
+  uint32_t size;
+  HrTick tick;
+} HrCaptureHeader;
+
+/** Bytes of ring: 131,000 short events, three quarters of an hour of dense
+ * playing with a store that cannot be written. */
+#define HR_CAPTURE_CAPACITY ((uint64_t)4 << 20)
+
+/** The start of the file. Fields but the positions change under the session's mutex only. */
+typedef struct {
+  char magic[8];
+  uint32_t version;
+  uint32_t tree;    ///< Tree id; 0: not made yet, its root is branch 1
+  uint32_t retired; ///< Its player has moved on to another ring
+  uint32_t reserved;
+  uint8_t uuid[16];      ///< Of this ring
+  uint8_t store[16];     ///< UUID of the store, zero while unknown
+  int64_t wall_clock_ns; ///< When last looked at by its process
+  char author[HR_NAME_MAX + 8];
+  char tree_name[HR_NAME_MAX + 8]; ///< For a tree not made yet; empty: any
+  char store_path[4096];
+  HrRingPositions positions;
+} HrCaptureFile;
+
+typedef struct {
+  HrRing ring;
+  HrCaptureFile* file; ///< Mapped, shared
+  int fd;
+  char path[4096];
+} HrCapture;
+
+/** Make a new ring, prefaulted. NULL on failure, and `error` says why. */
+HrCapture* hr_capture_new(HrError* error);
+
+/** Forget the ring; `remove` its file too, when nothing in it is needed any more. */
+void hr_capture_free(HrCapture* capture, bool remove);
+
+/** Say which store and tree the ring is for. */
+void hr_capture_bind(HrCapture* capture, HrStore* store, HrTreeId tree);
+
+/** Open every ring that was left behind by a dead process and belongs to
+ * `store`, and hand it to `drain`, which says true if it may be removed. */
+void hr_capture_each_orphan(HrStore* store, bool (*drain)(void* data, HrCapture* capture),
+                            void* data);
+
+/** True if somebody alive plays into `tree` of `store`. */
+bool hr_capture_tree_in_use(HrStore* store, HrTreeId tree);
+
+/** The folder for files that live as long as the session of the user:
+ * $XDG_RUNTIME_DIR/halfremembered, else /dev/shm/halfremembered-<uid>, made for
+ * this user only. HR_ERR_PERMISSION if it is somebody else's. */
+HrStatus hr_runtime_folder(char* path, size_t size, HrError* error);
+
+#endif

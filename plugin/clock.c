@@ -1,0 +1,229 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/clock.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/** How far a host's beats may be off the frames: Ardour rounds to 1/1920 of a
+ * quarter note, single-precision beats to less. */
+#define BEAT_TOLERANCE (HR_TICKS_PER_QUARTER / 480)
+
+/** Frames a position may be off the predicted one without being a jump. */
+#define FRAME_TOLERANCE 2
+
+static double ticks_per_frame(const HrClock* clock)
+{
+  return clock->tempo.tempo * HR_TICKS_PER_QUARTER / (60.0 * clock->rate);
+}
+
+void hr_clock_init(HrClock* clock, double rate)
+{
+  *clock = (HrClock){.rate = rate, .speed = 1.0, .tempo = {HR_DEFAULT_TEMPO, 4, 4}};
+  clock->ticks_per_frame = ticks_per_frame(clock);
+}
+
+HrTick hr_tempo_beat_length(const HrTempo* tempo)
+{
+  return (HrTick)HR_TICKS_PER_QUARTER * 4 / tempo->beat_unit;
+}
+
+HrTick hr_tempo_bar_length(const HrTempo* tempo)
+{
+  return hr_tempo_beat_length(tempo) * tempo->beats_per_bar;
+}
+
+HrTick hr_grid_ceiling(HrTick tick, HrTick origin, HrTick length)
+{
+  const HrTick beyond = (tick - origin) % length;
+  return beyond > 0 ? tick + length - beyond : tick - beyond;
+}
+
+HrTick hr_clock_tick(const HrClock* clock, int64_t frame)
+{
+  if (!clock->running) {
+    return clock->anchor_tick;
+  }
+  return clock->anchor_tick +
+         llrint((double)(frame - clock->anchor_frame) * clock->ticks_per_frame);
+}
+
+int64_t hr_clock_frame(const HrClock* clock, HrTick tick)
+{
+  return clock->anchor_frame + llrint((double)(tick - clock->anchor_tick) / clock->ticks_per_frame);
+}
+
+void hr_clock_set(HrClock* clock, int64_t frame, HrTick tick, bool running)
+{
+  clock->anchor_frame = frame;
+  clock->anchor_tick = tick;
+  clock->running = running;
+  clock->ticks_per_frame = ticks_per_frame(clock);
+}
+
+void hr_clock_set_tempo(HrClock* clock, int64_t frame, HrTick tick, const HrTempo* tempo)
+{
+  if (tempo->beats_per_bar != clock->tempo.beats_per_bar ||
+      tempo->beat_unit != clock->tempo.beat_unit) {
+    clock->bar_tick = tick;
+  }
+  clock->tempo = *tempo;
+  hr_clock_set(clock, frame, tick, clock->running);
+}
+
+/** Read what the position says of tempo and meter; true if it is news. */
+static bool take_tempo(HrClock* clock, const HrPosition* p)
+{
+  const HrTempo old = clock->tempo;
+  if (p->has & HR_HAS_BEAT_UNIT && p->beat_unit > 0 && p->beat_unit <= 1024) {
+    clock->tempo.beat_unit = (uint16_t)p->beat_unit;
+  }
+  if (p->has & HR_HAS_BEATS_PER_BAR && p->beats_per_bar >= 1.0 && p->beats_per_bar <= 1024.0) {
+    clock->tempo.beats_per_bar = (uint16_t)lrint(p->beats_per_bar);
+  }
+  if (p->has & HR_HAS_TEMPO && p->tempo > 0.1 && p->tempo < 1e5) {
+    clock->tempo.tempo = p->tempo * 4.0 / clock->tempo.beat_unit;
+  }
+  return old.tempo != clock->tempo.tempo || old.beats_per_bar != clock->tempo.beats_per_bar ||
+         old.beat_unit != clock->tempo.beat_unit;
+}
+
+static bool within_bar(const HrClock* clock, const HrPosition* p, HrTick tick, HrTick bar_tick)
+{
+  if (!(p->has & HR_HAS_BAR_BEAT)) {
+    return true;
+  }
+  const HrTick length = hr_tempo_bar_length(&clock->tempo);
+  const double said = p->bar_beat * (double)hr_tempo_beat_length(&clock->tempo);
+  const double off = fmod(fabs((double)(tick - bar_tick) - said), (double)length);
+  return off <= BEAT_TOLERANCE || (double)length - off <= BEAT_TOLERANCE;
+}
+
+/** Find the stretch that holds `frame`, if it was met before and still fits. */
+static const HrTempoSegment* find_segment(const HrClock* clock, const HrPosition* p, int64_t frame)
+{
+  const HrTempoSegment* best = NULL;
+  const double rate = ticks_per_frame(clock);
+  for (unsigned i = 0; i < clock->segment_count; ++i) {
+    const HrTempoSegment* const s = &clock->segments[i];
+    if (s->host_frame <= frame && (!best || s->host_frame > best->host_frame)) {
+      best = s;
+    }
+  }
+  if (!best || best->ticks_per_frame != rate ||
+      best->bar_length != hr_tempo_bar_length(&clock->tempo)) {
+    return NULL;
+  }
+  const HrTick tick = best->tick + llrint((double)(frame - best->host_frame) * rate);
+  return within_bar(clock, p, tick, best->bar_tick) ? best : NULL;
+}
+
+static const HrTempoSegment* add_segment(HrClock* clock, HrTempoSegment segment)
+{
+  for (unsigned i = 0; i < clock->segment_count; ++i) {
+    if (clock->segments[i].host_frame == segment.host_frame) {
+      clock->segments[i] = segment;
+      return &clock->segments[i];
+    }
+  }
+  HrTempoSegment* const slot = &clock->segments[clock->segment_next];
+  *slot = segment;
+  clock->segment_next = (clock->segment_next + 1) % HR_TEMPO_SEGMENTS;
+  if (clock->segment_count < HR_TEMPO_SEGMENTS) {
+    ++clock->segment_count;
+  }
+  return slot;
+}
+
+/** Make out where on the timeline an unknown place is. */
+static const HrTempoSegment* new_segment(HrClock* clock, const HrPosition* p, int64_t frame)
+{
+  const double rate = ticks_per_frame(clock);
+  const HrTick beat = hr_tempo_beat_length(&clock->tempo);
+  const HrTick bar = hr_tempo_bar_length(&clock->tempo);
+  const HrTick from_zero = llrint((double)frame * rate);
+  HrTick said = from_zero;
+  if (p->has & HR_HAS_BAR && p->has & HR_HAS_BAR_BEAT) {
+    said = p->bar * bar + llrint(p->bar_beat * (double)beat);
+  } else if (p->has & HR_HAS_BEAT) {
+    said = llrint(p->beat * (double)beat);
+  }
+  HrTempoSegment segment = {.ticks_per_frame = rate, .bar_length = bar};
+  if (llabs(said - from_zero) > BEAT_TOLERANCE) {
+    segment.host_frame = frame;
+    segment.tick = said;
+    segment.bar_tick = p->has & HR_HAS_BAR_BEAT ? said - llrint(p->bar_beat * (double)beat) : 0;
+  }
+  return add_segment(clock, segment);
+}
+
+static void anchor_to_segment(HrClock* clock, const HrTempoSegment* segment, int64_t frame,
+                              int64_t host_frame)
+{
+  clock->bar_tick = segment->bar_tick;
+  clock->ticks_per_frame = segment->ticks_per_frame * clock->speed;
+  if (clock->speed == 1.0) {
+    clock->anchor_frame = frame - (host_frame - segment->host_frame);
+    clock->anchor_tick = segment->tick;
+  } else {
+    clock->anchor_frame = frame;
+    clock->anchor_tick = segment->tick + llrint((double)(host_frame - segment->host_frame) *
+                                                segment->ticks_per_frame);
+  }
+}
+
+/** Tempo, meter or speed changed under way: go on from where the clock is. */
+static void change_under_way(HrClock* clock, const HrPosition* p, int64_t frame, int64_t host_frame,
+                             HrTick here)
+{
+  HrTempoSegment segment = {.host_frame = host_frame,
+                            .tick = here,
+                            .ticks_per_frame = ticks_per_frame(clock),
+                            .bar_tick = clock->bar_tick,
+                            .bar_length = hr_tempo_bar_length(&clock->tempo)};
+  if (p->has & HR_HAS_BAR_BEAT) {
+    segment.bar_tick = here - llrint(p->bar_beat * (double)hr_tempo_beat_length(&clock->tempo));
+  }
+  anchor_to_segment(clock, add_segment(clock, segment), frame, host_frame);
+}
+
+unsigned hr_clock_host(HrClock* clock, int64_t frame, const HrPosition* p)
+{
+  const bool was_rolling = clock->rolling;
+  const bool rolls = p->has & HR_HAS_SPEED ? p->speed > 0.0 : was_rolling;
+  const double speed = rolls && p->has & HR_HAS_SPEED ? p->speed : clock->speed;
+  const HrTick here = hr_clock_tick(clock, frame);
+  if (!rolls) {
+    clock->rolling = false;
+    if (was_rolling) {
+      hr_clock_set(clock, frame, here, false);
+      return HR_CLOCK_STOPPED;
+    }
+    /* A stopped host's tempo is the one to play at, but not while a branch is
+     * heard at its own. */
+    return !clock->running && take_tempo(clock, p) ? HR_CLOCK_TEMPO : 0;
+  }
+
+  const int64_t predicted =
+      clock->host_frame + llrint((double)(frame - clock->host_at) * clock->speed);
+  const int64_t host_frame = p->has & HR_HAS_FRAME ? p->frame : predicted;
+  const bool jumped = was_rolling && llabs(host_frame - predicted) > FRAME_TOLERANCE;
+  const bool tempo = take_tempo(clock, p);
+  const bool varied = speed != clock->speed;
+  unsigned what = (was_rolling ? 0u : HR_CLOCK_STARTED) | (jumped ? HR_CLOCK_LOCATED : 0u) |
+                  (tempo ? HR_CLOCK_TEMPO : 0u);
+  clock->speed = speed;
+  clock->rolling = true;
+  clock->running = true;
+  clock->ever_rolled = true;
+  if (what & (HR_CLOCK_STARTED | HR_CLOCK_LOCATED)) {
+    const HrTempoSegment* const known = find_segment(clock, p, host_frame);
+    anchor_to_segment(clock, known ? known : new_segment(clock, p, host_frame), frame, host_frame);
+  } else if (tempo || varied) {
+    change_under_way(clock, p, frame, host_frame, here);
+  }
+  clock->host_frame = host_frame;
+  clock->host_at = frame;
+  return what;
+}

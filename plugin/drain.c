@@ -1,0 +1,373 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/session_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/** How long an event may wait for its transaction: less than the second that a
+ * power cut may cost, long enough to spare the disk. */
+#define COMMIT_INTERVAL_NS 700000000
+
+/** Records in one transaction, so that none holds the writer's lock for long. */
+#define BATCH_RECORDS 50000u
+
+#define RETRY_INTERVAL_NS 1000000000
+
+/** One ring's records on their way into one transaction. */
+typedef struct {
+  HrSession* session; ///< NULL for a dead process' ring
+  HrBinding* binding;
+  HrTxn* txn;
+  HrTreeId tree;
+  uint32_t author;
+  HrBranchId branch; ///< Current after the last FORK or SWITCH; 0: unchanged
+  bool tree_changed;
+} Drain;
+
+static uint32_t rescue_of(const Drain* drain, uint32_t number)
+{
+  const HrSession* const session = drain->session;
+  for (unsigned i = 0; session && i < session->rescue_count; ++i) {
+    if (session->rescues[i].number == number) {
+      return session->rescues[i].fork;
+    }
+  }
+  return number;
+}
+
+static void remember_rescue(Drain* drain, uint32_t number, uint32_t fork)
+{
+  HrSession* const session = drain->session;
+  for (unsigned i = 0; session && i < session->rescue_count; ++i) {
+    if (session->rescues[i].number == number) {
+      session->rescues[i].fork = fork;
+      return;
+    }
+  }
+  if (session && session->rescue_count < HR_RESCUES) {
+    session->rescues[session->rescue_count++] = (HrRescue){number, fork};
+  }
+}
+
+/** Make the tree that a ring of a new instance waits for. */
+static HrStatus make_tree(Drain* drain)
+{
+  const HrCaptureFile* const file = drain->binding->capture->file;
+  const char* const name = hr_name_valid(file->tree_name) ? file->tree_name : NULL;
+  uint32_t first = 0;
+  HrStatus status = hr_tree_create(drain->txn, name, drain->author, &drain->tree);
+  if (status == HR_ERR_EXISTS) {
+    status = hr_tree_create(drain->txn, NULL, drain->author, &drain->tree);
+  }
+  drain->tree_changed = true;
+  drain->branch = hr_branch_id(drain->tree, 1);
+  return status ? status
+                : hr_tree_reserve(drain->txn, drain->tree, HR_NUMBERS_RESERVED - 1, &first);
+}
+
+/** An event that its branch cannot take any more, as when two programs play on
+ * it, goes to a fork of it: nothing is lost. */
+static HrStatus rescue(Drain* drain, uint32_t number, const HrEvent* event,
+                       const HrAppendOptions* options)
+{
+  HrBranchId from = hr_branch_id(drain->tree, number);
+  HrBranchId fork;
+  HrTree tree;
+  HrBranch branch;
+  HrStatus status = hr_branch_get(drain->txn, from, &branch);
+  if (status == HR_ERR_NOT_FOUND) {
+    status = hr_tree_get(drain->txn, drain->tree, &tree);
+    from = tree.root;
+  }
+  const HrForkOptions fork_options = {.author = drain->author};
+  status = status ? status : hr_branch_fork(drain->txn, from, event->tick, &fork_options, &fork);
+  if (!status) {
+    remember_rescue(drain, number, hr_branch_number(fork));
+    drain->tree_changed = true;
+    status = hr_append(drain->txn, fork, event, options);
+  }
+  return status;
+}
+
+static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeader* header)
+{
+  const HrAppendOptions options = {
+      .author = drain->author,
+      .wall_clock_ns = drain->session ? 0 : drain->binding->capture->file->wall_clock_ns};
+  const HrEvent event = {header->tick, kind, header->size, (const uint8_t*)(header + 1)};
+  const uint32_t number = rescue_of(drain, header->branch);
+  const HrStatus status =
+      hr_append(drain->txn, hr_branch_id(drain->tree, number), &event, &options);
+  return status == HR_ERR_PAST || status == HR_ERR_NOT_FOUND
+             ? rescue(drain, number, &event, &options)
+             : status;
+}
+
+/** The name and author given with a fork by command, if it was one. */
+static HrStatus apply_fork(Drain* drain, const HrCaptureHeader* header)
+{
+  HrForkOptions options = {.number = header->branch, .author = drain->author};
+  HrStatus status = HR_OK;
+  HrBranchId fork;
+  for (unsigned i = 0; drain->session && i < HR_PENDING_FORKS; ++i) {
+    const HrPendingFork* const pending = &drain->session->pending_forks[i];
+    if (pending->number == header->branch) {
+      options.name = *pending->name ? pending->name : NULL;
+      status = hr_author_id(drain->txn, pending->author, &options.author);
+    }
+  }
+  const HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain, header->size));
+  status = status ? status : hr_branch_fork(drain->txn, from, header->tick, &options, &fork);
+  if (status == HR_ERR_EXISTS) {
+    return HR_OK; // Made already by whoever drained before
+  }
+  drain->branch = fork;
+  drain->tree_changed = true;
+  return status ? status : hr_branch_switch(drain->txn, fork, header->tick, options.author);
+}
+
+static HrStatus apply_switch(Drain* drain, const HrCaptureHeader* header)
+{
+  drain->branch = hr_branch_id(drain->tree, rescue_of(drain, header->branch));
+  return hr_branch_switch(drain->txn, drain->branch, header->tick, drain->author);
+}
+
+static HrStatus apply(Drain* drain, const HrRecord* record)
+{
+  const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
+  if (record->size < sizeof *header) {
+    return HR_OK;
+  }
+  const HrStatus status = drain->tree ? HR_OK : make_tree(drain);
+  if (status) {
+    return status;
+  }
+  const bool whole = header->size && record->size - sizeof *header >= header->size;
+  switch (record->type) {
+  case HR_CAPTURE_MIDI:
+    return whole ? apply_event(drain, HR_EVENT_MIDI, header) : HR_OK;
+  case HR_CAPTURE_META:
+    return whole ? apply_event(drain, HR_EVENT_META, header) : HR_OK;
+  case HR_CAPTURE_FORK:
+    return apply_fork(drain, header);
+  case HR_CAPTURE_SWITCH:
+    return apply_switch(drain, header);
+  default:
+    return HR_OK;
+  }
+}
+
+static void forget_pending_fork(HrSession* session, uint32_t number)
+{
+  for (unsigned i = 0; session && i < HR_PENDING_FORKS; ++i) {
+    if (session->pending_forks[i].number == number) {
+      session->pending_forks[i].number = 0;
+    }
+  }
+}
+
+/** After a commit: what the session knows of its branch moves on. */
+static void drained(Drain* drain, uint64_t from, uint64_t to)
+{
+  HrSession* const session = drain->session;
+  HrRing* const ring = &drain->binding->capture->ring;
+  if (drain->tree != drain->binding->tree) {
+    drain->binding->tree = drain->tree;
+    hr_capture_bind(drain->binding->capture, drain->binding->store, drain->tree);
+  }
+  uint64_t position = from;
+  const HrRecord* record;
+  while (session && position < to && (record = hr_ring_next(ring, &position))) {
+    if (record->type == HR_CAPTURE_FORK) {
+      forget_pending_fork(session, ((const HrCaptureHeader*)(record + 1))->branch);
+    }
+  }
+  hr_ring_release(ring, to);
+  if (session && drain->binding == &session->binding && drain->branch) {
+    session->branch = drain->branch;
+  }
+  if (session && drain->tree_changed) {
+    hr_session_touch_tree(session);
+  }
+}
+
+/** One transaction's worth. `*more` says that the ring holds more than that. */
+static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
+{
+  HrCapture* const capture = binding->capture;
+  Drain drain = {.session = session, .binding = binding, .tree = binding->tree};
+  HrCaptureRecord consumed = {0, 0};
+  *more = false;
+  HrStatus status = hr_txn_begin(binding->store, HR_WRITE, &drain.txn);
+  if (status) {
+    return status;
+  }
+  status = hr_capture_get(drain.txn, capture->file->uuid, &consumed);
+  if (status == HR_ERR_NOT_FOUND) {
+    status = HR_OK;
+  } else if (!status && !drain.tree) {
+    drain.tree = (HrTreeId)consumed.tree; // Made in the last breath of a dead process
+  }
+  const uint64_t read = hr_ring_read_position(&capture->ring);
+  const uint64_t start = consumed.consumed > read ? consumed.consumed : read;
+  const char* const author = hr_name_valid(capture->file->author) ? capture->file->author : "midi";
+  status = status ? status : hr_author_id(drain.txn, author, &drain.author);
+
+  uint64_t position = start;
+  uint32_t count = 0;
+  const HrRecord* record = NULL;
+  while (!status && count < BATCH_RECORDS && (record = hr_ring_next(&capture->ring, &position))) {
+    status = apply(&drain, record);
+    ++count;
+  }
+  *more = record != NULL;
+  if (status || !count) {
+    hr_txn_abort(drain.txn);
+    if (!status) {
+      hr_ring_release(&capture->ring, position);
+    }
+    return status;
+  }
+  consumed = (HrCaptureRecord){position, drain.tree};
+  status = hr_capture_put(drain.txn, capture->file->uuid, &consumed);
+  if (status) {
+    hr_txn_abort(drain.txn);
+    return status;
+  }
+  status = hr_txn_commit(drain.txn);
+  if (!status) {
+    drained(&drain, start, position);
+  }
+  return status;
+}
+
+HrStatus hr_binding_drain(HrSession* session, HrBinding* binding)
+{
+  bool more = true;
+  HrStatus status = HR_OK;
+  while (!status && more && hr_ring_used(&binding->capture->ring)) {
+    status = binding->store ? drain_batch(session, binding, &more) : HR_ERR_BUSY;
+  }
+  return status;
+}
+
+/** Is there a fork or a switch among what came since the last look? */
+static bool structure_waits(HrSession* session)
+{
+  const HrRing* const ring = &session->binding.capture->ring;
+  const HrRecord* record;
+  if (session->scanned < hr_ring_read_position(ring)) {
+    session->scanned = hr_ring_read_position(ring);
+  }
+  while ((record = hr_ring_next(ring, &session->scanned))) {
+    if (record->type == HR_CAPTURE_FORK || record->type == HR_CAPTURE_SWITCH) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool commit_is_due(HrSession* session, int64_t now)
+{
+  const uint64_t used = hr_ring_used(&session->binding.capture->ring);
+  if (!session->waiting_since) {
+    session->waiting_since = now;
+  }
+  return structure_waits(session) || used > HR_CAPTURE_CAPACITY / 8 ||
+         now - session->waiting_since >= COMMIT_INTERVAL_NS || now < session->waiting_since;
+}
+
+HrStatus hr_session_drain(HrSession* session, bool now)
+{
+  HrBinding* const binding = &session->binding;
+  const int64_t time = hr_wall_clock_ns();
+  if (!binding->capture || !binding->store) {
+    return binding->capture ? HR_ERR_BUSY : HR_OK;
+  }
+  binding->capture->file->wall_clock_ns = time;
+  if (!hr_ring_used(&binding->capture->ring)) {
+    session->waiting_since = 0;
+    return HR_OK;
+  }
+  if (!now &&
+      (!commit_is_due(session, time) || (session->writing_fails && time < session->retry_at))) {
+    return HR_OK;
+  }
+  const HrStatus status = hr_binding_drain(session, binding);
+  if (status) {
+    HrError error;
+    hr_error(&error, status,
+             "Cannot write to %s: %s. What is played is kept in memory and written as soon as it "
+             "works again%s.",
+             hr_store_path(binding->store), hr_strerror(status),
+             status == HR_ERR_NO_SPACE ? ": free some space on the disk" : "");
+    session->retry_at = time + RETRY_INTERVAL_NS;
+    session->writing_fails = true;
+    hr_session_set_trouble(session, &error);
+    return status;
+  }
+  session->waiting_since = 0;
+  if (session->writing_fails) {
+    session->writing_fails = false;
+    hr_session_set_trouble(session, NULL);
+  }
+  hr_session_touch(session);
+  return HR_OK;
+}
+
+/** Free a ring that is empty and written to by nobody. */
+static void free_binding(HrBinding* binding, bool remove)
+{
+  uint8_t uuid[16];
+  HrTxn* txn = NULL;
+  memcpy(uuid, binding->capture->file->uuid, sizeof uuid);
+  const bool known = binding->tree != 0;
+  hr_capture_free(binding->capture, remove);
+  /* Only when the file is gone may the store forget how far it was drained. */
+  if (remove && known && binding->store && !hr_txn_begin(binding->store, HR_WRITE, &txn)) {
+    if (hr_capture_delete(txn, uuid)) {
+      hr_txn_abort(txn);
+    } else {
+      hr_txn_commit(txn);
+    }
+  }
+  hr_store_close(binding->store);
+}
+
+void hr_session_drain_retired(HrSession* session, bool engine_is_done)
+{
+  unsigned kept = 0;
+  for (unsigned i = 0; i < session->retired_count; ++i) {
+    HrBinding* const binding = &session->retired[i];
+    HrCapture* const in_use =
+        atomic_load_explicit(&session->engine->shared.capture, memory_order_acquire);
+    /* The engine reaches the newest ring through every one before it. */
+    const bool left = engine_is_done || in_use == session->binding.capture;
+    if (!binding->store && session->binding.store && hr_ring_used(&binding->capture->ring) &&
+        !hr_store_open(hr_store_path(session->binding.store), 0, &binding->store, NULL)) {
+      hr_capture_bind(binding->capture, binding->store, 0);
+    }
+    const bool empty = !hr_binding_drain(session, binding);
+    if (left && (empty || engine_is_done)) {
+      free_binding(binding, empty);
+    } else {
+      session->retired[kept++] = *binding;
+    }
+  }
+  session->retired_count = kept;
+}
+
+static bool drain_orphan(void* data, HrCapture* capture)
+{
+  HrBinding binding = {capture, data, capture->file->tree};
+  return !hr_binding_drain(NULL, &binding);
+}
+
+void hr_drain_orphans(HrStore* store)
+{
+  if (!hr_store_read_only(store)) {
+    hr_capture_each_orphan(store, drain_orphan, store);
+  }
+}

@@ -1,0 +1,134 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file message.h
+ * What the session and the engine tell each other over rings.
+ *
+ * Replay reaches the engine as *streams*: a stream is a run of a branch's
+ * path, read ahead into one of HR_STREAMS rings. The session opens a stream in
+ * a ring that is not in use, fills it, and names it in the message that needs
+ * it; so a switch finds its music waiting. */
+
+#ifndef HR_MESSAGE_H
+#define HR_MESSAGE_H
+
+#include "plugin/capture.h"
+#include "plugin/ring.h"
+#include "store/store.h"
+
+enum { HR_STREAMS = 3, HR_NO_STREAM = HR_STREAMS };
+
+/** Session to engine, on the command ring. */
+enum {
+  HR_MESSAGE_ATTACH = 1, ///< HrAttachMessage
+  HR_MESSAGE_GO,         ///< HrGoMessage
+  HR_MESSAGE_STREAM,     ///< HrStreamMessage
+  HR_MESSAGE_SET,        ///< HrSetMessage
+  HR_MESSAGE_NUMBERS,    ///< HrNumbers
+  HR_MESSAGE_LOOP,       ///< HrLoopMessage
+  HR_MESSAGE_PANIC,      ///< no payload: end every note now
+};
+
+/** Branch numbers set aside for forks that the engine makes by itself. */
+typedef struct {
+  uint32_t next;
+  uint32_t end; ///< One past the last
+} HrNumbers;
+
+/** A new tree's numbers from 2 on that belong to the instance that makes it;
+ * the engine has the lower part, the session's commands the upper. */
+enum { HR_NUMBERS_RESERVED = 1024, HR_NUMBERS_FOR_COMMANDS = 256 };
+
+/** A branch to play on, and what the engine must know of it. */
+typedef struct {
+  uint32_t number;
+  bool empty; ///< A root without events: these may come at any tick
+  bool fresh; ///< No event of its own yet
+  HrTick head;
+  HrTempo tempo; ///< In force at the head
+} HrTarget;
+
+/** A stream opened for the engine. */
+typedef struct {
+  uint32_t ring;  ///< Index, HR_NO_STREAM for none
+  uint64_t start; ///< Position in that ring where it begins
+  HrTick tick;    ///< Where on the path it begins
+  HrTempo tempo;  ///< In force there
+} HrStreamStart;
+
+typedef struct {
+  HrCapture* capture; ///< Ring to write to from now on
+  HrTarget target;
+  HrNumbers numbers;
+} HrAttachMessage;
+
+/** What a HR_MESSAGE_GO does when its time has come. */
+enum {
+  HR_GO_SWITCH = 1 << 0, ///< Make `target` the current branch
+  HR_GO_FORK = 1 << 1,   ///< Fork at the place it takes effect: `target.number` is the new branch
+  HR_GO_REPLAY = 1 << 2, ///< Replay on, by `stream`
+  HR_GO_STOP = 1 << 3,   ///< Replay off
+  HR_GO_LOCATE = 1 << 4, ///< With the own clock: move to `stream.tick`
+  HR_GO_PARK = 1 << 5,   ///< With the own clock: wait at `park_tick` for the next note
+  HR_GO_CANCEL = 1 << 6, ///< Nothing: only replaces what is pending
+};
+
+typedef struct {
+  unsigned what;
+  uint32_t quantum; ///< HrQuantum: when
+  HrTarget target;
+  HrStreamStart stream;
+  HrTick park_tick;
+} HrGoMessage;
+
+/** The stream that the engine asked for with HR_REQUEST_STREAM. */
+typedef struct {
+  uint32_t request;
+  HrStreamStart stream;
+} HrStreamMessage;
+
+typedef enum { HR_SET_RECORD, HR_SET_THRU, HR_SET_OVERDUB } HrSetting;
+
+typedef struct {
+  HrSetting setting;
+  bool value;
+} HrSetMessage;
+
+typedef struct {
+  bool on;
+  HrTick start;
+  HrTick end;
+} HrLoopMessage;
+
+/** In a stream ring. */
+enum {
+  HR_STREAM_MIDI = 1, ///< HrStreamEvent, bytes
+  HR_STREAM_META,     ///< The same
+  HR_STREAM_END,      ///< HrStreamEvent: the path ends at `tick`
+};
+
+typedef struct {
+  HrTick tick;
+  uint32_t lap; ///< n-th time round the loop, from 0
+  uint32_t size;
+} HrStreamEvent;
+
+/** Engine to session, on the request ring. */
+enum {
+  HR_REQUEST_STREAM = 1, ///< HrStreamRequest: the host located, replay from there
+  HR_REQUEST_ENDED,      ///< no payload: replay came to the end of the path and is off
+  HR_REQUEST_PORT,       ///< HrPortRequest: a control port was moved
+  HR_REQUEST_PATCH,      ///< an LV2 atom: a patch message from the input port
+};
+
+typedef struct {
+  uint32_t request; ///< Number, echoed by the answer
+  HrTick tick;
+} HrStreamRequest;
+
+typedef struct {
+  uint32_t port; ///< Port index
+  float value;
+} HrPortRequest;
+
+#endif

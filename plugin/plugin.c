@@ -1,0 +1,391 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/plugin.h"
+
+#include "osc/osc.h"
+#include "plugin/command.h"
+
+#include <lv2/atom/util.h>
+#include <lv2/core/lv2_util.h>
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/** How long cleanup() waits for a worker call that is inside. */
+#define CLEANUP_WAIT_SECONDS 10
+
+/** What each control port commands; NULL for the ports that are read in the block. */
+static const char* const port_verbs[HR_PORTS] = {
+    [HR_PORT_RECORD] = "record", [HR_PORT_REPLAY] = "replay",   [HR_PORT_LOOP] = "loop",
+    [HR_PORT_THRU] = "thru",     [HR_PORT_OVERDUB] = "overdub", [HR_PORT_QUANTUM] = "quantum"};
+
+static const float port_defaults[HR_PORTS] = {
+    [HR_PORT_RECORD] = 1.0f, [HR_PORT_THRU] = 1.0f, [HR_PORT_QUANTUM] = (float)HR_QUANTUM_BAR};
+
+/* Ardour frees an instance before it has joined that instance's worker, so
+ * work() may come with a handle that is gone. Only handles in this list are
+ * touched. */
+static pthread_mutex_t alive_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t alive_changed = PTHREAD_COND_INITIALIZER;
+static HrPlugin* alive;
+
+static bool enter(HrPlugin* plugin)
+{
+  pthread_mutex_lock(&alive_lock);
+  const HrPlugin* found = alive;
+  while (found && found != plugin) {
+    found = found->next;
+  }
+  if (found) {
+    plugin->working += 1;
+  }
+  pthread_mutex_unlock(&alive_lock);
+  return found;
+}
+
+static void leave(HrPlugin* plugin)
+{
+  pthread_mutex_lock(&alive_lock);
+  plugin->working -= 1;
+  pthread_cond_broadcast(&alive_changed);
+  pthread_mutex_unlock(&alive_lock);
+}
+
+static void enlist(HrPlugin* plugin)
+{
+  pthread_mutex_lock(&alive_lock);
+  plugin->next = alive;
+  alive = plugin;
+  pthread_mutex_unlock(&alive_lock);
+}
+
+/** Take the handle out of the list and wait for work inside; false if that does not end. */
+static bool delist(HrPlugin* plugin)
+{
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += CLEANUP_WAIT_SECONDS;
+  pthread_mutex_lock(&alive_lock);
+  for (HrPlugin** link = &alive; *link; link = &(*link)->next) {
+    if (*link == plugin) {
+      *link = plugin->next;
+      break;
+    }
+  }
+  int code = 0;
+  while (plugin->working && !code) {
+    code = pthread_cond_timedwait(&alive_changed, &alive_lock, &until);
+  }
+  const bool idle = plugin->working == 0;
+  pthread_mutex_unlock(&alive_lock);
+  return idle;
+}
+
+/* ---- Requests of the audio thread ------------------------------------------ */
+
+static void run_port(HrPlugin* plugin, const HrPortRequest* request)
+{
+  HrError error = {HR_OK, ""};
+  const HrValue value = hr_value_number((double)request->value);
+  const bool is_replay = request->port == HR_PORT_REPLAY;
+  const char* const verb = is_replay && request->value < 0.5f ? "stop" : port_verbs[request->port];
+  if (hr_command_run(plugin->session, verb, &value, is_replay ? 0 : 1, "port", NULL, &error)) {
+    lv2_log_warning(&plugin->logger, "HalfRemembered: %s\n", error.text);
+  }
+}
+
+static void handle_request(void* data, uint32_t type, const void* payload, uint32_t size)
+{
+  HrPlugin* const plugin = data;
+  if (type == HR_REQUEST_PORT && size == sizeof(HrPortRequest)) {
+    run_port(plugin, payload);
+  } else if (type == HR_REQUEST_PATCH && size >= sizeof(LV2_Atom_Object)) {
+    hr_properties_receive(plugin, payload);
+  }
+}
+
+void hr_plugin_log_trouble(HrPlugin* plugin)
+{
+  HrSessionState state;
+  hr_session_state(plugin->session, &state);
+  if (strcmp(state.trouble_text, plugin->logged_trouble)) {
+    snprintf(plugin->logged_trouble, sizeof plugin->logged_trouble, "%s", state.trouble_text);
+    if (state.trouble) {
+      lv2_log_error(&plugin->logger, "HalfRemembered: %s\n", state.trouble_text);
+    } else {
+      lv2_log_note(&plugin->logger, "HalfRemembered: all is well again.\n");
+    }
+  }
+}
+
+HrStatus hr_plugin_attach(HrPlugin* plugin, const HrAttachment* attachment)
+{
+  const HrStatus status = hr_session_attach(plugin->session, attachment, NULL);
+  plugin->attached = true;
+  hr_plugin_log_trouble(plugin);
+  return status;
+}
+
+/* ---- Life of an instance ----------------------------------------------------- */
+
+static void destroy(HrPlugin* plugin)
+{
+  hr_session_free(plugin->session);
+  hr_engine_free(plugin->engine);
+  free(plugin);
+}
+
+static LV2_Handle instantiate(const LV2_Descriptor* descriptor, double rate, const char* bundle,
+                              const LV2_Feature* const* features)
+{
+  (void)descriptor;
+  (void)bundle;
+  HrError error = {HR_OK, ""};
+  HrPlugin* const plugin = calloc(1, sizeof *plugin);
+  if (!plugin) {
+    return NULL;
+  }
+  const char* const missing =
+      lv2_features_query(features, LV2_URID__map, &plugin->map, true, LV2_WORKER__schedule,
+                         &plugin->schedule, true, LV2_LOG__log, &plugin->logger.log, false, NULL);
+  lv2_log_logger_set_map(&plugin->logger, plugin->map);
+  if (missing) {
+    lv2_log_error(&plugin->logger, "HalfRemembered: the host lacks the feature <%s>.\n", missing);
+    free(plugin);
+    return NULL;
+  }
+  hr_uris_map(&plugin->uris, plugin->map);
+  memcpy(plugin->controls, port_defaults, sizeof port_defaults);
+  plugin->engine = rate > 0.0 ? hr_engine_new(rate) : NULL;
+  plugin->session = plugin->engine ? hr_session_new(plugin->engine, &error) : NULL;
+  if (!plugin->session) {
+    lv2_log_error(&plugin->logger, "HalfRemembered: cannot start: %s\n",
+                  *error.text ? error.text : "out of memory.");
+    hr_engine_free(plugin->engine);
+    free(plugin);
+    return NULL;
+  }
+  hr_session_on_request(plugin->session, handle_request, plugin);
+  enlist(plugin);
+  return plugin;
+}
+
+static void connect_port(LV2_Handle handle, uint32_t port, void* data)
+{
+  HrPlugin* const plugin = handle;
+  if (port < HR_PORTS) {
+    plugin->ports[port] = data;
+  }
+}
+
+/* Hosts also activate while playing, before an export: whatever takes time here
+ * happens the first time only. */
+static void activate(LV2_Handle handle)
+{
+  HrPlugin* const plugin = handle;
+  HrError error = {HR_OK, ""};
+  if (!plugin->attached) {
+    hr_plugin_attach(plugin, &(HrAttachment){0});
+  }
+  if (!plugin->served) {
+    plugin->served = true;
+    hr_osc_attach(plugin->session, &error);
+    if (*error.text) {
+      lv2_log_warning(&plugin->logger, "HalfRemembered: %s\n", error.text);
+    }
+  }
+  hr_engine_activate(plugin->engine);
+}
+
+static void cleanup(LV2_Handle handle)
+{
+  HrPlugin* const plugin = handle;
+  hr_osc_detach(plugin->session);
+  if (delist(plugin)) {
+    destroy(plugin);
+  } // else a disk hangs inside a worker call: a leak is better than a crash, and
+    // what was captured waits in shared memory
+}
+
+/* ---- The block ------------------------------------------------------------- */
+
+HR_REALTIME static bool port_is_on(const HrPlugin* plugin, HrPort port, bool otherwise)
+{
+  const float* const value = plugin->ports[port];
+  return value ? *value > 0.5f : otherwise;
+}
+
+/** Where run() writes to, for the engine. */
+typedef struct {
+  LV2_Atom_Sequence* sequence;
+  uint32_t capacity;
+  LV2_URID midi_event;
+} Output;
+
+HR_REALTIME static bool write_midi(void* handle, uint32_t frame, const uint8_t* bytes,
+                                   uint32_t size)
+{
+  const Output* const output = handle;
+  return hr_atom_append(output->sequence, output->capacity, frame, output->midi_event, bytes, size);
+}
+
+HR_REALTIME static void write_notifications(HrPlugin* plugin, const Output* output)
+{
+  HrRing* const ring = plugin->engine->notify;
+  uint64_t position = hr_ring_read_position(ring);
+  const HrRecord* record;
+  while ((record = hr_ring_next(ring, &position))) {
+    const LV2_Atom* const atom = (const LV2_Atom*)(record + 1);
+    if (!hr_atom_append(output->sequence, output->capacity, 0, atom->type, atom + 1, atom->size)) {
+      return; // Next block
+    }
+    hr_ring_release(ring, position);
+  }
+}
+
+HR_REALTIME static void watch_ports(HrPlugin* plugin)
+{
+  for (uint32_t port = 0; port < HR_PORTS; ++port) {
+    const float* const value = port_verbs[port] ? plugin->ports[port] : NULL;
+    if (value && *value != plugin->controls[port] && isfinite(*value)) {
+      const HrPortRequest request = {port, *value};
+      if (hr_engine_request(plugin->engine, HR_REQUEST_PORT, &request, sizeof request)) {
+        plugin->controls[port] = *value;
+      }
+    }
+  }
+}
+
+HR_REALTIME static void wake_session(HrPlugin* plugin, bool synchronous)
+{
+  static const uint32_t wake = 1; // Hosts reject an empty message
+  if (hr_engine_wants_work(plugin->engine, synchronous) &&
+      plugin->schedule->schedule_work(plugin->schedule->handle, sizeof wake, &wake)) {
+    plugin->engine->work_wanted = true; // The host's ring is full: again with the next block
+  }
+}
+
+HR_REALTIME static void take_event(HrPlugin* plugin, const LV2_Atom_Event* event, uint32_t frame,
+                                   bool freewheeling)
+{
+  const HrUris* const uris = &plugin->uris;
+  const LV2_Atom* const body = &event->body;
+  HrPosition position;
+  if (body->type == uris->midi_MidiEvent) {
+    hr_engine_midi(plugin->engine, frame, (const uint8_t*)(body + 1), body->size);
+  } else if (hr_atom_position(uris, body, &position)) {
+    hr_engine_position(plugin->engine, frame, &position);
+    if (freewheeling && plugin->engine->work_wanted) {
+      wake_session(plugin, true); // Comes back with the music of the new place
+      hr_engine_poll(plugin->engine);
+    }
+  } else if ((body->type == uris->atom_Object || body->type == uris->atom_Blank) &&
+             body->size >= sizeof(LV2_Atom_Object_Body)) {
+    hr_engine_request(plugin->engine, HR_REQUEST_PATCH, body, (uint32_t)sizeof *body + body->size);
+  }
+}
+
+/** Every event of the input, none of it trusted to stay inside the port's buffer. */
+HR_REALTIME static void take_input(HrPlugin* plugin, uint32_t frames, bool freewheeling)
+{
+  const LV2_Atom_Sequence* const in = plugin->ports[HR_PORT_IN];
+  if (!in || in->atom.type != plugin->uris.atom_Sequence ||
+      in->atom.size < sizeof(LV2_Atom_Sequence_Body)) {
+    return;
+  }
+  uint32_t offset = sizeof(LV2_Atom_Sequence_Body);
+  while (in->atom.size >= offset && in->atom.size - offset >= sizeof(LV2_Atom_Event)) {
+    const LV2_Atom_Event* const event =
+        (const LV2_Atom_Event*)((const char*)(&in->atom + 1) + offset);
+    if (event->body.size > in->atom.size - offset - sizeof *event) {
+      return;
+    }
+    const int64_t frame = event->time.frames;
+    take_event(plugin, event,
+               frame < 0        ? 0
+               : frame > frames ? frames
+                                : (uint32_t)frame,
+               freewheeling);
+    offset += (uint32_t)sizeof *event + lv2_atom_pad_size(event->body.size);
+  }
+}
+
+HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
+{
+  HrPlugin* const plugin = handle;
+  LV2_Atom_Sequence* const out = (LV2_Atom_Sequence*)plugin->ports[HR_PORT_OUT];
+  const bool freewheeling = port_is_on(plugin, HR_PORT_FREEWHEEL, false);
+  if (!out) {
+    return;
+  }
+  Output output = {out, out->atom.size, plugin->uris.midi_MidiEvent};
+  out->atom.type = plugin->uris.atom_Sequence;
+  out->atom.size = sizeof(LV2_Atom_Sequence_Body);
+  out->body.unit = 0;
+  out->body.pad = 0;
+
+  watch_ports(plugin);
+  if (freewheeling) {
+    wake_session(plugin, true);
+  }
+  write_notifications(plugin, &output);
+  hr_engine_begin(plugin->engine, frames, port_is_on(plugin, HR_PORT_ENABLED, true),
+                  (HrOutput){write_midi, &output});
+  take_input(plugin, frames, freewheeling);
+  hr_engine_end(plugin->engine);
+  wake_session(plugin, false);
+}
+
+/* ---- The worker --------------------------------------------------------------- */
+
+static LV2_Worker_Status work(LV2_Handle handle, LV2_Worker_Respond_Function respond,
+                              LV2_Worker_Respond_Handle respond_handle, uint32_t size,
+                              const void* data)
+{
+  (void)respond;
+  (void)respond_handle;
+  (void)size;
+  (void)data;
+  HrPlugin* const plugin = handle;
+  if (!enter(plugin)) {
+    return LV2_WORKER_SUCCESS;
+  }
+  hr_session_work(plugin->session);
+  const uint64_t revision = hr_session_revision(plugin->session);
+  if (revision != plugin->told_revision) { // Whoever changed it
+    plugin->told_revision = revision;
+    hr_plugin_log_trouble(plugin);
+    hr_properties_tell(plugin, false);
+  }
+  leave(plugin);
+  return LV2_WORKER_SUCCESS;
+}
+
+static LV2_Worker_Status work_response(LV2_Handle handle, uint32_t size, const void* body)
+{
+  (void)handle;
+  (void)size;
+  (void)body;
+  return LV2_WORKER_SUCCESS; // Answers come over our own rings
+}
+
+static const void* extension_data(const char* uri)
+{
+  static const LV2_Worker_Interface worker = {work, work_response, NULL};
+  static const LV2_State_Interface state = {hr_state_save, hr_state_restore};
+  return !strcmp(uri, LV2_WORKER__interface)  ? (const void*)&worker
+         : !strcmp(uri, LV2_STATE__interface) ? (const void*)&state
+                                              : NULL;
+}
+
+LV2_SYMBOL_EXPORT const LV2_Descriptor* lv2_descriptor(uint32_t index)
+{
+  static const LV2_Descriptor descriptor = {HR_URI, instantiate, connect_port, activate,
+                                            run,    NULL,        cleanup,      extension_data};
+  return index == 0 ? &descriptor : NULL;
+}

@@ -1,0 +1,158 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/session_internal.h"
+
+#include <string.h>
+
+static bool write_event(HrRing* ring, uint32_t type, const HrReader* reader, const HrEvent* event)
+{
+  HrStreamEvent* const out =
+      hr_ring_begin(ring, type, (uint32_t)sizeof *out + (event->bytes ? event->size : 0));
+  if (!out) {
+    return false;
+  }
+  *out = (HrStreamEvent){event->tick, reader->lap, event->size};
+  if (event->bytes) {
+    memcpy(out + 1, event->bytes, event->size);
+  }
+  hr_ring_end(ring);
+  return true;
+}
+
+/** The path is read to its end, or to the loop's: go round, or say so. */
+static bool end_of_lap(HrReader* reader, HrRing* ring)
+{
+  if (reader->looped) {
+    if (reader->lap_empty && reader->lap) {
+      reader->open = false; // Nothing to hear in the whole loop
+      return false;
+    }
+    reader->lap += 1;
+    reader->lap_empty = true;
+    reader->next = reader->loop.start;
+    reader->skip = 0;
+    return true;
+  }
+  const HrEvent end = {reader->limit, HR_EVENT_MIDI, 0, NULL};
+  reader->open = !write_event(ring, HR_STREAM_END, reader, &end);
+  return false;
+}
+
+static void tell_damage(HrSession* session)
+{
+  HrError error;
+  hr_error(&error, HR_ERR_DAMAGED,
+           "Some notes of this branch are damaged on disk and cannot be replayed. Run "
+           "`halfremembered verify` to see which, and restore the store from a backup.");
+  hr_session_set_trouble(session, &error);
+}
+
+/** Read events up to a full ring (HR_OK) or the end (HR_END). */
+static HrStatus read_lap(HrSession* session, HrReader* reader, HrRing* ring, HrPath* path)
+{
+  HrEvent event;
+  HrStatus status;
+  uint32_t skip = reader->skip;
+  while ((status = hr_path_next(path, &event)) != HR_END) {
+    if (status == HR_ERR_DAMAGED) {
+      tell_damage(session);
+      continue; // The path has stepped over the node
+    }
+    if (status) {
+      return status;
+    }
+    if (event.tick > reader->limit || (reader->looped && event.tick >= reader->loop.end)) {
+      return HR_END;
+    }
+    if (skip && event.tick == reader->next) {
+      --skip;
+      continue;
+    }
+    skip = 0;
+    const uint32_t type = event.kind == HR_EVENT_META ? HR_STREAM_META : HR_STREAM_MIDI;
+    if (!write_event(ring, type, reader, &event)) {
+      return HR_OK;
+    }
+    reader->skip = event.tick == reader->next ? reader->skip + 1 : 1;
+    reader->next = event.tick;
+    reader->lap_empty = false;
+  }
+  return HR_END;
+}
+
+static void fill(HrSession* session, unsigned index)
+{
+  HrReader* const reader = &session->readers[index];
+  HrRing* const ring = session->engine->streams[index];
+  HrTxn* txn = NULL;
+  if (!reader->open || hr_txn_begin(session->binding.store, HR_READ, &txn)) {
+    return;
+  }
+  bool more = true;
+  while (more) {
+    HrPath path;
+    HrStatus status = hr_path_open(txn, reader->branch, reader->next, &path);
+    status = status ? status : read_lap(session, reader, ring, &path);
+    hr_path_close(&path);
+    more = status == HR_END && end_of_lap(reader, ring);
+  }
+  hr_txn_abort(txn);
+}
+
+static uint32_t rings_in_use(HrSession* session)
+{
+  const HrRing* const messages = session->engine->messages;
+  if (!hr_ring_used(messages)) {
+    session->offered = 0;
+  }
+  return session->offered |
+         atomic_load_explicit(&session->engine->shared.streams, memory_order_acquire);
+}
+
+HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrTick tick, bool looped,
+                                HrStreamStart* start)
+{
+  const uint32_t used = rings_in_use(session);
+  uint32_t index = 0;
+  while (index < HR_STREAMS && used & 1u << index) {
+    ++index;
+  }
+  if (index == HR_STREAMS) {
+    return HR_ERR_BUSY;
+  }
+  HrTxn* txn = NULL;
+  HrBranch record;
+  HrTempo tempo;
+  HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  status = status ? status : hr_branch_get(txn, branch, &record);
+  status = status ? status : hr_tempo_at(txn, branch, tick, &tempo);
+  hr_txn_abort(txn);
+  if (status) {
+    return status;
+  }
+  session->readers[index] =
+      (HrReader){.open = true,
+                 .branch = branch,
+                 .next = tick,
+                 .limit = record.head_tick,
+                 .looped = looped && session->loop.on && session->loop.end > session->loop.start,
+                 .loop = session->loop};
+  *start =
+      (HrStreamStart){index, hr_ring_write_position(session->engine->streams[index]), tick, tempo};
+  session->offered |= 1u << index;
+  fill(session, index);
+  return HR_OK;
+}
+
+void hr_session_read_ahead(HrSession* session)
+{
+  const uint32_t used = rings_in_use(session);
+  for (unsigned i = 0; i < HR_STREAMS; ++i) {
+    if (!(used & 1u << i)) {
+      session->readers[i].open = false;
+    } else {
+      fill(session, i);
+    }
+  }
+}

@@ -1,0 +1,121 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/recorder.h"
+
+#include <string.h>
+
+static bool write_record(HrRecorder* recorder, uint32_t type, HrTick tick, const uint8_t* bytes,
+                         uint32_t size)
+{
+  HrRing* const ring = recorder->capture ? &recorder->capture->ring : NULL;
+  const uint32_t payload = bytes ? size : 0;
+  HrCaptureHeader* const header =
+      ring ? hr_ring_begin(ring, type, (uint32_t)sizeof *header + payload) : NULL;
+  if (!header) {
+    ++recorder->dropped;
+    return false;
+  }
+  *header = (HrCaptureHeader){recorder->target.number, size, tick};
+  if (bytes) {
+    memcpy(header + 1, bytes, payload);
+  }
+  hr_ring_end(ring);
+  return true;
+}
+
+void hr_recorder_attach(HrRecorder* recorder, const HrAttachMessage* message)
+{
+  if (recorder->capture) {
+    hr_recorder_close_held(recorder, recorder->target.head);
+  }
+  recorder->capture = message->capture;
+  recorder->target = message->target;
+  recorder->numbers = message->numbers;
+  recorder->held = (HrSounding){0};
+}
+
+static void write_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
+{
+  HrTempo* const known = &recorder->target.tempo;
+  uint8_t bytes[HR_META_TEMPO_SIZE];
+  if (known->tempo != tempo->tempo) {
+    hr_meta_tempo(tempo->tempo, bytes);
+    if (write_record(recorder, HR_CAPTURE_META, tick, bytes, HR_META_TEMPO_SIZE)) {
+      known->tempo = tempo->tempo;
+    }
+  }
+  if (known->beats_per_bar != tempo->beats_per_bar || known->beat_unit != tempo->beat_unit) {
+    hr_meta_meter(tempo->beats_per_bar, tempo->beat_unit, bytes);
+    if (write_record(recorder, HR_CAPTURE_META, tick, bytes, HR_META_METER_SIZE)) {
+      known->beats_per_bar = tempo->beats_per_bar;
+      known->beat_unit = tempo->beat_unit;
+    }
+  }
+}
+
+void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
+                        const uint8_t* bytes, uint32_t size)
+{
+  write_tempo(recorder, tick, tempo);
+  if (write_record(recorder, HR_CAPTURE_MIDI, tick, bytes, size)) {
+    ++recorder->recorded;
+    recorder->target.head = tick;
+    recorder->target.empty = false;
+    recorder->target.fresh = false;
+    hr_sounding_follow(&recorder->held, bytes, size);
+  }
+}
+
+void hr_recorder_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
+{
+  if (!recorder->target.empty && tick >= recorder->target.head) {
+    write_tempo(recorder, tick, tempo);
+    recorder->target.head = tick;
+  }
+}
+
+void hr_recorder_close_held(HrRecorder* recorder, HrTick tick)
+{
+  uint8_t bytes[3];
+  const HrTick head = recorder->target.head;
+  while (hr_sounding_release(&recorder->held, bytes)) {
+    write_record(recorder, HR_CAPTURE_MIDI, tick > head ? tick : head, bytes, sizeof bytes);
+  }
+}
+
+bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool carry)
+{
+  HrNumbers* const numbers = &recorder->numbers;
+  const uint32_t taken = number ? number : numbers->next;
+  if (!number && numbers->next >= numbers->end) {
+    return false;
+  }
+  const HrSounding held = recorder->held;
+  const uint32_t from = recorder->target.number;
+  hr_recorder_close_held(recorder, tick);
+  recorder->target.number = taken;
+  if (!write_record(recorder, HR_CAPTURE_FORK, tick, NULL, from)) {
+    recorder->target.number = from;
+    return false;
+  }
+  if (!number) {
+    ++numbers->next;
+  }
+  if (carry) {
+    recorder->held = held;
+  }
+  recorder->target.head = tick;
+  recorder->target.empty = false;
+  recorder->target.fresh = true;
+  recorder->moved = true;
+  return true;
+}
+
+void hr_recorder_switch(HrRecorder* recorder, HrTick tick, const HrTarget* target)
+{
+  hr_recorder_close_held(recorder, tick);
+  recorder->target = *target;
+  write_record(recorder, HR_CAPTURE_SWITCH, tick, NULL, 0);
+  recorder->moved = true;
+}

@@ -1,0 +1,709 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/session_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/** The host is taken to run the plugin if it did so within this time. */
+#define RUNNING_NS 500000000
+
+#define RETRY_INTERVAL_NS 2000000000
+
+static pthread_mutex_t numbers_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t numbers_taken[16]; ///< Bits: session numbers in use, from 1
+
+static uint32_t take_number(void)
+{
+  uint32_t number = 0;
+  pthread_mutex_lock(&numbers_lock);
+  for (uint32_t i = 0; !number && i < 64 * 16; ++i) {
+    if (!(numbers_taken[i / 64] & (uint64_t)1 << i % 64)) {
+      numbers_taken[i / 64] |= (uint64_t)1 << i % 64;
+      number = i + 1;
+    }
+  }
+  pthread_mutex_unlock(&numbers_lock);
+  return number;
+}
+
+static void give_back_number(uint32_t number)
+{
+  pthread_mutex_lock(&numbers_lock);
+  if (number) {
+    numbers_taken[(number - 1) / 64] &= ~((uint64_t)1 << (number - 1) % 64);
+  }
+  pthread_mutex_unlock(&numbers_lock);
+}
+
+void hr_session_lock(HrSession* session)
+{
+  pthread_mutex_lock(&session->lock);
+}
+
+void hr_session_unlock(HrSession* session)
+{
+  pthread_mutex_unlock(&session->lock);
+}
+
+void hr_session_touch(HrSession* session)
+{
+  session->revision += 1;
+  if (session->changed) {
+    session->changed(session->changed_data);
+  }
+}
+
+void hr_session_touch_tree(HrSession* session)
+{
+  session->tree_revision += 1;
+  hr_session_touch(session);
+}
+
+void hr_session_set_trouble(HrSession* session, const HrError* error)
+{
+  static const HrError none = {HR_OK, ""};
+  const HrError* const now = error ? error : &none;
+  if (now->status != session->trouble.status || strcmp(now->text, session->trouble.text)) {
+    session->trouble = *now;
+    hr_session_touch(session);
+  }
+}
+
+HrSession* hr_session_new(HrEngine* engine, HrError* error)
+{
+  HrSession* const session = calloc(1, sizeof *session);
+  pthread_mutexattr_t attributes;
+  if (!session) {
+    hr_error(error, HR_ERR_NO_MEMORY, "Out of memory.");
+    return NULL;
+  }
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(&session->lock, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+  session->engine = engine;
+  session->number = take_number();
+  session->record = true;
+  session->thru = true;
+  session->quantum = HR_QUANTUM_BAR;
+  return session;
+}
+
+/** Give back the branch numbers that no fork took, if they are still the last. */
+static void unreserve(HrSession* session)
+{
+  const HrBinding* const binding = &session->binding;
+  HrTxn* txn = NULL;
+  if (!binding->store || !binding->tree || !session->engine ||
+      hr_txn_begin(binding->store, HR_WRITE, &txn)) {
+    return;
+  }
+  const HrNumbers engine = session->engine->recorder.numbers;
+  const HrNumbers own = session->numbers;
+  HrStatus status = hr_tree_unreserve(txn, binding->tree, own.next, own.end);
+  if (!status && own.next <= engine.end) {
+    status = hr_tree_unreserve(txn, binding->tree, engine.next, engine.end);
+  }
+  if (status) {
+    hr_txn_abort(txn);
+  } else {
+    hr_txn_commit(txn);
+  }
+}
+
+/** At the very end, what was played while the wanted store could not be opened
+ * goes to the default one: shared memory does not survive the machine's night. */
+static void settle_for_default_store(HrSession* session)
+{
+  HrBinding* const binding = &session->binding;
+  char path[4096];
+  if (!binding->store && hr_ring_used(&binding->capture->ring) &&
+      !hr_store_default_path(path, sizeof path) &&
+      !hr_store_open(path, HR_STORE_CREATE, &binding->store, NULL)) {
+    hr_capture_bind(binding->capture, binding->store, 0);
+  }
+}
+
+void hr_session_free(HrSession* session)
+{
+  if (!session) {
+    return;
+  }
+  hr_session_lock(session);
+  if (session->binding.capture) {
+    settle_for_default_store(session);
+    hr_session_drain(session, true);
+    unreserve(session);
+    session->retired[session->retired_count++] = session->binding;
+    hr_session_drain_retired(session, true);
+  } else {
+    hr_store_close(session->binding.store);
+  }
+  hr_session_unlock(session);
+  give_back_number(session->number);
+  pthread_mutex_destroy(&session->lock);
+  free(session);
+}
+
+HrStatus hr_session_send(HrSession* session, uint32_t type, const void* payload, uint32_t size)
+{
+  if (!session->engine) {
+    return HR_OK;
+  }
+  void* const room = hr_ring_begin(session->engine->messages, type, size);
+  if (!room) {
+    return HR_ERR_BUSY;
+  }
+  if (size) {
+    memcpy(room, payload, size);
+  }
+  hr_ring_end(session->engine->messages);
+  return HR_OK;
+}
+
+/* ---- Attaching -------------------------------------------------------- */
+
+HrStatus hr_session_target(HrTxn* txn, HrBranchId id, HrTarget* target)
+{
+  HrBranch branch;
+  HrTempo tempo;
+  HrStatus status = hr_branch_get(txn, id, &branch);
+  status = status ? status : hr_tempo_at(txn, id, INT64_MAX, &tempo);
+  if (!status) {
+    *target = (HrTarget){.number = hr_branch_number(id),
+                         .empty = !branch.parent && !branch.event_count,
+                         .fresh = !branch.event_count,
+                         .head = branch.head_tick,
+                         .tempo = tempo};
+  }
+  return status;
+}
+
+HrStatus hr_session_reserve(HrSession* session, HrTxn* txn, HrTreeId tree, HrNumbers* engine,
+                            HrNumbers* own)
+{
+  (void)session;
+  uint32_t first = 0;
+  const HrStatus status = hr_tree_reserve(txn, tree, HR_NUMBERS_RESERVED, &first);
+  const uint32_t end = first + HR_NUMBERS_RESERVED;
+  *engine = (HrNumbers){first, end - HR_NUMBERS_FOR_COMMANDS};
+  *own = (HrNumbers){end - HR_NUMBERS_FOR_COMMANDS, end};
+  return status;
+}
+
+/** Where an attachment leads, once looked up in the store. */
+typedef struct {
+  HrTreeId tree; ///< 0: a new one
+  char tree_name[HR_NAME_MAX + 1];
+  HrBranchId branch;
+  HrTarget target;
+  HrNumbers engine_numbers;
+  HrNumbers own_numbers;
+} Place;
+
+static void new_tree_place(Place* place)
+{
+  const uint32_t end = 1 + HR_NUMBERS_RESERVED;
+  place->tree = 0;
+  place->branch = 0;
+  place->target =
+      (HrTarget){.number = 1, .empty = true, .fresh = true, .tempo = {HR_DEFAULT_TEMPO, 4, 4}};
+  place->engine_numbers = (HrNumbers){2, end - HR_NUMBERS_FOR_COMMANDS};
+  place->own_numbers = (HrNumbers){end - HR_NUMBERS_FOR_COMMANDS, end};
+}
+
+static HrStatus find_branch(HrTxn* txn, const HrAttachment* attachment, Place* place)
+{
+  HrTree tree;
+  HrStatus status = hr_tree_get(txn, place->tree, &tree);
+  if (status) {
+    return status;
+  }
+  snprintf(place->tree_name, sizeof place->tree_name, "%s", tree.name);
+  place->branch = tree.current;
+  if (attachment->branch && *attachment->branch &&
+      hr_branch_find(txn, place->tree, attachment->branch, &place->branch)) {
+    place->branch = tree.current;
+  }
+  return HR_OK;
+}
+
+/** Look up tree and branch; on a tree that another instance plays, go to a
+ * fork of the branch at its end. */
+static HrStatus find_place(HrSession* session, HrStore* store, const HrAttachment* attachment,
+                           Place* place)
+{
+  const char* const environment = getenv("HR_TREE");
+  const char* const name = attachment->tree && *attachment->tree ? attachment->tree
+                           : environment && *environment         ? environment
+                                                                 : NULL;
+  HrTxn* txn = NULL;
+  new_tree_place(place);
+  if (name && hr_name_valid(name)) {
+    snprintf(place->tree_name, sizeof place->tree_name, "%s", name);
+  }
+  HrStatus status = hr_txn_begin(store, session->engine ? HR_WRITE : HR_READ, &txn);
+  if (status) {
+    return status;
+  }
+  status = name ? hr_tree_find(txn, name, &place->tree) : HR_ERR_NOT_FOUND;
+  if (status == HR_ERR_NOT_FOUND) {
+    hr_txn_abort(txn);
+    new_tree_place(place);
+    return HR_OK;
+  }
+  status = status ? status : find_branch(txn, attachment, place);
+  if (!status && session->engine && hr_capture_tree_in_use(store, place->tree)) {
+    HrBranch branch;
+    status = hr_branch_get(txn, place->branch, &branch);
+    status = status ? status
+                    : hr_branch_fork(txn, place->branch, branch.head_tick, NULL, &place->branch);
+  }
+  status = status ? status : hr_session_target(txn, place->branch, &place->target);
+  if (!session->engine || status) {
+    hr_txn_abort(txn);
+    return status;
+  }
+  status =
+      hr_session_reserve(session, txn, place->tree, &place->engine_numbers, &place->own_numbers);
+  if (status) {
+    hr_txn_abort(txn);
+    return status;
+  }
+  return hr_txn_commit(txn);
+}
+
+/** Keep what was wished for, to try again by ourselves. */
+static void remember_wish(HrSession* session, const HrAttachment* wish)
+{
+  snprintf(session->wanted_store, sizeof session->wanted_store, "%s",
+           wish->store ? wish->store : "");
+  snprintf(session->wanted_tree, sizeof session->wanted_tree, "%s", wish->tree ? wish->tree : "");
+  snprintf(session->wanted_branch, sizeof session->wanted_branch, "%s",
+           wish->branch ? wish->branch : "");
+  if (wish->uuid) {
+    memcpy(session->wanted_uuid, wish->uuid, sizeof session->wanted_uuid);
+  }
+  session->wanted =
+      (HrAttachment){.store = *session->wanted_store ? session->wanted_store : NULL,
+                     .tree = *session->wanted_tree ? session->wanted_tree : NULL,
+                     .branch = *session->wanted_branch ? session->wanted_branch : NULL,
+                     .uuid = wish->uuid ? session->wanted_uuid : NULL};
+}
+
+static HrStatus open_wanted(const HrAttachment* wish, unsigned flags, HrStore** store,
+                            HrError* error)
+{
+  char path[4096];
+  if (wish->store) {
+    snprintf(path, sizeof path, "%s", wish->store);
+  } else if (hr_store_default_path(path, sizeof path)) {
+    return hr_error(
+        error, HR_ERR_NOT_FOUND,
+        "No folder for the store is known. Set HR_STORE to a path where you may write.");
+  }
+  const HrStatus status = hr_store_open(path, flags, store, error);
+  if (!status && wish->uuid && memcmp(hr_store_uuid(*store), wish->uuid, 16)) {
+    hr_store_close(*store);
+    *store = NULL;
+    return hr_error(error, HR_ERR_NOT_FOUND,
+                    "%s is not the store this session was saved with. Put the right file there, or "
+                    "choose another store.",
+                    path);
+  }
+  return status;
+}
+
+/** Send the engine to a new ring and place, and retire the ring before. */
+static HrStatus move_engine(HrSession* session, HrStore* store, const Place* place, HrError* error)
+{
+  if (session->retired_count + 1 >= HR_RETIRED_MAX) {
+    return hr_error(error, HR_ERR_BUSY, "The host does not run the plugin: start it first.");
+  }
+  HrCapture* const capture = hr_capture_new(error);
+  if (!capture) {
+    return error ? error->status : HR_ERR_NO_MEMORY;
+  }
+  snprintf(capture->file->author, sizeof capture->file->author, "midi");
+  snprintf(capture->file->tree_name, sizeof capture->file->tree_name, "%s", place->tree_name);
+  if (store) {
+    hr_capture_bind(capture, store, place->tree);
+  } else {
+    snprintf(capture->file->store_path, sizeof capture->file->store_path, "%s",
+             session->wanted_store);
+  }
+  const HrAttachMessage message = {capture, place->target, place->engine_numbers};
+  const HrStatus status = hr_session_send(session, HR_MESSAGE_ATTACH, &message, sizeof message);
+  if (status) {
+    hr_capture_free(capture, true);
+    return hr_error(error, status, "The host does not run the plugin: start it first.");
+  }
+  if (session->binding.capture) {
+    session->retired[session->retired_count++] = session->binding;
+  } else {
+    hr_store_close(session->binding.store);
+  }
+  session->binding = (HrBinding){capture, store, place->tree};
+  return HR_OK;
+}
+
+static void set_retired(HrSession* session, bool retired)
+{
+  if (session->binding.capture) {
+    session->binding.capture->file->retired = retired;
+  }
+}
+
+static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* error)
+{
+  Place place = {0};
+  HrStore* store = NULL;
+  HrStatus status = open_wanted(wish, session->engine ? HR_STORE_CREATE : 0, &store, error);
+  if (!status && session->engine) {
+    hr_session_drain(session, true);
+    hr_drain_orphans(store);
+  }
+  if (!status) {
+    set_retired(session, true); // It is no other player to share the tree with
+    status = find_place(session, store, wish, &place);
+    if (status) {
+      hr_error(error, status, "Cannot use the store %s: %s.", hr_store_path(store),
+               hr_strerror(status));
+    }
+  }
+  if (!status && session->engine) {
+    status = move_engine(session, store, &place, error);
+  } else if (!status) {
+    hr_store_close(session->binding.store);
+    session->binding = (HrBinding){NULL, store, place.tree};
+  }
+  if (status) {
+    set_retired(session, false);
+    hr_store_close(store);
+    return status;
+  }
+  session->branch = place.branch;
+  session->numbers = place.own_numbers;
+  session->rescue_count = 0;
+  session->scanned = 0;
+  session->replay =
+      session->replay && session->engine && atomic_load(&session->engine->shared.rolling);
+  return HR_OK;
+}
+
+/** Without a store, what is played waits in a ring that is drained later. */
+static void record_without_store(HrSession* session)
+{
+  Place place = {0};
+  HrError error;
+  new_tree_place(&place);
+  if (session->engine && !session->binding.capture && move_engine(session, NULL, &place, &error)) {
+    hr_session_set_trouble(session, &error);
+  }
+}
+
+HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, HrError* error)
+{
+  HrError own = {0};
+  hr_session_lock(session);
+  const HrAttachment wish = *attachment;
+  const HrStatus status = attach(session, &wish, &own);
+  if (!status) {
+    hr_session_set_trouble(session, NULL);
+    session->retry_at = 0;
+  } else {
+    if (!session->binding.store || session->engine) {
+      remember_wish(session, &wish);
+      session->retry_at = hr_wall_clock_ns() + RETRY_INTERVAL_NS;
+    }
+    hr_session_set_trouble(session, &own);
+    record_without_store(session);
+  }
+  hr_session_touch_tree(session);
+  hr_session_unlock(session);
+  if (error) {
+    *error = own;
+  }
+  return status;
+}
+
+HrStatus hr_session_need_tree(HrSession* session)
+{
+  HrBinding* const binding = &session->binding;
+  HrStatus status = hr_session_drain(session, true);
+  if (!binding->store) {
+    return HR_ERR_BUSY;
+  }
+  if (status || binding->tree) {
+    return status;
+  }
+  HrTxn* txn = NULL;
+  HrTreeId tree = 0;
+  uint32_t author = 0;
+  uint32_t first = 0;
+  const char* name = binding->capture ? binding->capture->file->tree_name : "";
+  uint32_t taken;
+  status = hr_txn_begin(binding->store, HR_WRITE, &txn);
+  if (status) {
+    return status;
+  }
+  name = hr_name_valid(name) && hr_tree_find(txn, name, &taken) ? name : NULL;
+  status = hr_author_id(txn, "midi", &author);
+  status = status ? status : hr_tree_create(txn, name, author, &tree);
+  status = status ? status : hr_tree_reserve(txn, tree, HR_NUMBERS_RESERVED - 1, &first);
+  if (status) {
+    hr_txn_abort(txn);
+    return status;
+  }
+  status = hr_txn_commit(txn);
+  if (!status) {
+    binding->tree = tree;
+    session->branch = hr_branch_id(tree, 1);
+    if (binding->capture) {
+      hr_capture_bind(binding->capture, binding->store, tree);
+    }
+    hr_session_touch_tree(session);
+  }
+  return status;
+}
+
+/* ---- Work ------------------------------------------------------------- */
+
+static void answer_stream_request(HrSession* session, const HrStreamRequest* request)
+{
+  HrStreamMessage message = {.request = request->request};
+  hr_session_drain(session, true); // The branch may be one that the ring tells of
+  if (!session->branch ||
+      hr_session_open_stream(session, session->branch, request->tick, true, &message.stream)) {
+    return;
+  }
+  hr_session_send(session, HR_MESSAGE_STREAM, &message, sizeof message);
+}
+
+static void handle_requests(HrSession* session)
+{
+  HrRing* const ring = session->engine->requests;
+  uint64_t position = hr_ring_read_position(ring);
+  const HrRecord* record;
+  while ((record = hr_ring_next(ring, &position))) {
+    switch (record->type) {
+    case HR_REQUEST_STREAM:
+      answer_stream_request(session, (const HrStreamRequest*)(record + 1));
+      break;
+    case HR_REQUEST_ENDED:
+      session->replay = false;
+      hr_session_touch(session);
+      break;
+    default:
+      if (session->handler) {
+        session->handler(session->handler_data, record->type, record + 1, record->size);
+      }
+      break;
+    }
+    hr_ring_release(ring, position);
+  }
+}
+
+/** Keep the engine in numbers for the forks it makes by itself. */
+static void refill_numbers(HrSession* session)
+{
+  const HrBinding* const binding = &session->binding;
+  const HrShared* const shared = &session->engine->shared;
+  const bool arrived =
+      atomic_load_explicit(&shared->capture, memory_order_acquire) == binding->capture;
+  const bool engine_low =
+      arrived && atomic_load_explicit(&shared->numbers_left, memory_order_relaxed) < 64;
+  const bool own_low = session->numbers.end - session->numbers.next < 16;
+  HrTxn* txn = NULL;
+  HrNumbers engine, own;
+  if (!binding->tree || (!engine_low && !own_low) || hr_txn_begin(binding->store, HR_WRITE, &txn)) {
+    return;
+  }
+  if (hr_session_reserve(session, txn, binding->tree, &engine, &own)) {
+    hr_txn_abort(txn);
+  } else if (!hr_txn_commit(txn) &&
+             !hr_session_send(session, HR_MESSAGE_NUMBERS, &engine, sizeof engine)) {
+    session->numbers = own;
+  }
+}
+
+static void retry_store(HrSession* session)
+{
+  const int64_t now = hr_wall_clock_ns();
+  if (!session->binding.store && session->binding.capture && now >= session->retry_at) {
+    const HrAttachment wish = session->wanted;
+    hr_session_attach(session, &wish, NULL);
+  }
+}
+
+static void watch_frames(HrSession* session)
+{
+  const uint64_t frames =
+      atomic_load_explicit(&session->engine->shared.frames, memory_order_acquire);
+  if (frames != session->frames_seen) {
+    session->frames_seen = frames;
+    session->frames_seen_at = hr_wall_clock_ns();
+  }
+}
+
+bool hr_session_work(HrSession* session)
+{
+  hr_session_lock(session);
+  const uint64_t before = session->revision;
+  if (session->engine) {
+    watch_frames(session);
+    retry_store(session);
+    if (session->binding.store) {
+      hr_session_drain(session, false);
+    }
+    handle_requests(session);
+    if (session->retired_count) {
+      hr_session_drain_retired(session, false);
+    }
+    if (session->binding.store) {
+      refill_numbers(session);
+      hr_session_read_ahead(session);
+    }
+  }
+  const bool changed = session->revision != before;
+  hr_session_unlock(session);
+  return changed;
+}
+
+HrStatus hr_session_flush(HrSession* session)
+{
+  hr_session_lock(session);
+  const HrStatus status = hr_session_drain(session, true);
+  hr_session_unlock(session);
+  return status;
+}
+
+/* ---- State ------------------------------------------------------------ */
+
+static void fill_names(HrSession* session, HrSessionState* state)
+{
+  HrTxn* txn = NULL;
+  HrTree tree;
+  HrBranch branch;
+  if (!state->tree || hr_txn_begin(session->binding.store, HR_READ, &txn)) {
+    return;
+  }
+  if (!hr_tree_get(txn, state->tree, &tree)) {
+    memcpy(state->tree_name, tree.name, sizeof state->tree_name);
+  }
+  if (state->branch) {
+    hr_branch_name(txn, state->branch, state->branch_name);
+    if (!hr_branch_get(txn, state->branch, &branch)) {
+      state->head = branch.head_tick;
+    }
+  }
+  if (state->pending) {
+    hr_branch_name(txn, state->pending, state->pending_name);
+  }
+  hr_txn_abort(txn);
+}
+
+static void fill_from_engine(HrSession* session, HrSessionState* state)
+{
+  HrShared* const shared = &session->engine->shared;
+  const uint32_t meter = atomic_load(&shared->meter);
+  const uint32_t pending = atomic_load(&shared->pending_number);
+  state->rolling = atomic_load(&shared->rolling);
+  state->tempo = atomic_load(&shared->tempo);
+  state->beats_per_bar = (uint16_t)(meter >> 16);
+  state->beat_unit = (uint16_t)meter;
+  state->position = atomic_load(&shared->position);
+  state->recorded = atomic_load(&shared->recorded);
+  state->replayed = atomic_load(&shared->replayed);
+  state->dropped = atomic_load(&shared->dropped);
+  state->malformed = atomic_load(&shared->malformed);
+  state->running =
+      session->frames_seen_at && hr_wall_clock_ns() - session->frames_seen_at < RUNNING_NS;
+  if (pending && state->tree) {
+    state->pending = hr_branch_id(state->tree, pending);
+    state->pending_beats = atomic_load(&shared->pending_beats);
+  }
+  const int64_t head = atomic_load(&shared->head);
+  if (head > state->head && atomic_load(&shared->capture) == session->binding.capture) {
+    state->head = head; // Not in the store yet
+  }
+}
+
+void hr_session_state(HrSession* session, HrSessionState* state)
+{
+  hr_session_lock(session);
+  *state = (HrSessionState){.revision = session->revision,
+                            .tree_revision = session->tree_revision,
+                            .attached = session->binding.store != NULL,
+                            .record = session->record,
+                            .replay = session->replay,
+                            .loop = session->loop.on,
+                            .thru = session->thru,
+                            .overdub = session->overdub,
+                            .quantum = session->quantum,
+                            .tempo = HR_DEFAULT_TEMPO,
+                            .beats_per_bar = 4,
+                            .beat_unit = 4,
+                            .loop_start = session->loop.start,
+                            .loop_end = session->loop.end,
+                            .tree = session->binding.tree,
+                            .branch = session->branch,
+                            .trouble = session->trouble.status};
+  memcpy(state->trouble_text, session->trouble.text, sizeof state->trouble_text);
+  if (session->binding.store) {
+    snprintf(state->store_path, sizeof state->store_path, "%s",
+             hr_store_path(session->binding.store));
+    fill_names(session, state);
+  }
+  if (session->engine) {
+    fill_from_engine(session, state);
+    if (session->binding.capture && !state->tree) {
+      snprintf(state->tree_name, sizeof state->tree_name, "%.*s", HR_NAME_MAX,
+               session->binding.capture->file->tree_name);
+    }
+  }
+  hr_session_unlock(session);
+}
+
+uint64_t hr_session_revision(HrSession* session)
+{
+  hr_session_lock(session);
+  const uint64_t revision = session->revision;
+  hr_session_unlock(session);
+  return revision;
+}
+
+bool hr_session_store_uuid(HrSession* session, uint8_t uuid[16])
+{
+  hr_session_lock(session);
+  const bool known = session->binding.store != NULL;
+  if (known) {
+    memcpy(uuid, hr_store_uuid(session->binding.store), 16);
+  }
+  hr_session_unlock(session);
+  return known;
+}
+
+uint32_t hr_session_number(const HrSession* session)
+{
+  return session->number;
+}
+
+void hr_session_on_change(HrSession* session, void (*changed)(void* data), void* data)
+{
+  hr_session_lock(session);
+  session->changed = changed;
+  session->changed_data = data;
+  hr_session_unlock(session);
+}
+
+void hr_session_on_request(HrSession* session, HrRequestHandler handler, void* data)
+{
+  hr_session_lock(session);
+  session->handler = handler;
+  session->handler_data = data;
+  hr_session_unlock(session);
+}

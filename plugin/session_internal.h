@@ -1,0 +1,138 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file session_internal.h
+ * What session.c, drain.c, read_ahead.c and command.c share. Everything here
+ * is called with the session's mutex held. */
+
+#ifndef HR_SESSION_INTERNAL_H
+#define HR_SESSION_INTERNAL_H
+
+#include "plugin/engine.h"
+#include "plugin/session.h"
+
+#include <pthread.h>
+
+/** A capture ring and where it drains to. */
+typedef struct {
+  HrCapture* capture;
+  HrStore* store; ///< NULL while no store could be opened
+  HrTreeId tree;  ///< 0: made when the first event is drained
+} HrBinding;
+
+/** A fork whose record is still on its way through the capture ring. */
+typedef struct {
+  uint32_t number; ///< 0: free
+  char name[HR_NAME_MAX + 1];
+  char author[HR_NAME_MAX + 1];
+} HrPendingFork;
+
+/** A branch that turned out to be ahead of what was played on it: events for
+ * it go to a fork instead. */
+typedef struct {
+  uint32_t number;
+  uint32_t fork;
+} HrRescue;
+
+/** What is being read ahead into one stream ring. */
+typedef struct {
+  bool open;
+  HrBranchId branch;
+  HrTick next;   ///< Goes on at this tick ...
+  uint32_t skip; ///< ... after so many events there
+  HrTick limit;  ///< The path's end when the stream began: later events are live playing
+  uint32_t lap;
+  bool looped;
+  bool lap_empty; ///< Nothing was found in this lap so far
+  HrLoopMessage loop;
+} HrReader;
+
+enum { HR_RETIRED_MAX = 8, HR_PENDING_FORKS = 32, HR_RESCUES = 16 };
+
+struct HrSessionImpl {
+  pthread_mutex_t lock; ///< Recursive: requests are answered by commands
+  HrEngine* engine;
+  uint32_t number;
+
+  HrBinding binding;
+  HrBranchId branch; ///< Current branch as far as drained; 0: none
+  HrBinding retired[HR_RETIRED_MAX];
+  unsigned retired_count;
+  HrNumbers numbers; ///< Branch numbers for forks by command
+
+  bool record, thru, overdub, replay;
+  uint32_t quantum;
+  HrLoopMessage loop;
+  HrPendingFork pending_forks[HR_PENDING_FORKS];
+  HrRescue rescues[HR_RESCUES];
+  unsigned rescue_count;
+
+  HrReader readers[HR_STREAMS];
+  uint32_t offered; ///< Bits: rings named in messages the engine may not have seen
+
+  uint64_t scanned;      ///< Position in the capture ring up to which records were looked at
+  int64_t waiting_since; ///< When the oldest record not in the store was first seen; 0: none
+  int64_t retry_at;      ///< When to try the store again after trouble
+  uint64_t frames_seen;
+  int64_t frames_seen_at;
+
+  HrError trouble;
+  bool writing_fails;  ///< The trouble is that the store takes no writes: gone when it does
+  HrAttachment wanted; ///< To try again; strings are copies below
+  char wanted_store[4096], wanted_tree[HR_NAME_MAX + 8], wanted_branch[HR_NAME_MAX + 8];
+  uint8_t wanted_uuid[16];
+
+  uint64_t revision, tree_revision;
+  void (*changed)(void* data);
+  void* changed_data;
+  HrRequestHandler handler;
+  void* handler_data;
+};
+
+void hr_session_lock(HrSession* session);
+void hr_session_unlock(HrSession* session);
+
+/** Count a change and tell who listens. */
+void hr_session_touch(HrSession* session);
+void hr_session_touch_tree(HrSession* session);
+
+/** Remember what is wrong, or (HR_OK) that nothing is. */
+void hr_session_set_trouble(HrSession* session, const HrError* error);
+
+/** Bring what the capture ring holds into the store: when `now` is set, when
+ * something waits long enough, or when a fork or switch is among it. */
+HrStatus hr_session_drain(HrSession* session, bool now);
+
+/** Drain a ring into its store to the end. Names and authors of forks come
+ * from `session`, which may be NULL for another process' ring. */
+HrStatus hr_binding_drain(HrSession* session, HrBinding* binding);
+
+/** Drain retired rings and free those that the engine has left. */
+void hr_session_drain_retired(HrSession* session, bool engine_is_done);
+
+/** Drain every ring that a dead process left for `store`. */
+void hr_drain_orphans(HrStore* store);
+
+/** Make the session's tree, if it has none yet. */
+HrStatus hr_session_need_tree(HrSession* session);
+
+/** Open a stream of `branch` from `tick` in a free ring and fill it.
+ * HR_ERR_BUSY if every ring is in use. */
+HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrTick tick, bool looped,
+                                HrStreamStart* start);
+
+/** Read ahead for all streams in use. */
+void hr_session_read_ahead(HrSession* session);
+
+/** Send a message to the engine. HR_ERR_BUSY if the ring is full, as when the
+ * host does not run the plugin. */
+HrStatus hr_session_send(HrSession* session, uint32_t type, const void* payload, uint32_t size);
+
+/** Describe `branch` for the engine. */
+HrStatus hr_session_target(HrTxn* txn, HrBranchId branch, HrTarget* target);
+
+/** Numbers set aside for forks: the engine's and the session's part. */
+HrStatus hr_session_reserve(HrSession* session, HrTxn* txn, HrTreeId tree, HrNumbers* engine,
+                            HrNumbers* own);
+
+#endif

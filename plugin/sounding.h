@@ -1,0 +1,46 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file sounding.h
+ * Which notes are on, and which sustain pedals are down, on sixteen channels.
+ * Every function is HR_REALTIME. */
+
+#ifndef HR_SOUNDING_H
+#define HR_SOUNDING_H
+
+#include "plugin/realtime.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct {
+  uint8_t notes[16][128]; ///< Note-ons less note-offs
+  uint16_t pedals;        ///< A bit a channel: CC 64 is down
+  uint16_t bends;         ///< A bit a channel: pitch bend is off centre
+  uint32_t count;         ///< Sum over `notes`
+} HrSounding;
+
+typedef enum {
+  HR_SOUND_OTHER,
+  HR_SOUND_START,   ///< Note-on, pedal down
+  HR_SOUND_RELEASE, ///< Note-off, pedal up, and what hosts send to silence: all notes off, reset
+                    ///< ...
+} HrSoundKind;
+
+/** What a message does to sound. */
+HR_REALTIME HrSoundKind hr_sound_kind(const uint8_t* bytes, uint32_t size);
+
+/** Follow a message; true if it changed anything that is tracked. */
+HR_REALTIME bool hr_sounding_follow(HrSounding* sounding, const uint8_t* bytes, uint32_t size);
+
+/** Write the next message that silences something into `bytes` and forget
+ * that; false when all is silent. Notes first, then pedals, then bends. */
+HR_REALTIME bool hr_sounding_release(HrSounding* sounding, uint8_t bytes[3]);
+
+HR_REALTIME bool hr_sounding_any(const HrSounding* sounding);
+
+/** True if `bytes`, `size` bytes, is one whole, well-formed MIDI message
+ * (MIDI 1.0 Detailed Specification, 4.2): a status, then data bytes as many as it takes. */
+HR_REALTIME bool hr_midi_valid(const uint8_t* bytes, uint32_t size);
+
+#endif

@@ -1,0 +1,154 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/plugin.h"
+
+#include "plugin/command.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PORTABLE = LV2_STATE_IS_POD | LV2_STATE_IS_PORTABLE };
+
+/** Settings that the ports may not show, in the order they are saved in. */
+static const char* const setting_verbs[] = {"record", "thru", "overdub", "loop", "quantum"};
+enum { SETTINGS = sizeof setting_verbs / sizeof *setting_verbs };
+
+static LV2_State_Status save_text(const HrPlugin* plugin, LV2_State_Store_Function store,
+                                  LV2_State_Handle state, LV2_URID key, const char* text)
+{
+  return store(state, key, text, strlen(text) + 1, plugin->uris.atom_String, PORTABLE);
+}
+
+static void write_hex(const uint8_t uuid[16], char text[33])
+{
+  for (unsigned i = 0; i < 16; ++i) {
+    snprintf(text + 2 * i, 3, "%02x", uuid[i]);
+  }
+}
+
+static bool read_hex(const char* text, uint8_t uuid[16])
+{
+  for (unsigned i = 0; i < 16; ++i) {
+    unsigned byte;
+    if (sscanf(text + 2 * i, "%2x", &byte) != 1) {
+      return false;
+    }
+    uuid[i] = (uint8_t)byte;
+  }
+  return true;
+}
+
+/* The store's path is saved as text, not as a Path: hosts would copy the live
+ * file into the session, byte for byte. The default store is saved as none, so
+ * that the session moves to another machine's. */
+LV2_State_Status hr_state_save(LV2_Handle handle, LV2_State_Store_Function store,
+                               LV2_State_Handle state, uint32_t flags,
+                               const LV2_Feature* const* features)
+{
+  (void)flags;
+  (void)features;
+  HrPlugin* const plugin = handle;
+  const HrUris* const uris = &plugin->uris;
+  HrSessionState now;
+  uint8_t uuid[16];
+  char path[4096] = "";
+  char* real = NULL;
+  char text[64];
+  hr_session_flush(plugin->session);
+  hr_session_state(plugin->session, &now);
+  LV2_State_Status status = LV2_STATE_SUCCESS;
+  if (now.attached && now.tree) {
+    if (!hr_store_default_path(path, sizeof path)) {
+      real = realpath(path, NULL);
+    }
+    if (!real || strcmp(real, now.store_path)) {
+      status = save_text(plugin, store, state, uris->hr_store, now.store_path);
+    }
+    free(real);
+    if (!status && hr_session_store_uuid(plugin->session, uuid)) {
+      write_hex(uuid, text);
+      status = save_text(plugin, store, state, uris->hr_store_uuid, text);
+    }
+    if (!status) {
+      snprintf(text, sizeof text, "#%u", now.tree);
+      status = save_text(plugin, store, state, uris->hr_tree, text);
+    }
+    if (!status) {
+      snprintf(text, sizeof text, "#%u", hr_branch_number(now.branch));
+      status = save_text(plugin, store, state, uris->hr_branch, text);
+    }
+  }
+  if (!status) {
+    snprintf(text, sizeof text, "%d %d %d %d %u", now.record, now.thru, now.overdub, now.loop,
+             now.quantum);
+    status = save_text(plugin, store, state, uris->hr_settings, text);
+  }
+  return status;
+}
+
+/** Copy a saved text out; some hosts leave its NUL uncounted. NULL if there is none. */
+static const char* retrieve_text(const HrPlugin* plugin, LV2_State_Retrieve_Function retrieve,
+                                 LV2_State_Handle state, LV2_URID key, char* text, size_t size)
+{
+  size_t length = 0;
+  uint32_t type = 0;
+  uint32_t flags = 0;
+  const void* const value = retrieve(state, key, &length, &type, &flags);
+  if (!value || (type != plugin->uris.atom_String && type != plugin->uris.atom_Path) ||
+      length >= size) {
+    return NULL;
+  }
+  memcpy(text, value, length);
+  text[length] = '\0';
+  return text;
+}
+
+static void restore_settings(HrPlugin* plugin, const char* text)
+{
+  int values[SETTINGS];
+  if (sscanf(text, "%d %d %d %d %d", &values[0], &values[1], &values[2], &values[3], &values[4]) !=
+      SETTINGS) {
+    return;
+  }
+  HrSessionState now;
+  hr_session_state(plugin->session, &now);
+  for (unsigned i = 0; i < SETTINGS; ++i) {
+    const HrValue value = hr_value_integer(values[i]);
+    const bool is_loop = i == 3;
+    if (!is_loop || values[i] != now.loop) {
+      hr_command_run(plugin->session, setting_verbs[i], &value, 1, "session", NULL, NULL);
+    }
+  }
+}
+
+/* Hosts give no features here, not even a map: what instantiate() got is used. */
+LV2_State_Status hr_state_restore(LV2_Handle handle, LV2_State_Retrieve_Function retrieve,
+                                  LV2_State_Handle state, uint32_t flags,
+                                  const LV2_Feature* const* features)
+{
+  (void)flags;
+  (void)features;
+  HrPlugin* const plugin = handle;
+  const HrUris* const uris = &plugin->uris;
+  char store[4096], tree[64], branch[64], hex[64], settings[128];
+  uint8_t uuid[16];
+  HrAttachment wish = {
+      .store = retrieve_text(plugin, retrieve, state, uris->hr_store, store, sizeof store),
+      .tree = retrieve_text(plugin, retrieve, state, uris->hr_tree, tree, sizeof tree),
+      .branch = retrieve_text(plugin, retrieve, state, uris->hr_branch, branch, sizeof branch)};
+  if (retrieve_text(plugin, retrieve, state, uris->hr_store_uuid, hex, sizeof hex) &&
+      strlen(hex) >= 32 && read_hex(hex, uuid)) {
+    wish.uuid = uuid;
+  }
+  /* A state without a tree is that of an instance nothing was played on, or of
+   * a preset: it stays where it is. */
+  if (wish.tree) {
+    hr_plugin_attach(plugin, &wish);
+  }
+  if (retrieve_text(plugin, retrieve, state, uris->hr_settings, settings, sizeof settings)) {
+    restore_settings(plugin, settings);
+  }
+  return LV2_STATE_SUCCESS;
+}
