@@ -158,6 +158,13 @@ static const HrTempoSegment* new_segment(HrClock* clock, const HrPosition* p, in
   return add_segment(clock, segment);
 }
 
+/** The tick at a host frame, as `segment` has it. */
+static HrTick segment_tick(const HrTempoSegment* segment, int64_t host_frame)
+{
+  return segment->tick +
+         llrint((double)(host_frame - segment->host_frame) * segment->ticks_per_frame);
+}
+
 static void anchor_to_segment(HrClock* clock, const HrTempoSegment* segment, int64_t frame,
                               int64_t host_frame)
 {
@@ -168,8 +175,7 @@ static void anchor_to_segment(HrClock* clock, const HrTempoSegment* segment, int
     clock->anchor_tick = segment->tick;
   } else {
     clock->anchor_frame = frame;
-    clock->anchor_tick = segment->tick + llrint((double)(host_frame - segment->host_frame) *
-                                                segment->ticks_per_frame);
+    clock->anchor_tick = segment_tick(segment, host_frame);
   }
 }
 
@@ -188,6 +194,36 @@ static void change_under_way(HrClock* clock, const HrPosition* p, int64_t frame,
   anchor_to_segment(clock, add_segment(clock, segment), frame, host_frame);
 }
 
+static const HrTempoSegment* segment_at(HrClock* clock, const HrPosition* p, int64_t host_frame)
+{
+  const HrTempoSegment* const known = find_segment(clock, p, host_frame);
+  return known ? known : new_segment(clock, p, host_frame);
+}
+
+/** The host stands still: note where, and the tempo it will have. */
+static unsigned stand(HrClock* clock, const HrPosition* p, bool was_rolling, HrTick here,
+                      int64_t frame)
+{
+  unsigned what = 0;
+  clock->rolling = false;
+  if (was_rolling) {
+    hr_clock_set(clock, frame, here, false);
+    what |= HR_CLOCK_STOPPED;
+  }
+  /* Its tempo is the one to play at, but not while a branch is heard at its own. */
+  if (clock->running) {
+    return what;
+  }
+  what |= take_tempo(clock, p) ? HR_CLOCK_TEMPO : 0u;
+  if (p->has & HR_HAS_FRAME) {
+    const HrTick cue = segment_tick(segment_at(clock, p, p->frame), p->frame);
+    what |= !clock->cued || cue != clock->cue_tick ? HR_CLOCK_CUED : 0u;
+    clock->cued = true;
+    clock->cue_tick = cue;
+  }
+  return what;
+}
+
 unsigned hr_clock_host(HrClock* clock, int64_t frame, const HrPosition* p)
 {
   const bool was_rolling = clock->rolling;
@@ -195,14 +231,7 @@ unsigned hr_clock_host(HrClock* clock, int64_t frame, const HrPosition* p)
   const double speed = rolls && p->has & HR_HAS_SPEED ? p->speed : clock->speed;
   const HrTick here = hr_clock_tick(clock, frame);
   if (!rolls) {
-    clock->rolling = false;
-    if (was_rolling) {
-      hr_clock_set(clock, frame, here, false);
-      return HR_CLOCK_STOPPED;
-    }
-    /* A stopped host's tempo is the one to play at, but not while a branch is
-     * heard at its own. */
-    return !clock->running && take_tempo(clock, p) ? HR_CLOCK_TEMPO : 0;
+    return stand(clock, p, was_rolling, here, frame);
   }
 
   const int64_t predicted =
@@ -214,12 +243,12 @@ unsigned hr_clock_host(HrClock* clock, int64_t frame, const HrPosition* p)
   unsigned what = (was_rolling ? 0u : HR_CLOCK_STARTED) | (jumped ? HR_CLOCK_LOCATED : 0u) |
                   (tempo ? HR_CLOCK_TEMPO : 0u);
   clock->speed = speed;
+  clock->cued = false;
   clock->rolling = true;
   clock->running = true;
   clock->ever_rolled = true;
   if (what & (HR_CLOCK_STARTED | HR_CLOCK_LOCATED)) {
-    const HrTempoSegment* const known = find_segment(clock, p, host_frame);
-    anchor_to_segment(clock, known ? known : new_segment(clock, p, host_frame), frame, host_frame);
+    anchor_to_segment(clock, segment_at(clock, p, host_frame), frame, host_frame);
   } else if (tempo || varied) {
     change_under_way(clock, p, frame, host_frame, here);
   }

@@ -64,6 +64,9 @@ typedef struct {
   double ticks_per_frame;
   HrTick bar_tick; ///< A bar line; others lie whole bars from it
 
+  HrTick cue_tick; ///< Where the host would start from, when stopped
+  bool cued;       ///< It said so
+
   double speed;
   int64_t host_frame; ///< The host's frame ...
   int64_t host_at;    ///< ... at this one of ours
@@ -80,6 +83,7 @@ enum {
   HR_CLOCK_STOPPED = 1 << 1,
   HR_CLOCK_LOCATED = 1 << 2, ///< Jumped while rolling
   HR_CLOCK_TEMPO = 1 << 3,   ///< Tempo or meter changed
+  HR_CLOCK_CUED = 1 << 4,    ///< Stopped, the host stands at another place: `cue_tick`
 };
 
 /** Take in a host position that holds at `frame`. */

@@ -165,6 +165,18 @@ static HrStatus get_position(Call* call, size_t index, HrTick* tick)
   return HR_OK;
 }
 
+/** What a toggle is to become. */
+static HrStatus get_toggle(Call* call, bool now, bool* wanted)
+{
+  int64_t value = !now;
+  if (call->count && !get_integer(&call->args[0], &value)) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "%s takes 1 for on, 0 for off.",
+                    call->info->verb);
+  }
+  *wanted = value != 0;
+  return HR_OK;
+}
+
 /* ---- Messages to the engine ---------------------------------------------- */
 
 static HrStatus send(Call* call, uint32_t type, const void* payload, uint32_t size)
@@ -495,6 +507,26 @@ static HrStatus run_replay_at(Call* call)
   return status ? status : replay_from(call, tick);
 }
 
+/** Like a tape machine in sync: heard whenever the host rolls, silent while it
+ * stands. */
+static HrStatus run_follow(Call* call)
+{
+  HrSession* const session = call->session;
+  bool on = session->replay;
+  HrGoMessage go = {
+      .what = HR_GO_REPLAY | HR_GO_FOLLOW, .quantum = HR_QUANTUM_NOW, .stream.ring = HR_NO_STREAM};
+  HrStatus status = session->engine ? get_toggle(call, on, &on) : not_playing(call);
+  if (!status && !on) {
+    go.what = HR_GO_STOP;
+  }
+  status = status ? status : send(call, HR_MESSAGE_GO, &go, sizeof go);
+  if (!status) {
+    session->replay = on;
+    hr_session_touch(session);
+  }
+  return status;
+}
+
 static HrStatus run_stop(Call* call)
 {
   const HrGoMessage go = {
@@ -536,18 +568,6 @@ static HrStatus run_loop_range(Call* call)
 }
 
 /* ---- Switches of the plugin -------------------------------------------------- */
-
-/** What a toggle is to become. */
-static HrStatus get_toggle(Call* call, bool now, bool* wanted)
-{
-  int64_t value = !now;
-  if (call->count && !get_integer(&call->args[0], &value)) {
-    return hr_error(call->error, HR_ERR_ARGUMENT, "%s takes 1 for on, 0 for off.",
-                    call->info->verb);
-  }
-  *wanted = value != 0;
-  return HR_OK;
-}
 
 static HrStatus run_loop(Call* call)
 {
@@ -868,6 +888,8 @@ static const HrCommandInfo table[] = {
     {"replay", HR_COMMAND_TRIGGER, "", "",
      "Hear this branch: from its start (or the loop's), or along with the host if that rolls"},
     {"replay/at", HR_COMMAND_VALUE, "position:p", "", "Hear this branch from a place on it"},
+    {"follow", HR_COMMAND_TOGGLE, "on:i?", "",
+     "Hear this branch whenever the host's transport rolls, at the host's place"},
     {"stop", HR_COMMAND_TRIGGER, "", "", "Stop replaying"},
     {"loop", HR_COMMAND_TOGGLE, "on:i?", "", "Replay a range of bars over and over"},
     {"loop/range", HR_COMMAND_VALUE, "start:p end:p", "", "Set the range, and loop it"},
@@ -895,10 +917,10 @@ static const HrCommandInfo table[] = {
 };
 
 static const Handler handlers[] = {
-    run_fork,   run_fork_at,   run_switch,  run_next,   run_previous,   run_cancel,
-    run_replay, run_replay_at, run_stop,    run_loop,   run_loop_range, run_record,
-    run_thru,   run_overdub,   run_quantum, run_rename, run_hide,       run_restore,
-    run_tree,   run_panic,     run_list,    run_trees,  run_log,        run_get,
+    run_fork,      run_fork_at, run_switch, run_next, run_previous,   run_cancel, run_replay,
+    run_replay_at, run_follow,  run_stop,   run_loop, run_loop_range, run_record, run_thru,
+    run_overdub,   run_quantum, run_rename, run_hide, run_restore,    run_tree,   run_panic,
+    run_list,      run_trees,   run_log,    run_get,
 };
 
 _Static_assert(sizeof handlers / sizeof *handlers == sizeof table / sizeof *table,

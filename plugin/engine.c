@@ -77,7 +77,7 @@ void hr_engine_activate(HrEngine* engine)
 
 static void emit(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
 {
-  if (!hr_ring_used(engine->carry) &&
+  if (engine->frames && !hr_ring_used(engine->carry) &&
       engine->output.write(engine->output.handle, frame, bytes, size)) {
     return;
   }
@@ -90,9 +90,13 @@ static void emit(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_
   hr_ring_end(engine->carry);
 }
 
-/** Send what the last blocks had no room for, in order. */
+/** Send what the last blocks had no room for, in order. A block of no frames has room for nothing.
+ */
 static void emit_carried(HrEngine* engine)
 {
+  if (!engine->frames) {
+    return;
+  }
   uint64_t position = hr_ring_read_position(engine->carry);
   for (bool first = true;; first = false) {
     const HrRecord* const record = hr_ring_next(engine->carry, &position);
@@ -148,6 +152,7 @@ static void play_nothing(HrEngine* engine)
   drop_stream(engine, &engine->stream);
   engine->stream.ring = HR_NO_STREAM;
   engine->request_unsent = false;
+  engine->cued = false;
   ++engine->request; // An answer still under way is not wanted any more
 }
 
@@ -172,6 +177,13 @@ static void ask_for_stream(HrEngine* engine, HrTick tick)
   play_nothing(engine);
   engine->request_tick = tick;
   send_request(engine);
+}
+
+/** The host is stopped and will start at `tick`: have the music ready. */
+static void cue(HrEngine* engine, HrTick tick)
+{
+  ask_for_stream(engine, tick);
+  engine->cued = true;
 }
 
 /** The next event of the stream; NULL if none is there (yet). */
@@ -297,6 +309,9 @@ static void record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint3
     return;
   }
   if (!clock->running) {
+    if (engine->cued) {
+      play_nothing(engine); // That was for the host's start, not for ours
+    }
     if (clock->ever_rolled && !engine->side) {
       begin_side_branch(engine, tick);
     }
@@ -349,7 +364,11 @@ static void start_replay(HrEngine* engine, uint32_t frame, const HrGoMessage* go
 {
   engine->replay = true;
   engine->overdubbing = false;
-  if (go->what & HR_GO_LOCATE && !engine->clock.rolling) {
+  if (go->what & HR_GO_FOLLOW && !engine->clock.rolling) {
+    if (engine->clock.cued && !engine->clock.running) {
+      cue(engine, engine->clock.cue_tick);
+    }
+  } else if (go->what & HR_GO_LOCATE && !engine->clock.rolling) {
     engine->clock.tempo = go->stream.tempo;
     hr_clock_set(&engine->clock, engine->block + frame, go->stream.tick, true);
     play(engine, &go->stream, go->stream.tick);
@@ -435,7 +454,9 @@ static void take_message(HrEngine* engine, const HrRecord* record)
   case HR_MESSAGE_STREAM: {
     const HrStreamMessage* const message = payload;
     if (message->request == engine->request && engine->replay) {
+      const bool cued = engine->cued;
       play(engine, &message->stream, message->stream.tick);
+      engine->cued = cued;
     } else {
       drop_stream(engine, &message->stream);
     }
@@ -500,7 +521,8 @@ static void wrap(HrEngine* engine, uint32_t frame)
 /** Where a long silence on the own clock ends; INT64_MAX if it does not. */
 static HrTick silence_tick(const HrEngine* engine)
 {
-  if (engine->clock.rolling || !engine->clock.running || engine->replay ||
+  if (engine->clock.rolling || !engine->clock.running ||
+      (engine->replay && engine->stream.ring != HR_NO_STREAM) ||
       hr_sounding_any(&engine->recorder.held)) {
     return INT64_MAX;
   }
@@ -610,17 +632,28 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
   const HrTick before = position_at(engine, at);
   const unsigned what = hr_clock_host(clock, engine->block + at, position);
   const HrTick here = position_at(engine, at);
+  const bool foreseen = what & HR_CLOCK_STARTED && engine->cued && engine->request_tick == here;
   if (what & (HR_CLOCK_STARTED | HR_CLOCK_STOPPED | HR_CLOCK_LOCATED)) {
     release_notes(engine, at);
     hr_recorder_close_held(&engine->recorder, before);
     engine->overdubbing = false;
-    play_nothing(engine);
+    engine->cued = false;
+    if (!foreseen) {
+      play_nothing(engine);
+    }
   }
   if (what & HR_CLOCK_STARTED) {
     host_started(engine, here);
   }
-  if (clock->rolling && engine->replay && what & (HR_CLOCK_STARTED | HR_CLOCK_LOCATED)) {
-    ask_for_stream(engine, here);
+  if (engine->replay && engine->enabled) {
+    if (what & (HR_CLOCK_STARTED | HR_CLOCK_LOCATED) && !foreseen) {
+      ask_for_stream(engine, here);
+    } else if (what & (HR_CLOCK_STOPPED | HR_CLOCK_CUED) && !clock->running) {
+      cue(engine, clock->cued ? clock->cue_tick : here);
+    }
+  }
+  if (what & HR_CLOCK_CUED && clock->ever_rolled && !clock->running) {
+    park(engine, at, clock->cue_tick);
   }
   if (what & HR_CLOCK_TEMPO && clock->rolling && engine->record && engine->enabled) {
     hr_recorder_tempo(&engine->recorder, here, &clock->tempo);
@@ -667,6 +700,7 @@ static void publish(HrEngine* engine)
   atomic_store_explicit(&shared->meter,
                         (uint32_t)clock->tempo.beats_per_bar << 16 | clock->tempo.beat_unit, order);
   atomic_store_explicit(&shared->rolling, clock->rolling, order);
+  atomic_store_explicit(&shared->transport, clock->cued || clock->ever_rolled, order);
   atomic_store_explicit(&shared->running, clock->running, order);
   atomic_store_explicit(&shared->replay, engine->replay, order);
   atomic_store_explicit(&shared->pending_number,

@@ -29,7 +29,8 @@ typedef struct {
   _Atomic double tempo;
   _Atomic uint32_t meter; ///< Beats a bar << 16 + beat unit
   _Atomic bool rolling;
-  _Atomic bool running; ///< The position moves
+  _Atomic bool transport; ///< The host tells of one
+  _Atomic bool running;   ///< The position moves
   _Atomic bool replay;
   _Atomic uint32_t pending_number; ///< Branch to switch to; 0: none
   _Atomic double pending_beats;
@@ -73,6 +74,7 @@ typedef struct HrEngine {
   HrTick skip_until; ///< Events of the stream before it are passed over
   uint32_t request;  ///< Number of the stream last asked for
   bool request_unsent;
+  bool cued; ///< The stream, there or asked for, is for when the host starts
   HrTick request_tick;
   bool release_all; ///< At the next block: the host may have lost our note-offs
 

@@ -71,6 +71,7 @@ enum {
   HR_GO_LOCATE = 1 << 4, ///< With the own clock: move to `stream.tick`
   HR_GO_PARK = 1 << 5,   ///< With the own clock: wait at `park_tick` for the next note
   HR_GO_CANCEL = 1 << 6, ///< Nothing: only replaces what is pending
+  HR_GO_FOLLOW = 1 << 7, ///< Replay on, but only once the host rolls
 };
 
 typedef struct {
@@ -129,6 +130,7 @@ typedef struct {
 typedef struct {
   uint32_t port; ///< Port index
   float value;
+  bool initial; ///< It stood there when the first block was run
 } HrPortRequest;
 
 #endif

@@ -88,13 +88,24 @@ static bool delist(HrPlugin* plugin)
 
 /* ---- Requests of the audio thread ------------------------------------------ */
 
+/** The replay port follows the host's transport; where there has been none, it
+ * starts and stops, unless it was so from the beginning: loading a session must
+ * not play. */
+static const char* replay_verb(HrPlugin* plugin, const HrPortRequest* request)
+{
+  HrSessionState state;
+  hr_session_state(plugin->session, &state);
+  const bool starts = request->value > 0.5f && !state.transport && !request->initial;
+  return starts ? "replay" : "follow";
+}
+
 static void run_port(HrPlugin* plugin, const HrPortRequest* request)
 {
   HrError error = {HR_OK, ""};
   const HrValue value = hr_value_number((double)request->value);
-  const bool is_replay = request->port == HR_PORT_REPLAY;
-  const char* const verb = is_replay && request->value < 0.5f ? "stop" : port_verbs[request->port];
-  if (hr_command_run(plugin->session, verb, &value, is_replay ? 0 : 1, "port", NULL, &error)) {
+  const char* const verb =
+      request->port == HR_PORT_REPLAY ? replay_verb(plugin, request) : port_verbs[request->port];
+  if (hr_command_run(plugin->session, verb, &value, 1, "port", NULL, &error)) {
     lv2_log_warning(&plugin->logger, "HalfRemembered: %s\n", error.text);
   }
 }
@@ -253,7 +264,7 @@ HR_REALTIME static void watch_ports(HrPlugin* plugin)
   for (uint32_t port = 0; port < HR_PORTS; ++port) {
     const float* const value = port_verbs[port] ? plugin->ports[port] : NULL;
     if (value && *value != plugin->controls[port] && isfinite(*value)) {
-      const HrPortRequest request = {port, *value};
+      const HrPortRequest request = {port, *value, !plugin->ran};
       if (hr_engine_request(plugin->engine, HR_REQUEST_PORT, &request, sizeof request)) {
         plugin->controls[port] = *value;
       }
@@ -330,10 +341,13 @@ HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
   out->body.pad = 0;
 
   watch_ports(plugin);
+  plugin->ran = true;
   if (freewheeling) {
     wake_session(plugin, true);
   }
-  write_notifications(plugin, &output);
+  if (frames) {
+    write_notifications(plugin, &output);
+  }
   hr_engine_begin(plugin->engine, frames, port_is_on(plugin, HR_PORT_ENABLED, true),
                   (HrOutput){write_midi, &output});
   take_input(plugin, frames, freewheeling);

@@ -59,6 +59,7 @@ typedef struct HrPlugin {
   float controls[HR_PORTS]; ///< Values of the control ports last acted upon
   HrEngine* engine;
   HrSession* session;
+  bool ran;      ///< At least one block
   bool attached; ///< Restored, or connected to the default store
   bool served;   ///< By the OSC endpoint
   char logged_trouble[400];

@@ -320,6 +320,15 @@ static HrStatus open_wanted(const HrAttachment* wish, unsigned flags, HrStore** 
 /** Send the engine to a new ring and place, and retire the ring before. */
 static HrStatus move_engine(HrSession* session, HrStore* store, const Place* place, HrError* error)
 {
+  HrBinding* const binding = &session->binding;
+  if (binding->capture && !binding->store && store && !place->tree) {
+    /* What was played without a store begins the new tree. */
+    snprintf(binding->capture->file->tree_name, sizeof binding->capture->file->tree_name, "%s",
+             place->tree_name);
+    hr_capture_bind(binding->capture, store, 0);
+    binding->store = store;
+    return HR_OK;
+  }
   if (session->retired_count + 1 >= HR_RETIRED_MAX) {
     return hr_error(error, HR_ERR_BUSY, "The host does not run the plugin: start it first.");
   }
@@ -612,6 +621,7 @@ static void fill_from_engine(HrSession* session, HrSessionState* state)
   const uint32_t meter = atomic_load(&shared->meter);
   const uint32_t pending = atomic_load(&shared->pending_number);
   state->rolling = atomic_load(&shared->rolling);
+  state->transport = atomic_load(&shared->transport);
   state->tempo = atomic_load(&shared->tempo);
   state->beats_per_bar = (uint16_t)(meter >> 16);
   state->beat_unit = (uint16_t)meter;

@@ -64,6 +64,7 @@ typedef struct {
   bool record, replay, loop, thru, overdub;
   uint32_t quantum; ///< HrQuantum
   bool rolling;     ///< The host's transport rolls
+  bool transport;   ///< The host has one, and tells where it stands
   double tempo;
   uint16_t beats_per_bar, beat_unit;
   HrTick position;

@@ -64,9 +64,10 @@ static HrStatus make_folders(const char* path, HrError* error)
   for (char* slash = strchr(copy + 1, '/'); slash && !status; slash = strchr(slash + 1, '/')) {
     *slash = '\0';
     if (mkdir(copy, 0700) && errno != EEXIST) {
-      status = hr_error(error, errno == ENOSPC ? HR_ERR_NO_SPACE : HR_ERR_PERMISSION,
-                        "Cannot make the folder %s: %s. Choose a path where you may write.", copy,
-                        strerror(errno));
+      status =
+          hr_error(error, errno == ENOSPC ? HR_ERR_NO_SPACE : HR_ERR_PERMISSION,
+                   "Cannot make the folder of the store %s: %s. Choose a path where you may write.",
+                   path, strerror(errno));
     }
     *slash = '/';
   }
