@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define MAGIC   "HRCAPTR"
@@ -26,8 +28,10 @@
 HrStatus hr_runtime_folder(char* path, size_t size, HrError* error)
 {
   const char* const runtime = getenv("XDG_RUNTIME_DIR");
-  const int length = runtime && *runtime == '/'
-                         ? snprintf(path, size, "%s/halfremembered", runtime)
+  struct statfs system;
+  const bool in_memory = runtime && *runtime == '/' && !statfs(runtime, &system) &&
+                         system.f_type == TMPFS_MAGIC;
+  const int length = in_memory ? snprintf(path, size, "%s/halfremembered", runtime)
                          : snprintf(path, size, "/dev/shm/halfremembered-%u", (unsigned)geteuid());
   if (length < 0 || (size_t)length >= size) {
     return hr_error(error, HR_ERR_LIMIT, "The path in XDG_RUNTIME_DIR is too long.");
@@ -49,8 +53,7 @@ static HrCapture* map(int fd, const char* path)
   if (!capture) {
     return NULL;
   }
-  /* Populated writable and shared, a page never faults again. */
-  capture->file = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+  capture->file = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (capture->file == MAP_FAILED) {
     free(capture);
     return NULL;
@@ -95,6 +98,7 @@ HrCapture* hr_capture_new(HrError* error)
     return NULL;
   }
   HrCaptureFile* const file = capture->file;
+  memset(file, 0, FILE_SIZE); // Once written, a page of shared memory never faults again
   file->version = VERSION;
   file->wall_clock_ns = hr_wall_clock_ns();
   memcpy(file->uuid, uuid, sizeof uuid);
