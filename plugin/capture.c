@@ -29,9 +29,10 @@ HrStatus hr_runtime_folder(char* path, size_t size, HrError* error)
 {
   const char* const runtime = getenv("XDG_RUNTIME_DIR");
   struct statfs system;
-  const bool in_memory = runtime && *runtime == '/' && !statfs(runtime, &system) &&
-                         system.f_type == TMPFS_MAGIC;
-  const int length = in_memory ? snprintf(path, size, "%s/halfremembered", runtime)
+  const bool in_memory =
+      runtime && *runtime == '/' && !statfs(runtime, &system) && system.f_type == TMPFS_MAGIC;
+  const int length = in_memory
+                         ? snprintf(path, size, "%s/halfremembered", runtime)
                          : snprintf(path, size, "/dev/shm/halfremembered-%u", (unsigned)geteuid());
   if (length < 0 || (size_t)length >= size) {
     return hr_error(error, HR_ERR_LIMIT, "The path in XDG_RUNTIME_DIR is too long.");
@@ -199,11 +200,14 @@ typedef struct {
 static bool visit_orphan(void* data, HrCapture* capture)
 {
   const OrphanVisit* const visit = data;
+  const bool ours = belongs_to(capture->file, visit->store);
+  const bool empty = !hr_ring_used(&capture->ring); // Nobody's loss, whosever it was
   bool remove = false;
-  if (belongs_to(capture->file, visit->store) && !flock(capture->fd, LOCK_EX | LOCK_NB)) {
+  if ((ours || empty) && !flock(capture->fd, LOCK_EX | LOCK_NB)) {
     /* Another program may have drained and removed it while we waited to look. */
     struct stat here;
-    remove = !fstat(capture->fd, &here) && here.st_nlink > 0 && visit->drain(visit->data, capture);
+    remove = !fstat(capture->fd, &here) && here.st_nlink > 0 &&
+             (!ours || visit->drain(visit->data, capture));
   }
   hr_capture_free(capture, remove);
   return true;

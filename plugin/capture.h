@@ -77,7 +77,8 @@ bool hr_capture_tree_in_use(HrStore* store, HrTreeId tree);
 
 /** The folder for files that live as long as the session of the user:
  * $XDG_RUNTIME_DIR/halfremembered if that is memory (tmpfs), else
- * /dev/shm/halfremembered-<uid>, made for this user only. HR_ERR_PERMISSION if it is somebody else's. */
+ * /dev/shm/halfremembered-<uid>, made for this user only. HR_ERR_PERMISSION if it is somebody
+ * else's. */
 HrStatus hr_runtime_folder(char* path, size_t size, HrError* error);
 
 #endif

@@ -63,8 +63,7 @@ static HrStatus make_tree(Drain* drain)
   }
   drain->tree_changed = true;
   drain->branch = hr_branch_id(drain->tree, 1);
-  return status ? status
-                : hr_tree_reserve(drain->txn, drain->tree, HR_NUMBERS_RESERVED - 1, &first);
+  return status ? status : hr_tree_reserve(drain->txn, drain->tree, HR_NUMBERS_RESERVED, &first);
 }
 
 /** An event that its branch cannot take any more, as when two programs play on
@@ -108,7 +107,7 @@ static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeade
 /** The name and author given with a fork by command, if it was one. */
 static HrStatus apply_fork(Drain* drain, const HrCaptureHeader* header)
 {
-  HrForkOptions options = {.number = header->branch, .author = drain->author};
+  HrForkOptions options = {.number = header->branch, .author = drain->author, .go_there = true};
   HrStatus status = HR_OK;
   HrBranchId fork;
   for (unsigned i = 0; drain->session && i < HR_PENDING_FORKS; ++i) {
@@ -125,7 +124,7 @@ static HrStatus apply_fork(Drain* drain, const HrCaptureHeader* header)
   }
   drain->branch = fork;
   drain->tree_changed = true;
-  return status ? status : hr_branch_switch(drain->txn, fork, header->tick, options.author);
+  return status;
 }
 
 static HrStatus apply_switch(Drain* drain, const HrCaptureHeader* header)
@@ -365,7 +364,7 @@ static bool drain_orphan(void* data, HrCapture* capture)
   return !hr_binding_drain(NULL, &binding);
 }
 
-void hr_drain_orphans(HrStore* store)
+void hr_session_recover(HrStore* store)
 {
   if (!hr_store_read_only(store)) {
     hr_capture_each_orphan(store, drain_orphan, store);

@@ -275,7 +275,14 @@ static void leave_replay(HrEngine* engine, uint32_t frame)
   if (engine->overdubbing || !engine->replay) {
     return;
   }
-  release_notes(engine, frame);
+  /* The new branch has the beginning of what sounds in its past: it gets the end, too. */
+  HrRecorder* const recorder = &engine->recorder;
+  uint8_t bytes[3];
+  while (hr_sounding_release(&engine->sounding, bytes)) {
+    emit(engine, frame, bytes, sizeof bytes);
+    hr_recorder_append(recorder, recorder->target.head, &recorder->target.tempo, bytes,
+                       sizeof bytes);
+  }
   play_nothing(engine);
   if (!engine->clock.rolling && !engine->loop.on) {
     engine->replay = false;
@@ -283,6 +290,8 @@ static void leave_replay(HrEngine* engine, uint32_t frame)
   }
 }
 
+/** Play on while the host stands at `tick`: one tick later, much less than a
+ * frame, so that the ends of notes at `tick` are in the new branch's past. */
 static void begin_side_branch(HrEngine* engine, HrTick tick)
 {
   HrTarget home = engine->recorder.target;
@@ -314,7 +323,7 @@ static void record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint3
       play_nothing(engine); // That was for the host's start, not for ours
     }
     if (clock->ever_rolled && !engine->side) {
-      begin_side_branch(engine, tick);
+      begin_side_branch(engine, ++tick);
     }
     hr_clock_set(clock, engine->block + frame, tick, true);
   }

@@ -35,9 +35,10 @@ typedef struct {
   uint32_t end; ///< One past the last
 } HrNumbers;
 
-/** A new tree's numbers from 2 on that belong to the instance that makes it;
- * the engine has the lower part, the session's commands the upper. */
-enum { HR_NUMBERS_RESERVED = 1024, HR_NUMBERS_FOR_COMMANDS = 256 };
+/** How many numbers an instance sets aside at a time: the lower part for forks
+ * by command, the others for those the engine makes by itself. A new tree's
+ * begin at 2. Few, as what is not used when a host is killed leaves a gap. */
+enum { HR_NUMBERS_RESERVED = 64, HR_NUMBERS_FOR_COMMANDS = 16 };
 
 /** A branch to play on, and what the engine must know of it. */
 typedef struct {

@@ -103,9 +103,9 @@ static void unreserve(HrSession* session)
   }
   const HrNumbers engine = session->engine->recorder.numbers;
   const HrNumbers own = session->numbers;
-  HrStatus status = hr_tree_unreserve(txn, binding->tree, own.next, own.end);
-  if (!status && own.next <= engine.end) {
-    status = hr_tree_unreserve(txn, binding->tree, engine.next, engine.end);
+  HrStatus status = hr_tree_unreserve(txn, binding->tree, engine.next, engine.end);
+  if (!status && own.end <= engine.next) {
+    status = hr_tree_unreserve(txn, binding->tree, own.next, own.end);
   }
   if (status) {
     hr_txn_abort(txn);
@@ -182,16 +182,11 @@ HrStatus hr_session_target(HrTxn* txn, HrBranchId id, HrTarget* target)
   return status;
 }
 
-HrStatus hr_session_reserve(HrSession* session, HrTxn* txn, HrTreeId tree, HrNumbers* engine,
-                            HrNumbers* own)
+/** Share out the numbers from `first` on. */
+static void share_numbers(uint32_t first, HrNumbers* engine, HrNumbers* own)
 {
-  (void)session;
-  uint32_t first = 0;
-  const HrStatus status = hr_tree_reserve(txn, tree, HR_NUMBERS_RESERVED, &first);
-  const uint32_t end = first + HR_NUMBERS_RESERVED;
-  *engine = (HrNumbers){first, end - HR_NUMBERS_FOR_COMMANDS};
-  *own = (HrNumbers){end - HR_NUMBERS_FOR_COMMANDS, end};
-  return status;
+  *own = (HrNumbers){first, first + HR_NUMBERS_FOR_COMMANDS};
+  *engine = (HrNumbers){first + HR_NUMBERS_FOR_COMMANDS, first + HR_NUMBERS_RESERVED};
 }
 
 /** Where an attachment leads, once looked up in the store. */
@@ -206,13 +201,11 @@ typedef struct {
 
 static void new_tree_place(Place* place)
 {
-  const uint32_t end = 1 + HR_NUMBERS_RESERVED;
   place->tree = 0;
   place->branch = 0;
   place->target =
       (HrTarget){.number = 1, .empty = true, .fresh = true, .tempo = {HR_DEFAULT_TEMPO, 4, 4}};
-  place->engine_numbers = (HrNumbers){2, end - HR_NUMBERS_FOR_COMMANDS};
-  place->own_numbers = (HrNumbers){end - HR_NUMBERS_FOR_COMMANDS, end};
+  share_numbers(2, &place->engine_numbers, &place->own_numbers);
 }
 
 static HrStatus find_branch(HrTxn* txn, const HrAttachment* attachment, Place* place)
@@ -267,8 +260,9 @@ static HrStatus find_place(HrSession* session, HrStore* store, const HrAttachmen
     hr_txn_abort(txn);
     return status;
   }
-  status =
-      hr_session_reserve(session, txn, place->tree, &place->engine_numbers, &place->own_numbers);
+  uint32_t first = 0;
+  status = hr_tree_reserve(txn, place->tree, HR_NUMBERS_RESERVED, &first);
+  share_numbers(first, &place->engine_numbers, &place->own_numbers);
   if (status) {
     hr_txn_abort(txn);
     return status;
@@ -371,9 +365,9 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   Place place = {0};
   HrStore* store = NULL;
   HrStatus status = open_wanted(wish, session->engine ? HR_STORE_CREATE : 0, &store, error);
-  if (!status && session->engine) {
+  if (!status) {
     hr_session_drain(session, true);
-    hr_drain_orphans(store);
+    hr_session_recover(store);
   }
   if (!status) {
     set_retired(session, true); // It is no other player to share the tree with
@@ -462,7 +456,7 @@ HrStatus hr_session_need_tree(HrSession* session)
   name = hr_name_valid(name) && hr_tree_find(txn, name, &taken) ? name : NULL;
   status = hr_author_id(txn, "midi", &author);
   status = status ? status : hr_tree_create(txn, name, author, &tree);
-  status = status ? status : hr_tree_reserve(txn, tree, HR_NUMBERS_RESERVED - 1, &first);
+  status = status ? status : hr_tree_reserve(txn, tree, HR_NUMBERS_RESERVED, &first);
   if (status) {
     hr_txn_abort(txn);
     return status;
@@ -524,17 +518,22 @@ static void refill_numbers(HrSession* session)
   const bool arrived =
       atomic_load_explicit(&shared->capture, memory_order_acquire) == binding->capture;
   const bool engine_low =
-      arrived && atomic_load_explicit(&shared->numbers_left, memory_order_relaxed) < 64;
-  const bool own_low = session->numbers.end - session->numbers.next < 16;
+      arrived &&
+      atomic_load_explicit(&shared->numbers_left, memory_order_relaxed) < HR_NUMBERS_RESERVED / 4;
+  const bool own_low = session->numbers.end - session->numbers.next < 4;
   HrTxn* txn = NULL;
   HrNumbers engine, own;
   if (!binding->tree || (!engine_low && !own_low) || hr_txn_begin(binding->store, HR_WRITE, &txn)) {
     return;
   }
-  if (hr_session_reserve(session, txn, binding->tree, &engine, &own)) {
+  uint32_t first = 0;
+  if (hr_tree_reserve(txn, binding->tree, HR_NUMBERS_RESERVED, &first)) {
     hr_txn_abort(txn);
-  } else if (!hr_txn_commit(txn) &&
-             !hr_session_send(session, HR_MESSAGE_NUMBERS, &engine, sizeof engine)) {
+    return;
+  }
+  share_numbers(first, &engine, &own);
+  if (!hr_txn_commit(txn) &&
+      !hr_session_send(session, HR_MESSAGE_NUMBERS, &engine, sizeof engine)) {
     session->numbers = own;
   }
 }
@@ -605,7 +604,7 @@ static void fill_names(HrSession* session, HrSessionState* state)
   }
   if (state->branch) {
     hr_branch_name(txn, state->branch, state->branch_name);
-    if (!hr_branch_get(txn, state->branch, &branch)) {
+    if (!hr_branch_get(txn, state->branch, &branch) && branch.head_tick > state->head) {
       state->head = branch.head_tick;
     }
   }
@@ -636,9 +635,8 @@ static void fill_from_engine(HrSession* session, HrSessionState* state)
     state->pending = hr_branch_id(state->tree, pending);
     state->pending_beats = atomic_load(&shared->pending_beats);
   }
-  const int64_t head = atomic_load(&shared->head);
-  if (head > state->head && atomic_load(&shared->capture) == session->binding.capture) {
-    state->head = head; // Not in the store yet
+  if (atomic_load(&shared->capture) == session->binding.capture) {
+    state->head = atomic_load(&shared->head); // Some of it may not be in the store yet
   }
 }
 
@@ -663,17 +661,17 @@ void hr_session_state(HrSession* session, HrSessionState* state)
                             .branch = session->branch,
                             .trouble = session->trouble.status};
   memcpy(state->trouble_text, session->trouble.text, sizeof state->trouble_text);
-  if (session->binding.store) {
-    snprintf(state->store_path, sizeof state->store_path, "%s",
-             hr_store_path(session->binding.store));
-    fill_names(session, state);
-  }
   if (session->engine) {
     fill_from_engine(session, state);
     if (session->binding.capture && !state->tree) {
       snprintf(state->tree_name, sizeof state->tree_name, "%.*s", HR_NAME_MAX,
                session->binding.capture->file->tree_name);
     }
+  }
+  if (session->binding.store) {
+    snprintf(state->store_path, sizeof state->store_path, "%s",
+             hr_store_path(session->binding.store));
+    fill_names(session, state);
   }
   hr_session_unlock(session);
 }

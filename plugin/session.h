@@ -48,6 +48,11 @@ typedef struct {
  * the session's trouble, which keeps the sentence in `error`; recording goes on into the ring. */
 HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, HrError* error);
 
+/** Bring into `store` what killed hosts left in shared memory for it. Every
+ * hr_session_attach() does so; a program that reads a store without a session
+ * calls it itself. Nothing happens to a store opened read-only. */
+void hr_session_recover(HrStore* store);
+
 /** The periodic work: drain, commit when due, read ahead. Called by the LV2
  * worker and, should the host lose its messages, by the OSC thread.
  * Returns true if anything a subscriber can see changed. */

@@ -110,9 +110,6 @@ HrStatus hr_binding_drain(HrSession* session, HrBinding* binding);
 /** Drain retired rings and free those that the engine has left. */
 void hr_session_drain_retired(HrSession* session, bool engine_is_done);
 
-/** Drain every ring that a dead process left for `store`. */
-void hr_drain_orphans(HrStore* store);
-
 /** Make the session's tree, if it has none yet. */
 HrStatus hr_session_need_tree(HrSession* session);
 
@@ -130,9 +127,5 @@ HrStatus hr_session_send(HrSession* session, uint32_t type, const void* payload,
 
 /** Describe `branch` for the engine. */
 HrStatus hr_session_target(HrTxn* txn, HrBranchId branch, HrTarget* target);
-
-/** Numbers set aside for forks: the engine's and the session's part. */
-HrStatus hr_session_reserve(HrSession* session, HrTxn* txn, HrTreeId tree, HrNumbers* engine,
-                            HrNumbers* own);
 
 #endif

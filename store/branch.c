@@ -206,6 +206,7 @@ HrStatus hr_branch_fork(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOp
                ? status
                : hr_name_set_free(txn, HR_NAMES_BRANCH, tree, child.id, o->name ? o->name : name);
   status = status ? status : hr_branch_name(txn, child.id, name);
+  record.current = o->go_there ? child.id : record.current;
   status = status ? status : hr_journal_append(txn, &record, &entry, name);
   return status ? status : hr_tree_record_put(txn, tree, &record);
 }

@@ -190,6 +190,7 @@ typedef struct {
   const char* name; ///< NULL: "take <n>"
   uint32_t author;
   int64_t created_ns; ///< 0: now
+  bool go_there;      ///< Make it the tree's current branch as well
 } HrForkOptions;
 
 /** Make a branch whose path is the path of `from` before `tick`, and then its

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file scratch.h
- * A private folder for a test, gone at its end. */
+ * A private folder for a test, gone at its end: in memory, as a runtime folder
+ * is, unless TMPDIR says otherwise. */
 
 #ifndef HR_TESTS_SCRATCH_H
 #define HR_TESTS_SCRATCH_H
@@ -18,7 +19,8 @@ static char scratch[4096];
 static inline int scratch_make(void)
 {
   const char* const tmp = getenv("TMPDIR");
-  snprintf(scratch, sizeof scratch, "%s/hr-test-XXXXXX", tmp ? tmp : "/tmp");
+  const char* const memory = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+  snprintf(scratch, sizeof scratch, "%s/hr-test-XXXXXX", tmp ? tmp : memory);
   return mkdtemp(scratch) ? 0 : -1;
 }
 
