@@ -222,7 +222,10 @@ static HrStatus aim_at(Call* call, HrBranchId branch, HrGoMessage* go)
     return fail(call, status);
   }
   go->what |= HR_GO_SWITCH;
-  if (session->replay) {
+  const bool runs = atomic_load_explicit(&session->engine->shared.running, memory_order_relaxed);
+  if (session->replay && !runs) {
+    go->what |= HR_GO_REPLAY | HR_GO_FOLLOW; // Armed: it is heard when the host starts
+  } else if (session->replay) {
     go->what |= HR_GO_REPLAY;
     return open_stream(call, branch, position(session), &go->stream);
   }

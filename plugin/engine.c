@@ -253,10 +253,13 @@ static void play_event(HrEngine* engine, uint32_t frame, const HrRecord* record,
 
 /* ---- Recording -------------------------------------------------------- */
 
-/** The own clock waits at `tick` for somebody to play. */
+/** The own clock waits for somebody to play: at `tick`, or, where a host's
+ * transport stands still, at the place that it shows. */
 static void park(HrEngine* engine, uint32_t frame, HrTick tick)
 {
-  hr_clock_set(&engine->clock, engine->block + frame, tick, false);
+  HrClock* const clock = &engine->clock;
+  const bool follows = clock->ever_rolled && clock->cued;
+  hr_clock_set(clock, engine->block + frame, follows ? clock->cue_tick : tick, false);
 }
 
 /** Where playing goes on: at the start of a branch that has just begun, else on
