@@ -11,7 +11,7 @@
 #define MESSAGE_BYTES 16384u
 #define REQUEST_BYTES 65536u
 #define NOTIFY_BYTES  65536u
-#define STREAM_BYTES  ((uint64_t)512 << 10)
+#define STREAM_BYTES  ((uint64_t)256 << 10)
 #define CARRY_BYTES   ((uint64_t)256 << 10)
 
 /** On the own clock a silence longer than this many bars ends at its first bar line. */
@@ -187,26 +187,22 @@ static void cue(HrEngine* engine, HrTick tick)
   engine->cued = true;
 }
 
-/** The next event of the stream; NULL if none is there (yet). */
-static const HrRecord* next_streamed(HrEngine* engine, uint64_t* after)
+/** The next event of the stream; NULL if none is there (yet). Those before
+ * `skip_until` are passed over: replay began behind them. */
+static const HrRecord* next_streamed(const HrEngine* engine, uint64_t* after)
 {
   if (engine->stream.ring == HR_NO_STREAM || !engine->replay || hr_ring_used(engine->carry)) {
     return NULL;
   }
-  const HrRing* const ring = engine->streams[engine->stream.ring];
-  for (;;) {
-    uint64_t position = engine->stream_position;
-    const HrRecord* const record = hr_ring_next(ring, &position);
-    if (!record) {
-      return NULL;
-    }
+  const HrRecord* record;
+  *after = engine->stream_position;
+  while ((record = hr_ring_next(engine->streams[engine->stream.ring], after))) {
     const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
     if (event->tick >= engine->skip_until || event->lap || record->type == HR_STREAM_END) {
-      *after = position;
-      return record;
+      break;
     }
-    engine->stream_position = position;
   }
+  return record;
 }
 
 static void replay_ended(HrEngine* engine, uint32_t frame)
@@ -543,66 +539,83 @@ static HrTick silence_tick(const HrEngine* engine)
   return hr_grid_ceiling(engine->last_event, engine->clock.bar_tick, bar) + SILENCE_BARS * bar;
 }
 
-/** Render up to `to`: everything that replay, commands and the clock do before it. */
+typedef enum { NOTHING, TAKE_EFFECT, WRAP, SILENCE, PLAY } ActionKind;
+
+/** What comes next by itself, and when. */
+typedef struct {
+  ActionKind kind;
+  HrTick tick;            ///< INT64_MIN: it is late
+  const HrRecord* record; ///< To play
+  uint64_t after;         ///< Where the stream goes on after it
+} Action;
+
+/** The earliest of what is pending, the loop's end, the end of a silence and
+ * the next event. On one tick, commands and the loop come before what they cut off. */
+static Action next_action(const HrEngine* engine)
+{
+  Action next = {.kind = NOTHING, .tick = INT64_MAX};
+  if (engine->pending.what) {
+    next.kind = TAKE_EFFECT;
+    next.tick = engine->pending_tick;
+  }
+  if (looping(engine) && engine->loop.end < next.tick) {
+    next.kind = WRAP;
+    next.tick = engine->loop.end;
+  }
+  const HrTick silence = silence_tick(engine);
+  if (silence < next.tick) {
+    next.kind = SILENCE;
+    next.tick = silence;
+  }
+  uint64_t after = 0;
+  const HrRecord* const record =
+      engine->clock.running && engine->enabled ? next_streamed(engine, &after) : NULL;
+  if (record) {
+    const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
+    const bool late = event->lap < engine->lap;
+    if (late || (event->lap == engine->lap && event->tick < next.tick)) {
+      next = (Action){PLAY, late ? INT64_MIN : event->tick, record, after};
+    }
+  }
+  return next;
+}
+
+static void act(HrEngine* engine, uint32_t frame, const Action* action)
+{
+  const HrClock* const clock = &engine->clock;
+  switch (action->kind) {
+  case TAKE_EFFECT:
+    take_effect(engine, frame, action->tick);
+    break;
+  case WRAP:
+    wrap(engine, frame);
+    break;
+  case SILENCE:
+    park(engine, frame,
+         hr_grid_ceiling(engine->last_event + 1, clock->bar_tick,
+                         hr_tempo_bar_length(&clock->tempo)));
+    break;
+  case PLAY:
+    play_event(engine, frame, action->record, action->after);
+    break;
+  case NOTHING:
+    break;
+  }
+}
+
+/** Render up to the frame `to`: everything that replay, commands and the clock do before it. */
 static void advance(HrEngine* engine, uint32_t to)
 {
-  enum { NONE, EFFECT, WRAP, SILENCE, PLAY } what;
-  do {
-    HrTick tick = INT64_MAX;
-    uint64_t after = 0;
-    what = NONE;
-    if (engine->pending.what) {
-      what = EFFECT;
-      tick = engine->pending_tick;
-    }
-    if (looping(engine) && engine->loop.end < tick) {
-      what = WRAP;
-      tick = engine->loop.end;
-    }
-    const HrTick silence = silence_tick(engine);
-    if (silence < tick) {
-      what = SILENCE;
-      tick = silence;
-    }
-    const HrRecord* const streamed =
-        engine->clock.running && engine->enabled ? next_streamed(engine, &after) : NULL;
-    if (streamed) {
-      const HrStreamEvent* const event = (const HrStreamEvent*)(streamed + 1);
-      if (event->lap < engine->lap || (event->lap == engine->lap && event->tick < tick)) {
-        what = PLAY;
-        tick = event->lap < engine->lap ? INT64_MIN : event->tick;
-      }
-    }
-    if (what == NONE) {
-      break;
-    }
-
-    uint32_t frame = engine->cursor;
-    if (tick != INT64_MIN && engine->clock.running) {
-      const int64_t at = hr_clock_frame(&engine->clock, tick) - engine->block;
-      if (at >= (int64_t)to) {
+  for (Action action = next_action(engine); action.kind != NOTHING; action = next_action(engine)) {
+    if (action.tick != INT64_MIN && engine->clock.running) {
+      const int64_t frame = hr_clock_frame(&engine->clock, action.tick) - engine->block;
+      if (frame >= (int64_t)to) {
         break;
       }
-      frame = at > (int64_t)frame ? (uint32_t)at : frame;
+      engine->cursor = frame > (int64_t)engine->cursor ? (uint32_t)frame : engine->cursor;
     }
-    engine->cursor = frame;
-    switch (what) {
-    case EFFECT:
-      take_effect(engine, frame, tick);
-      break;
-    case WRAP:
-      wrap(engine, frame);
-      break;
-    case SILENCE:
-      park(engine, frame,
-           hr_grid_ceiling(engine->last_event + 1, engine->clock.bar_tick,
-                           hr_tempo_bar_length(&engine->clock.tempo)));
-      break;
-    default:
-      play_event(engine, frame, streamed, after);
-      break;
-    }
-  } while (what != NONE);
+    act(engine, engine->cursor, &action);
+  }
   engine->cursor = to;
 }
 
