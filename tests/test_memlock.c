@@ -6,6 +6,7 @@
 
 #include "plugin/plugin.h"
 #include "tests/scratch.h"
+#include "tests/uri_map.h"
 
 #include <dlfcn.h>
 #include <setjmp.h>
@@ -18,20 +19,6 @@
 #include <cmocka.h>
 
 enum { CANNOT_LOCK = 77, BLOCK = 256, MEGABYTE = 1 << 20 };
-
-static LV2_URID map_uri(LV2_URID_Map_Handle unused, const char* uri)
-{
-  (void)unused;
-  static char* known[256];
-  static LV2_URID count;
-  for (LV2_URID i = 0; i < count; ++i) {
-    if (!strcmp(known[i], uri)) {
-      return i + 1;
-    }
-  }
-  known[count] = strdup(uri);
-  return ++count;
-}
 
 static bool work_is_wanted;
 

@@ -8,6 +8,7 @@
 #include "plugin/command.h"
 #include "plugin/plugin.h"
 #include "tests/scratch.h"
+#include "tests/uri_map.h"
 
 #include <dlfcn.h>
 #include <inttypes.h>
@@ -98,20 +99,6 @@ typedef union {
   LV2_Atom_Sequence sequence;
   uint8_t bytes[BUFFER];
 } Buffer;
-
-static LV2_URID map_uri(LV2_URID_Map_Handle handle, const char* uri)
-{
-  (void)handle;
-  static char* known[256];
-  static LV2_URID count;
-  for (LV2_URID i = 0; i < count; ++i) {
-    if (!strcmp(known[i], uri)) {
-      return i + 1;
-    }
-  }
-  known[count] = strdup(uri);
-  return ++count;
-}
 
 static atomic_uint wakes;    ///< Asked for by the audio thread
 static atomic_uint answered; ///< Done by the main thread

@@ -10,7 +10,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -221,79 +220,6 @@ static int append_from_child(const char* path)
   }
   hr_store_close(shared);
   return 0;
-}
-
-static bool new_pages_are_locked(void)
-{
-  unsigned char resident = 0;
-  void* const page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  mincore(page, 4096, &resident);
-  munmap(page, 4096);
-  return resident & 1;
-}
-
-/** Opens a 1 GB store in a process that locks its memory: prints the growth in kB. */
-static int open_locked(const char* path)
-{
-  if (mlockall(MCL_CURRENT | MCL_FUTURE) || !new_pages_are_locked()) {
-    return 77;
-  }
-  long before = 0;
-  long after = 0;
-  FILE* status = fopen("/proc/self/statm", "r");
-  if (!status || fscanf(status, "%*d %ld", &before) != 1) {
-    return 1;
-  }
-  HrStore* big = NULL;
-  HrTxn* txn = NULL;
-  HrPath reader;
-  HrEvent event;
-  if (hr_store_open(path, 0, &big, NULL) || hr_txn_begin(big, HR_READ, &txn) ||
-      hr_path_open(txn, hr_branch_id(1, 1), 0, &reader) || hr_path_next(&reader, &event)) {
-    return 2;
-  }
-  rewind(status);
-  if (fscanf(status, "%*d %ld", &after) != 1) {
-    return 1;
-  }
-  const bool locks_again = new_pages_are_locked();
-  hr_path_close(&reader);
-  hr_txn_abort(txn);
-  hr_store_close(big);
-  const long grown = (after - before) * (sysconf(_SC_PAGESIZE) / 1024);
-  printf("locked process: resident memory grew by %ld kB\n", grown);
-  return grown >= 8192 ? 3 : locks_again ? 0 : 4;
-}
-
-static void test_locked_memory_is_not_filled(void** state)
-{
-  (void)state;
-  HrTxn* txn = begin(HR_WRITE);
-  HrTreeId tree;
-  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
-  uint8_t* const sysex = calloc(1, 1 << 20);
-  sysex[0] = 0xf0;
-  for (int i = 0; i < 1024; ++i) {
-    const HrEvent event = {i, HR_EVENT_MIDI, 1 << 20, sysex};
-    assert_ok(hr_append(txn, hr_branch_id(tree, 1), &event, NULL));
-  }
-  free(sysex);
-  assert_ok(hr_txn_commit(txn));
-  HrStoreStats stats;
-  assert_ok(hr_store_stats(store, &stats));
-  assert_true(stats.file_bytes > (uint64_t)1 << 30);
-
-  const pid_t child = fork();
-  if (child == 0) {
-    execl("/proc/self/exe", "test_store", "locked", hr_store_path(store), (char*)NULL);
-    _exit(9);
-  }
-  int result = 0;
-  assert_int_equal(waitpid(child, &result, 0), child);
-  if (WIFEXITED(result) && WEXITSTATUS(result) == 77) {
-    skip(); // mlockall is not allowed here
-  }
-  assert_int_equal(result, 0);
 }
 
 /* ---- names ---------------------------------------------------------- */
@@ -724,15 +650,11 @@ int main(int argc, char** argv)
   if (argc == 3 && !strcmp(argv[1], "append")) {
     return append_from_child(argv[2]);
   }
-  if (argc == 3 && !strcmp(argv[1], "locked")) {
-    return open_locked(argv[2]);
-  }
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       TEST(test_open_is_shared_and_private),
       TEST(test_bad_files_are_refused),
       TEST(test_another_process_writes_too),
-      TEST(test_locked_memory_is_not_filled),
       TEST(test_names),
       TEST(test_every_event_comes_back),
       TEST(test_dense_playing_is_small),
