@@ -757,28 +757,46 @@ static const char* state_name(HrBranchState state)
   return state == HR_BRANCH_HIDDEN ? "hidden" : state == HR_BRANCH_MERGED ? "merged" : "active";
 }
 
+/** A number argument that may be left out. */
+static HrStatus get_count(Call* call, size_t index, int64_t otherwise, int64_t* count)
+{
+  *count = otherwise;
+  if (index < call->count && (!get_integer(&call->args[index], count) || *count < 0)) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "%s takes whole numbers.", call->info->verb);
+  }
+  return HR_OK;
+}
+
 static HrStatus run_list(Call* call)
 {
   HrSession* const session = call->session;
   HrTxn* txn = NULL;
-  HrBranch branch = {0};
-  if (!session->binding.store) {
-    return no_store(call);
+  int64_t from, count;
+  HrStatus status = session->binding.store ? HR_OK : no_store(call);
+  status = status ? status : get_count(call, 0, 1, &from);
+  status = status ? status : get_count(call, 1, UINT32_MAX, &count);
+  if (status || !session->binding.tree) {
+    return status;
   }
   hr_session_drain(session, true);
-  HrStatus status =
-      session->binding.tree ? hr_txn_begin(session->binding.store, HR_READ, &txn) : HR_END;
-  while (!status && !(status = hr_branch_next(txn, session->binding.tree,
-                                              hr_branch_number(branch.id), &branch))) {
+  status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  uint32_t number = from > 0 && from <= UINT32_MAX ? (uint32_t)from - 1 : 0;
+  while (!status && count-- > 0) {
+    HrBranch branch;
+    status = hr_branch_next(txn, session->binding.tree, number, &branch);
+    if (status) {
+      break;
+    }
+    number = hr_branch_number(branch.id);
     char name[HR_NAME_MAX + 1] = "";
     hr_branch_name(txn, branch.id, name);
-    ROW(call, hr_value_integer(hr_branch_number(branch.id)), hr_value_text(name),
+    ROW(call, hr_value_integer(number), hr_value_text(name),
         hr_value_integer(hr_branch_number(branch.parent)), hr_value_tick(branch.fork_tick),
         hr_value_tick(branch.head_tick), hr_value_tick((int64_t)branch.event_count),
         hr_value_text(state_name(branch.state)), hr_value_integer(branch.id == session->branch));
   }
   hr_txn_abort(txn);
-  return status == HR_END ? HR_OK : fail(call, status);
+  return !status || status == HR_END ? HR_OK : fail(call, status);
 }
 
 static HrStatus run_trees(Call* call)
@@ -909,8 +927,9 @@ static const HrCommandInfo table[] = {
     {"restore", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW, "Bring a hidden branch back"},
     {"tree", HR_COMMAND_VALUE, "name:s", "", "Go on with another tree, or begin one"},
     {"panic", HR_COMMAND_TRIGGER, "", "", "End every note that replay has started"},
-    {"list", HR_COMMAND_QUERY, "",
-     "number:i name:s parent:i fork:h head:h events:h state:s current:i", "Tell all branches"},
+    {"list", HR_COMMAND_QUERY, "from:i? count:i?",
+     "number:i name:s parent:i fork:h head:h events:h state:s current:i",
+     "Tell all branches, or so many from a number on"},
     {"trees", HR_COMMAND_QUERY, "", "number:i name:s branches:i current:i",
      "Tell all trees of the store"},
     {"log", HR_COMMAND_QUERY, "",

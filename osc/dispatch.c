@@ -1,0 +1,411 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "osc/dispatch.h"
+#include "osc/address.h"
+#include "osc/packet.h"
+#include "osc/table.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REPLY     "/reply"
+#define ERROR     "/error"
+#define ID_PREFIX "id="
+#define AUTHOR    "osc " // And the sender's IP; not its port, which changes all the time
+
+/* ---- Answers -------------------------------------------------------- */
+
+static void send_answer(void* data, const uint8_t* bytes, size_t size)
+{
+  HrOscRequest* request = data;
+  if (request->record) {
+    hr_osc_request_keep(request->record, bytes, size);
+  }
+  if (!hr_osc_outbox_send(&request->endpoint->outbox, request->from, bytes, size, request->closing,
+                          request->now_ns)) {
+    request->lost = true;
+  }
+}
+
+/** Write one message of the answer: `first` values, then `values`, then the id. */
+static void write_answer(HrOscRequest* request, const char* address, const char* word,
+                         const HrValue* values, size_t count)
+{
+  HrValue all[HR_OSC_VALUES_MAX];
+  size_t size = 0;
+  all[size++] = hr_value_text(request->path);
+  if (word) {
+    all[size++] = hr_value_text(word);
+  }
+  for (size_t i = 0; i < count && size < HR_OSC_VALUES_MAX - 1; ++i) {
+    all[size++] = values[i];
+  }
+  if (request->id) {
+    all[size++] = hr_value_text(request->id);
+  }
+  hr_osc_write(&request->writer, address, all, size);
+}
+
+void hr_osc_answer_row(HrOscRequest* request, const HrValue* values, size_t count)
+{
+  if (!request->lost) {
+    write_answer(request, REPLY, "row", values, count);
+  }
+}
+
+/** Close the answer: with "ok", or with `error` if that has a status. */
+static void close_answer(HrOscRequest* request, const HrError* error)
+{
+  request->closing = true;
+  if (!error->status && !request->lost) {
+    write_answer(request, REPLY, "ok", NULL, 0);
+    return;
+  }
+  const HrValue values[] = {
+      hr_value_integer(error->status ? error->status : HR_ERR_LIMIT),
+      hr_value_text(!error->status ? "Done, but the answer is too long to be sent: ask for less."
+                    : *error->text ? error->text
+                                   : hr_strerror(error->status))};
+  request->lost = false; // The next instance's answer is another one
+  write_answer(request, ERROR, NULL, values, 2);
+}
+
+/* ---- Arguments ------------------------------------------------------ */
+
+static bool is_zero(const HrValue* value)
+{
+  switch (value->type) {
+  case HR_VALUE_INTEGER:
+    return value->integer == 0;
+  case HR_VALUE_NUMBER:
+    return value->number == 0.0;
+  default:
+    return false;
+  }
+}
+
+/** Open Stage Control puts a button's texts first and its value last: texts and
+ * then a 0 are that button's release. (A 0 in first place is the command
+ * layer's to judge.) */
+static bool is_release(HrCommandKind kind, const HrValue* values, size_t count)
+{
+  if (count < 2 || (kind != HR_COMMAND_TRIGGER && kind != HR_COMMAND_VALUE)) {
+    return false;
+  }
+  for (size_t i = 0; i + 1 < count; ++i) {
+    if (values[i].type != HR_VALUE_TEXT) {
+      return false;
+    }
+  }
+  return is_zero(&values[count - 1]);
+}
+
+/** Take an id off the end of the arguments. */
+static HrStatus take_id(HrOscRequest* request, HrError* error)
+{
+  const HrValue* last = request->count ? &request->values[request->count - 1] : NULL;
+  if (!last || last->type != HR_VALUE_TEXT ||
+      strncmp(last->text, ID_PREFIX, strlen(ID_PREFIX)) != 0) {
+    return HR_OK;
+  }
+  request->count -= 1;
+  if (strlen(last->text) > HR_OSC_ID_MAX) {
+    return hr_error(error, HR_ERR_LIMIT, "An id may have at most %d bytes.", HR_OSC_ID_MAX);
+  }
+  request->id = last->text;
+  return HR_OK;
+}
+
+/* ---- Commands ------------------------------------------------------- */
+
+/** From here on the answer is kept, if the sender gave an id. Queries change
+ * nothing: they are simply run again. */
+static void keep_answer(HrOscRequest* request, HrCommandKind kind)
+{
+  if (request->id && kind != HR_COMMAND_QUERY) {
+    request->record =
+        hr_osc_request_remember(&request->endpoint->requests, request->from, request->id);
+  }
+}
+
+static void on_row(void* data, const HrValue* values, size_t count)
+{
+  hr_osc_answer_row(data, values, count);
+}
+
+static void run_on_instance(HrOscRequest* request, const HrOscInstance* instance,
+                            const HrCommandInfo* command)
+{
+  char author[sizeof AUTHOR + INET_ADDRSTRLEN] = AUTHOR;
+  inet_ntop(AF_INET, &request->from->sin_addr, author + strlen(AUTHOR), INET_ADDRSTRLEN);
+
+  HrError error = {.status = HR_OK};
+  const HrAnswer answer = {on_row, request};
+  request->closing = false;
+  const size_t count = request->count < HR_COMMAND_ARGS_MAX ? request->count : HR_COMMAND_ARGS_MAX;
+  if (!is_release(command->kind, request->values, request->count)) {
+    error.status = hr_command_run(instance->session, command->verb, request->values, count, author,
+                                  &answer, &error);
+  }
+  close_answer(request, &error);
+}
+
+static void run_on_all(HrOscRequest* request, const HrCommandInfo* command)
+{
+  if (!request->endpoint->instances) {
+    HrError error;
+    hr_error(&error, HR_ERR_NOT_FOUND, "No instance is loaded.");
+    close_answer(request, &error);
+    return;
+  }
+  keep_answer(request, command->kind);
+  const char* whole = request->path;
+  for (const HrOscInstance* instance = request->endpoint->instances; instance;
+       instance = instance->next) {
+    char path[HR_OSC_ADDRESS_MAX + 16];
+    snprintf(path, sizeof path, HR_OSC_PREFIX "%u/%s", instance->number, command->verb);
+    request->path = path;
+    run_on_instance(request, instance, command);
+  }
+  request->path = whole;
+}
+
+static const HrOscInstance* find_number(const HrOscEndpoint* endpoint, uint32_t number)
+{
+  const HrOscInstance* instance = endpoint->instances;
+  while (instance && instance->number != number) {
+    instance = instance->next;
+  }
+  return instance;
+}
+
+/** Find the instance that an address names; NULL with `error` if that is not
+ * exactly one. */
+static const HrOscInstance* find_instance(const HrOscEndpoint* endpoint,
+                                          const HrOscAddress* address, HrError* error)
+{
+  const HrOscInstance* found = find_number(endpoint, hr_osc_address_number(address));
+  if (found) {
+    return found;
+  }
+  for (const HrOscInstance* instance = endpoint->instances; instance; instance = instance->next) {
+    HrSessionState state;
+    hr_session_state(instance->session, &state);
+    if (!hr_osc_address_is_name(address, state.tree_name)) {
+      continue;
+    }
+    if (found) {
+      hr_error(error, HR_ERR_ARGUMENT, "Instances %u and %u are both called %.*s: use a number.",
+               found->number, instance->number, (int)address->instance_size, address->instance);
+      return NULL;
+    }
+    found = instance;
+  }
+  if (!found) {
+    hr_error(error, HR_ERR_NOT_FOUND,
+             "There is no instance \"%.*s\": /hr/instances lists those there are.",
+             (int)address->instance_size, address->instance);
+  }
+  return found;
+}
+
+static void unknown_verb(const char* path, const char* verb, HrError* error)
+{
+  const char* nearest = hr_osc_row_nearest(verb);
+  if (nearest) {
+    hr_error(error, HR_ERR_NOT_FOUND, "There is no %s: did you mean %s? /hr/help lists all.", path,
+             nearest);
+  } else {
+    hr_error(error, HR_ERR_NOT_FOUND, "There is no %s: /hr/help lists all.", path);
+  }
+}
+
+/** Find the command that an address names; NULL with `error` if there is none. */
+static const HrCommandInfo* find_command(const char* path, const HrOscAddress* address,
+                                         HrError* error)
+{
+  if (hr_osc_address_is_pattern(address)) {
+    hr_error(error, HR_ERR_ARGUMENT,
+             "Of address patterns only * for all instances is understood: /hr/*/<command>.");
+    return NULL;
+  }
+  if (hr_command_find(address->instance)) {
+    hr_error(error, HR_ERR_NOT_FOUND,
+             "Say which instance: /hr/1/%s for the first, /hr/*/%s for all.", address->instance,
+             address->instance);
+    return NULL;
+  }
+  const char* verb = *address->verb ? address->verb : address->instance;
+  const HrCommandInfo* command = *address->verb ? hr_command_find(verb) : NULL;
+  if (!command) {
+    unknown_verb(path, verb, error);
+  }
+  return command;
+}
+
+static void run_command(HrOscRequest* request)
+{
+  HrError error = {.status = HR_OK};
+  HrOscAddress address;
+  if (!hr_osc_address_split(request->path, &address)) {
+    hr_error(&error, HR_ERR_NOT_FOUND, "Addresses here begin with /hr/: /hr/help lists all.");
+    close_answer(request, &error);
+    return;
+  }
+  const HrCommandInfo* command = find_command(request->path, &address, &error);
+  if (!command) {
+    close_answer(request, &error);
+    return;
+  }
+  if (hr_osc_address_is_all(&address)) {
+    run_on_all(request, command);
+    return;
+  }
+  const HrOscInstance* instance = find_instance(request->endpoint, &address, &error);
+  if (!instance) {
+    close_answer(request, &error);
+    return;
+  }
+  keep_answer(request, command->kind);
+  run_on_instance(request, instance, command);
+}
+
+static void run_own(HrOscRequest* request, const HrOscRow* row)
+{
+  HrError error = {.status = HR_OK};
+  keep_answer(request, row->kind);
+  if (!is_release(row->kind, request->values, request->count)) {
+    error.status = row->run(request, &error);
+  }
+  close_answer(request, &error);
+}
+
+/** Answer a request served before as it was answered then; false if it is new. */
+static bool repeat_answer(HrOscRequest* request)
+{
+  if (!request->id) {
+    return false;
+  }
+  const HrOscRequestRecord* record =
+      hr_osc_request_find(&request->endpoint->requests, request->from, request->id);
+  if (!record) {
+    return false;
+  }
+  hr_osc_outbox_send(&request->endpoint->outbox, request->from, record->answer, record->size, true,
+                     request->now_ns);
+  return true;
+}
+
+/* ---- Packets -------------------------------------------------------- */
+
+static void begin_request(HrOscRequest* request, HrOscEndpoint* endpoint,
+                          const struct sockaddr_in* from, const char* path, int64_t now_ns)
+{
+  *request = (HrOscRequest){.endpoint = endpoint, .from = from, .now_ns = now_ns, .path = path};
+  hr_osc_writer_init(&request->writer, send_answer, request);
+}
+
+static void refuse(HrOscEndpoint* endpoint, const struct sockaddr_in* from, const char* path,
+                   const HrError* error, int64_t now_ns)
+{
+  HrOscRequest request;
+  begin_request(&request, endpoint, from, path, now_ns);
+  close_answer(&request, error);
+  hr_osc_writer_flush(&request.writer);
+}
+
+/** True for the address of an answer. Answers are never answered: two endpoints
+ * could go on for ever. */
+static bool is_answer(const char* path)
+{
+  return !strcmp(path, REPLY) || !strcmp(path, ERROR);
+}
+
+static void run_message(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
+                        const uint8_t* bytes, size_t size, int64_t now_ns)
+{
+  const char* path = (const char*)bytes;
+  if (is_answer(path)) {
+    return;
+  }
+  HrError error;
+  HrOscArguments arguments;
+  HrStatus st = hr_osc_arguments_read(&arguments, bytes, size, &error);
+  if (st) {
+    refuse(endpoint, from, path, &error, now_ns);
+    return;
+  }
+
+  HrOscRequest request;
+  begin_request(&request, endpoint, from, path, now_ns);
+  request.values = arguments.values;
+  request.count = arguments.count;
+  st = take_id(&request, &error);
+  if (st) {
+    close_answer(&request, &error);
+  } else if (!repeat_answer(&request)) {
+    HrOscRow row;
+    if (hr_osc_row_find_own(path, &row)) {
+      run_own(&request, &row);
+    } else {
+      run_command(&request);
+    }
+  }
+  hr_osc_writer_flush(&request.writer);
+  hr_osc_arguments_free(&arguments);
+}
+
+static void run_element(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
+                        const uint8_t* bytes, size_t size, int64_t now_ns)
+{
+  if (!hr_osc_is_bundle(bytes, size)) {
+    run_message(endpoint, from, bytes, size, now_ns);
+    return;
+  }
+
+  const uint64_t time = hr_osc_bundle_time(bytes);
+  const uint64_t now = hr_osc_schedule_now();
+  if (time > now) {
+    HrError error;
+    if (hr_osc_schedule_add(&endpoint->schedule, time, now, from, bytes, size, &error)) {
+      refuse(endpoint, from, "/", &error, now_ns);
+    }
+    return;
+  }
+
+  size_t offset = 0;
+  const uint8_t* element = NULL;
+  size_t element_size = 0;
+  while (hr_osc_bundle_next(bytes, size, &offset, &element, &element_size)) {
+    run_element(endpoint, from, element, element_size, now_ns);
+  }
+}
+
+void hr_osc_dispatch(HrOscEndpoint* endpoint, const struct sockaddr_in* from, const uint8_t* bytes,
+                     size_t size, int64_t now_ns)
+{
+  HrError error;
+  if (hr_osc_same_address(from, &endpoint->address)) {
+    return; // A forged sender must not make us talk to ourselves
+  }
+  if (hr_osc_packet_check(bytes, size, &error)) {
+    refuse(endpoint, from, "/", &error, now_ns);
+    return;
+  }
+  run_element(endpoint, from, bytes, size, now_ns);
+}
+
+void hr_osc_dispatch_due(HrOscEndpoint* endpoint, size_t limit, int64_t now_ns)
+{
+  for (size_t i = 0; i < limit; ++i) {
+    HrOscPending* pending = hr_osc_schedule_take(&endpoint->schedule, hr_osc_schedule_now());
+    if (!pending) {
+      return;
+    }
+    run_element(endpoint, &pending->from, pending->bytes, pending->size, now_ns);
+    free(pending);
+  }
+}

@@ -1,0 +1,46 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file dispatch.h
+ * From a packet to commands, and from their outcome to answers.
+ *
+ * Every message that is not itself an answer gets exactly one closing message,
+ * `/reply <path> "ok"` or `/error <path> <code> <text>`, after the rows it asked
+ * for, `/reply <path> "row" <values>`. With "*" each instance answers so for
+ * itself, under its own number. An id sent along is the last value of each.
+ *
+ * Called with the endpoint's lock held.
+ */
+
+#ifndef HR_OSC_DISPATCH_H
+#define HR_OSC_DISPATCH_H
+
+#include "osc/endpoint.h"
+#include "osc/writer.h"
+
+/** A message being served. */
+typedef struct HrOscRequest {
+  HrOscEndpoint* endpoint;
+  const struct sockaddr_in* from;
+  int64_t now_ns;
+  const char* path; ///< As the answer names it
+  const HrValue* values;
+  size_t count;
+  const char* id;             ///< NULL: none was sent
+  HrOscRequestRecord* record; ///< Keeps the answer; NULL: not to be kept
+  bool lost;                  ///< Part of the answer found no room
+  bool closing;               ///< What is sent now holds the closing message
+  HrOscWriter writer;
+} HrOscRequest;
+
+/** Serve one datagram. HR_OSC_PADDING zeros follow `bytes` in memory. */
+void hr_osc_dispatch(HrOscEndpoint* endpoint, const struct sockaddr_in* from, const uint8_t* bytes,
+                     size_t size, int64_t now_ns);
+
+/** Serve up to `limit` bundles whose time has come. */
+void hr_osc_dispatch_due(HrOscEndpoint* endpoint, size_t limit, int64_t now_ns);
+
+/** Add one row to the answer of a request. */
+void hr_osc_answer_row(HrOscRequest* request, const HrValue* values, size_t count);
+
+#endif

@@ -1,0 +1,282 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "osc/feedback.h"
+#include "osc/packet.h"
+#include "osc/request_memory.h"
+#include "osc/schedule.h"
+#include "osc/socket.h"
+#include "osc/subscribers.h"
+#include "osc/table.h"
+#include "osc/writer.h"
+
+#include <string.h>
+
+static void write_opening(FILE* file)
+{
+  fprintf(file,
+          "<!-- Made by hr_osc_write_documentation() from the table in osc/table.c. -->\n"
+          "\n"
+          "# HalfRemembered over OSC\n"
+          "\n"
+          "Everything the plugin does can be asked of it by OSC messages over UDP, from TouchOSC, "
+          "Open Stage Control,\nPure Data, SuperCollider or a shell, and it tells what is true to "
+          "all who subscribe.\n"
+          "\n"
+          "## First steps\n"
+          "\n"
+          "Load the plugin, then, in a terminal:\n"
+          "\n"
+          "    oscdump 9000 &\n"
+          "    oscsend localhost %d /hr/subscribe i 9000\n"
+          "    oscsend localhost %d /hr/1/fork s verse\n"
+          "    oscsend localhost %d /hr/1/switch s main\n"
+          "\n"
+          "oscdump shows what is told to subscribers; answers go back to whoever sent, and oscsend "
+          "does not wait for them.\n"
+          "\n"
+          "The plugin listens on 127.0.0.1, on the first free UDP port from %d up (from "
+          "`$HR_OSC_PORT`, where it is set).\nAll plugins of one host share the port. It is shown "
+          "in the host as a property, and stands in the file\n"
+          "`$XDG_RUNTIME_DIR/halfremembered/osc-<pid>.url`.\n"
+          "\n",
+          HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT);
+}
+
+static void write_addressing(FILE* file)
+{
+  fputs("## Which instance\n"
+        "\n"
+        "`<instance>` in an address is one of\n"
+        "\n"
+        "- a number: `/hr/1/fork` (`/hr/instances` lists them),\n"
+        "- the name of its tree: `/hr/Piano/fork`, with `_` for a space and for each of "
+        "`# * , / ? [ ] { }`,\n"
+        "- `*` for all: `/hr/*/stop`.\n"
+        "\n"
+        "## Arguments\n"
+        "\n"
+        "| written | is | send as OSC |\n"
+        "| --- | --- | --- |\n"
+        "| text | UTF-8, no control characters | `s` (also `S`, `c`) |\n"
+        "| whole | a whole number | `i`, or `T` for 1 and `F` for 0; `f` and `d` where it has no "
+        "fraction |\n"
+        "| number | a number | `f`, `d`, `i` |\n"
+        "| branch | a branch by name, by number, or by a text such as `#7` | `s`, `i`, `f` |\n"
+        "| position | a bar as a number; a text `bar.beat`, such as `5.3`; ticks as `h`, or a text "
+        "such as `123t` | `i`, `f`, `h`, `s` |\n"
+        "| ticks | musical time, 1935360 to the quarter note | `h` |\n"
+        "\n"
+        "What is sent to you has the same types: whole as `i` (as `h` beyond 32 bits), number as "
+        "`f` (as `d` beyond 2^24), ticks\nand large counts as `h`.\n"
+        "\n"
+        "`N` and `I` count as nothing sent; further arguments than a command knows are ignored; "
+        "other types (blobs, MIDI,\ntime tags, arrays) are an error.\n"
+        "\n"
+        "**Buttons.** Pads send a number on press and another on release; each command says what "
+        "it makes of a first number:\n"
+        "\n"
+        "| kind | a first number means |\n"
+        "| --- | --- |\n"
+        "| button | 0 is the release and does nothing; any other is the press, and the arguments "
+        "follow it |\n"
+        "| on/off | 0 off, any other on; without a number it changes over |\n"
+        "| value | the argument itself |\n"
+        "| question | the argument itself; changes nothing |\n"
+        "\n"
+        "Open Stage Control sends its `preArgs` first and the button's value last: texts followed "
+        "by one 0 (or `F`) at the end\nare a release and do nothing. Set `on` to `null` or the "
+        "mode to `tap`, so that the press sends the texts alone.\n"
+        "\n",
+        file);
+}
+
+static const char* type_word(char code)
+{
+  switch (code) {
+  case 's':
+    return "text";
+  case 'i':
+    return "whole";
+  case 'f':
+  case 'd':
+    return "number";
+  case 'h':
+    return "ticks";
+  case 'b':
+    return "branch";
+  case 'p':
+    return "position";
+  default:
+    return NULL;
+  }
+}
+
+/** Write "name:s? at:p?" as "name (text, optional), at (position, optional)". */
+static void write_values(FILE* file, const char* values)
+{
+  if (!*values) {
+    fputs("–", file);
+  }
+  while (*values) {
+    const size_t size = strcspn(values, " ");
+    const size_t name = strcspn(values, ":? ");
+    const char* word = values[name] == ':' ? type_word(values[name + 1]) : NULL;
+    const bool optional = values[size - 1] == '?';
+    fprintf(file, "%.*s", (int)name, values);
+    if (word || optional) {
+      fprintf(file, " (%s%s%s)", word ? word : "", word && optional ? ", " : "",
+              optional ? "optional" : "");
+    }
+    values += size;
+    while (*values == ' ') {
+      ++values;
+    }
+    fputs(*values ? ", " : "", file);
+  }
+}
+
+static const char* kind_word(HrCommandKind kind)
+{
+  switch (kind) {
+  case HR_COMMAND_TRIGGER:
+    return "button";
+  case HR_COMMAND_TOGGLE:
+    return "on/off";
+  case HR_COMMAND_VALUE:
+    return "value";
+  case HR_COMMAND_QUERY:
+    return "question";
+  }
+  return "";
+}
+
+static void write_commands(FILE* file, HrOscRowType type)
+{
+  fputs("| address | kind | arguments | what it does | rows of the answer |\n"
+        "| --- | --- | --- | --- | --- |\n",
+        file);
+  const size_t count = hr_osc_row_count();
+  for (size_t i = 0; i < count; ++i) {
+    HrOscRow row;
+    hr_osc_row(i, &row);
+    if (row.type == type) {
+      fprintf(file, "| `%s` | %s | ", row.address, kind_word(row.kind));
+      write_values(file, row.arguments);
+      fprintf(file, " | %s | ", row.summary);
+      write_values(file, row.answer);
+      fputs(" |\n", file);
+    }
+  }
+  fputs("\n", file);
+}
+
+static void write_feedback(FILE* file)
+{
+  fprintf(file,
+          "## What you are told\n"
+          "\n"
+          "A subscriber is an IP address and a port: several controllers, also behind one address, "
+          "do not disturb each other.\nThere is room for %d. After `/hr/subscribe` (or "
+          "`/hr/refresh`) comes the whole state, from `/hr/state/begin` to\n`/hr/state/end`; then "
+          "each item again whenever it changes, whoever changed it. When an instance is loaded or "
+          "removed,\nor goes to another tree, the whole state comes again by itself; after the "
+          "last one is gone, one of 0 instances.\n"
+          "Items marked with a * change all the time and come at most ten times a second.\n"
+          "\n"
+          "| address | values | meaning |\n"
+          "| --- | --- | --- |\n",
+          HR_OSC_SUBSCRIBERS_MAX);
+  size_t item_count = 0;
+  const HrOscItem* items = hr_osc_items(&item_count);
+  const size_t count = hr_osc_row_count();
+  for (size_t i = 0; i < count; ++i) {
+    HrOscRow row;
+    hr_osc_row(i, &row);
+    if (row.type != HR_OSC_ROW_FEEDBACK) {
+      continue;
+    }
+    bool paced = false;
+    for (size_t j = 0; j < item_count; ++j) {
+      paced = paced || (items[j].paced && !strcmp(items[j].key, row.verb));
+    }
+    fprintf(file, "| `%s`%s | ", row.address, paced ? " *" : "");
+    write_values(file, row.arguments);
+    fprintf(file, " | %s |\n", row.summary);
+  }
+  fputs("\n", file);
+}
+
+static void write_answers(FILE* file)
+{
+  fputs("## Answers\n"
+        "\n"
+        "Every message is answered, to the address and port it came from, by exactly one closing "
+        "message:\n"
+        "\n"
+        "    /reply <address> \"ok\"\n"
+        "    /error <address> <code> <text>\n"
+        "\n"
+        "`<address>` is the one you sent (with `*`, each instance answers under its own number; "
+        "a packet that is no OSC is\nanswered under `/`). The rows of an answer, where there are "
+        "any, come before it, one message each:\n"
+        "\n"
+        "    /reply <address> \"row\" <values>\n"
+        "\n"
+        "After an error nothing has changed, and its text says what to do. The codes:\n"
+        "\n"
+        "| code | meaning |\n"
+        "| --- | --- |\n",
+        file);
+  for (int code = HR_ERR_ARGUMENT; code <= HR_ERR_LIMIT; ++code) {
+    fprintf(file, "| %d | %s |\n", code, hr_strerror((HrStatus)code));
+  }
+  fprintf(
+      file,
+      "\n"
+      "**Sending twice, running once.** A last argument `\"id=...\"` (at most %d bytes, "
+      "`id=` included) names the request. A second\nrequest with the same id from the same "
+      "address and port is not run again but answered as the first one was; so a\nsender that "
+      "hears no answer may simply send again. The last %d ids are remembered. The id comes back "
+      "as the last\nvalue of each message of the answer. So a last text that begins with `id=` "
+      "is never a name.\n"
+      "\n",
+      HR_OSC_ID_MAX, HR_OSC_REQUESTS_MAX);
+}
+
+static void write_bounds(FILE* file)
+{
+  fprintf(file,
+          "## Bundles, times and bounds\n"
+          "\n"
+          "The messages of a bundle run in their order. A bundle whose time tag lies ahead waits "
+          "until then, for at most an\nhour; %d bundles may wait. One whose time is past runs at "
+          "once.\n"
+          "\n"
+          "| | at most |\n"
+          "| --- | --- |\n"
+          "| bytes of a packet to the plugin | %d |\n"
+          "| bytes of a datagram from the plugin; several messages come in one bundle | %d |\n"
+          "| messages in a packet | %d |\n"
+          "| bundles inside one another | %d |\n"
+          "| arguments of a message | %d |\n"
+          "| bytes of an address | %d |\n"
+          "\n"
+          "Of address patterns only `*` in place of an instance is understood.\n",
+          HR_OSC_SCHEDULE_MAX, HR_OSC_PACKET_MAX, HR_OSC_DATAGRAM_MAX, HR_OSC_MESSAGES_MAX,
+          HR_OSC_DEPTH_MAX, HR_OSC_ARGUMENTS_MAX, HR_OSC_ADDRESS_MAX);
+}
+
+HrStatus hr_osc_write_documentation(FILE* file)
+{
+  write_opening(file);
+  write_addressing(file);
+  fputs("## Playing\n\n", file);
+  write_commands(file, HR_OSC_ROW_COMMAND);
+  fputs("## Finding and following the plugin\n\n", file);
+  write_commands(file, HR_OSC_ROW_OWN);
+  write_feedback(file);
+  write_answers(file);
+  write_bounds(file);
+  return fflush(file) || ferror(file) ? HR_ERR_IO : HR_OK;
+}

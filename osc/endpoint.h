@@ -1,0 +1,70 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file endpoint.h
+ * What the OSC thread works on. server.c owns the one endpoint of the process
+ * and its lock; every function of this folder that takes an HrOscEndpoint is
+ * called with that lock held.
+ */
+
+#ifndef HR_OSC_ENDPOINT_H
+#define HR_OSC_ENDPOINT_H
+
+#include "osc/outbox.h"
+#include "osc/request_memory.h"
+#include "osc/schedule.h"
+#include "osc/subscribers.h"
+#include "plugin/session.h"
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifndef HR_VERSION
+#define HR_VERSION "0.1.0"
+#endif
+
+/** Grows when an address, an argument or a reply changes its meaning. */
+#define HR_OSC_PROTOCOL 1
+
+/** What subscribers were last told of a branch. */
+typedef struct {
+  int64_t number;
+  uint64_t hash; ///< Of the whole row
+} HrOscBranchSeen;
+
+/** One session that is served. */
+typedef struct HrOscInstance {
+  struct HrOscInstance* next; ///< By number
+  HrSession* session;
+  uint32_t number;
+
+  atomic_bool changed; ///< Set by the session on any thread
+  int wake;            ///< Event descriptor of the OSC thread, not owned
+
+  bool dirty;        ///< Its state is to be looked at
+  int64_t worked_ns; ///< When its periodic work was done last
+  int64_t work_due_ns;
+
+  bool followed; ///< The fields below are what subscribers know
+  HrSessionState told;
+  HrSessionState told_paced; ///< For items told at most ten times a second
+  HrOscBranchSeen* branches; ///< Sorted by number
+  size_t branch_count;
+} HrOscInstance;
+
+typedef struct HrOscEndpoint {
+  int socket; ///< -1: none
+  struct sockaddr_in address;
+  const char* url; ///< "" without a socket
+  HrOscInstance* instances;
+  uint32_t sequence; ///< Of the whole states sent
+  int64_t paced_due_ns;
+  HrOscOutbox outbox;
+  HrOscSubscribers subscribers;
+  HrOscRequestMemory requests;
+  HrOscSchedule schedule;
+} HrOscEndpoint;
+
+#endif

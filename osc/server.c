@@ -1,0 +1,432 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "osc/dispatch.h"
+#include "osc/endpoint.h"
+#include "osc/feedback.h"
+#include "osc/osc.h"
+#include "osc/packet.h"
+#include "osc/socket.h"
+#include "osc/url_file.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WORK_NS         INT64_C(250000000) // Between two works of a session
+#define WORK_SOONEST_NS INT64_C(20000000)  // The same after a change
+#define PACKETS_NS      INT64_C(50000000)  // Packets served before other work has its turn
+
+enum {
+  PACKETS_MAX = 64, // Served before other work has its turn
+  // A host that locks its memory pins every stack whole, 8 MB by default.
+  STACK_SIZE = 512 << 10
+};
+
+/** The endpoint of the process and the thread that serves it.
+ *
+ * Whoever holds `inside` may use the endpoint. The thread lets go of it only
+ * for an instant when it is busy, which a waiting thread could miss over and
+ * over: so both pass through `door`, and who waits inside the door is next. */
+static struct {
+  pthread_mutex_t lifecycle; ///< Held for the length of attach and detach
+  pthread_mutex_t door;
+  pthread_mutex_t inside;
+  bool started; ///< Under `lifecycle`, like the next three
+  pthread_t thread;
+  int wake;
+  char url_text[64];
+  atomic_bool stop;
+  _Atomic(const char*) url; ///< `url_text`, or ""
+  HrOscEndpoint endpoint;
+  uint8_t packet[HR_OSC_PACKET_MAX + 1 + HR_OSC_PADDING]; ///< The thread's own
+} server = {
+    .lifecycle = PTHREAD_MUTEX_INITIALIZER,
+    .door = PTHREAD_MUTEX_INITIALIZER,
+    .inside = PTHREAD_MUTEX_INITIALIZER,
+    .url = "",
+};
+
+static void enter(void)
+{
+  pthread_mutex_lock(&server.door);
+  pthread_mutex_lock(&server.inside);
+  pthread_mutex_unlock(&server.door);
+}
+
+static void leave(void)
+{
+  pthread_mutex_unlock(&server.inside);
+}
+
+static int64_t monotonic_ns(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void wake_up(int wake)
+{
+  const uint64_t one = 1;
+  // It fails only if a wake-up is pending already.
+  const ssize_t written = write(wake, &one, sizeof one);
+  (void)written;
+}
+
+/** Called by a session, on any thread, with its mutex held. */
+static void on_change(void* data)
+{
+  HrOscInstance* instance = data;
+  if (!atomic_exchange(&instance->changed, true)) {
+    wake_up(instance->wake);
+  }
+}
+
+/* ---- The thread ----------------------------------------------------- */
+
+static void receive_packets(HrOscEndpoint* endpoint)
+{
+  const int64_t begun_ns = monotonic_ns();
+  for (unsigned i = 0; i < PACKETS_MAX; ++i) {
+    const int64_t now_ns = monotonic_ns();
+    if (now_ns - begun_ns > PACKETS_NS) {
+      return;
+    }
+    struct sockaddr_in from = {0};
+    socklen_t from_size = sizeof from;
+    // One byte more than allowed is asked for, to know a packet that is too long.
+    const ssize_t size = recvfrom(endpoint->socket, server.packet, HR_OSC_PACKET_MAX + 1,
+                                  MSG_DONTWAIT, (struct sockaddr*)&from, &from_size);
+    if (size < 0) {
+      return;
+    }
+    if (from_size == sizeof from && from.sin_family == AF_INET && from.sin_port) {
+      memset(server.packet + size, 0, HR_OSC_PADDING);
+      hr_osc_dispatch(endpoint, &from, server.packet, (size_t)size, now_ns);
+    }
+  }
+}
+
+static void notice_changes(HrOscEndpoint* endpoint)
+{
+  for (HrOscInstance* instance = endpoint->instances; instance; instance = instance->next) {
+    if (atomic_exchange(&instance->changed, false)) {
+      const int64_t soonest_ns = instance->worked_ns + WORK_SOONEST_NS;
+      instance->dirty = true;
+      if (soonest_ns < instance->work_due_ns) {
+        instance->work_due_ns = soonest_ns;
+      }
+    }
+  }
+}
+
+/** Do the work of the one session that has waited longest: packets come between
+ * the works of two sessions, each of which may have to wait for the disk.
+ * Returns when the next work is due. */
+static int64_t work_one(HrOscEndpoint* endpoint)
+{
+  HrOscInstance* due = endpoint->instances;
+  for (HrOscInstance* instance = due; instance; instance = instance->next) {
+    if (instance->work_due_ns < due->work_due_ns) {
+      due = instance;
+    }
+  }
+  if (due && due->work_due_ns <= monotonic_ns()) {
+    const bool changed = hr_session_work(due->session);
+    // What the work itself changed must not call for more of it.
+    const bool told = atomic_exchange(&due->changed, false);
+    due->dirty = due->dirty || changed || told;
+    due->worked_ns = monotonic_ns();
+    due->work_due_ns = due->worked_ns + WORK_NS;
+  }
+
+  int64_t next_ns = INT64_MAX;
+  for (const HrOscInstance* instance = endpoint->instances; instance; instance = instance->next) {
+    if (instance->work_due_ns < next_ns) {
+      next_ns = instance->work_due_ns;
+    }
+  }
+  return next_ns;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+  return a < b ? a : b;
+}
+
+/** Everything there is to do now. Returns when there is more, by the monotonic clock. */
+static int64_t serve(HrOscEndpoint* endpoint)
+{
+  receive_packets(endpoint);
+  hr_osc_dispatch_due(endpoint, PACKETS_MAX, monotonic_ns());
+  notice_changes(endpoint);
+  int64_t next_ns = work_one(endpoint);
+  next_ns = sooner(next_ns, hr_osc_feedback_run(endpoint, monotonic_ns()));
+  next_ns = sooner(next_ns, hr_osc_outbox_run(&endpoint->outbox, monotonic_ns()));
+
+  const int64_t wait_ns = hr_osc_schedule_wait_ns(&endpoint->schedule, hr_osc_schedule_now());
+  return wait_ns == INT64_MAX ? next_ns : sooner(next_ns, monotonic_ns() + wait_ns);
+}
+
+static void wait_until(int socket, int64_t next_ns)
+{
+  struct pollfd descriptors[2] = {{.fd = socket, .events = POLLIN},
+                                  {.fd = server.wake, .events = POLLIN}};
+  int64_t wait_ns = next_ns - monotonic_ns();
+  if (wait_ns < 0) {
+    wait_ns = 0;
+  }
+  if (wait_ns > WORK_NS) {
+    wait_ns = WORK_NS; // Also bounds what a step of the wall clock does to time tags
+  }
+  const struct timespec timeout = {.tv_nsec = (long)wait_ns};
+  ppoll(descriptors, 2, &timeout, NULL);
+
+  uint64_t count = 0;
+  const ssize_t size = read(server.wake, &count, sizeof count);
+  (void)size;
+}
+
+static void* run(void* data)
+{
+  (void)data;
+  pthread_setname_np(pthread_self(), "hr-osc");
+  while (!atomic_load(&server.stop)) {
+    enter();
+    const int64_t next_ns = serve(&server.endpoint);
+    const int socket = server.endpoint.socket;
+    leave();
+    wait_until(socket, next_ns);
+  }
+
+  enter();
+  // Subscribers hear that no instance is left.
+  hr_osc_feedback_run(&server.endpoint, monotonic_ns());
+  hr_osc_outbox_run(&server.endpoint.outbox, monotonic_ns());
+  leave();
+  return NULL;
+}
+
+/* ---- Starting and stopping ------------------------------------------ */
+
+/** The signals that are the host's: all but those of our own faults. */
+static void host_signals(sigset_t* signals)
+{
+  sigfillset(signals);
+  sigdelset(signals, SIGSEGV);
+  sigdelset(signals, SIGBUS);
+  sigdelset(signals, SIGFPE);
+  sigdelset(signals, SIGILL);
+}
+
+/** Start the thread as an ordinary one, whatever the caller's priority, and deaf
+ * to the host's signals. */
+static int start_thread(void)
+{
+  pthread_attr_t attributes;
+  const struct sched_param ordinary = {0};
+  sigset_t blocked;
+  sigset_t before;
+
+  int failed = pthread_attr_init(&attributes);
+  if (failed) {
+    return failed;
+  }
+  pthread_attr_setstacksize(&attributes, STACK_SIZE);
+  pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+  pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
+  pthread_attr_setschedparam(&attributes, &ordinary);
+
+  host_signals(&blocked);
+  pthread_sigmask(SIG_BLOCK, &blocked, &before);
+  failed = pthread_create(&server.thread, &attributes, run, NULL);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  return failed;
+}
+
+static HrStatus start(HrError* error)
+{
+  HrOscEndpoint* endpoint = &server.endpoint;
+  server.wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (server.wake < 0) {
+    return hr_error(error, HR_ERR_LIMIT,
+                    "OSC is off: no event descriptor (%s). Raise the limit of open files.",
+                    strerror(errno));
+  }
+  memset(endpoint, 0, sizeof *endpoint);
+  endpoint->socket = -1;
+  endpoint->url = "";
+  hr_osc_outbox_init(&endpoint->outbox, -1);
+  atomic_store(&server.stop, false);
+
+  const int failed = start_thread();
+  if (failed) {
+    close(server.wake);
+    return hr_error(error, HR_ERR_LIMIT, "OSC is off: its thread could not be started (%s).",
+                    strerror(failed));
+  }
+  server.started = true;
+  return HR_OK;
+}
+
+static void stop(void)
+{
+  atomic_store(&server.stop, true);
+  wake_up(server.wake);
+  pthread_join(server.thread, NULL);
+
+  HrOscEndpoint* endpoint = &server.endpoint;
+  if (endpoint->socket >= 0) {
+    hr_osc_url_file_remove();
+    close(endpoint->socket);
+  }
+  atomic_store(&server.url, "");
+  hr_osc_schedule_clear(&endpoint->schedule);
+  hr_osc_outbox_clear(&endpoint->outbox);
+  close(server.wake);
+  server.started = false;
+}
+
+/** Open the socket if there is none. A URL file that cannot be written is only
+ * worth a warning. */
+static HrStatus open_socket(HrError* error)
+{
+  if (server.endpoint.socket >= 0) {
+    return HR_OK;
+  }
+  int descriptor = -1;
+  struct sockaddr_in address;
+  const HrStatus st = hr_osc_socket_open(&descriptor, &address, error);
+  if (st) {
+    return st;
+  }
+  snprintf(server.url_text, sizeof server.url_text, "osc.udp://127.0.0.1:%u/",
+           ntohs(address.sin_port));
+
+  enter();
+  server.endpoint.socket = descriptor;
+  server.endpoint.address = address;
+  server.endpoint.url = server.url_text;
+  hr_osc_outbox_init(&server.endpoint.outbox, descriptor);
+  leave();
+  atomic_store(&server.url, server.url_text);
+  hr_osc_url_file_write(server.url_text, error);
+  return HR_OK;
+}
+
+static bool is_served(const HrSession* session)
+{
+  for (const HrOscInstance* instance = server.endpoint.instances; instance;
+       instance = instance->next) {
+    if (instance->session == session) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static HrStatus add_instance(HrSession* session, HrError* error)
+{
+  HrOscInstance* instance = calloc(1, sizeof *instance);
+  if (!instance) {
+    return hr_error(error, HR_ERR_NO_MEMORY, "OSC is off for this instance: out of memory.");
+  }
+  instance->session = session;
+  instance->number = hr_session_number(session);
+  instance->wake = server.wake;
+
+  enter();
+  HrOscInstance** place = &server.endpoint.instances;
+  while (*place && (*place)->number < instance->number) {
+    place = &(*place)->next;
+  }
+  instance->next = *place;
+  *place = instance;
+  hr_osc_subscribers_owe(&server.endpoint.subscribers);
+  leave();
+
+  hr_session_on_change(session, on_change, instance);
+  return HR_OK;
+}
+
+static HrOscInstance* remove_instance(const HrSession* session)
+{
+  enter();
+  HrOscInstance** place = &server.endpoint.instances;
+  while (*place && (*place)->session != session) {
+    place = &(*place)->next;
+  }
+  HrOscInstance* instance = *place;
+  if (instance) {
+    *place = instance->next;
+    hr_osc_subscribers_owe(&server.endpoint.subscribers);
+  }
+  leave();
+  return instance;
+}
+
+static HrStatus attach(HrSession* session, HrError* error)
+{
+  // Only attach and detach change the list, and they hold `lifecycle`.
+  if (server.started && is_served(session)) {
+    return hr_error(error, HR_ERR_EXISTS, "This instance is served over OSC already.");
+  }
+  HrStatus st = server.started ? HR_OK : start(error);
+  if (st) {
+    return st;
+  }
+  st = add_instance(session, error);
+  if (st) {
+    if (!server.endpoint.instances) {
+      stop();
+    }
+    return st;
+  }
+  st = open_socket(error);
+  wake_up(server.wake);
+  return st;
+}
+
+HrStatus hr_osc_attach(HrSession* session, HrError* error)
+{
+  if (error) {
+    *error = (HrError){.status = HR_OK};
+  }
+  pthread_mutex_lock(&server.lifecycle);
+  const HrStatus st = attach(session, error);
+  pthread_mutex_unlock(&server.lifecycle);
+  return st;
+}
+
+void hr_osc_detach(HrSession* session)
+{
+  pthread_mutex_lock(&server.lifecycle);
+  HrOscInstance* instance = server.started ? remove_instance(session) : NULL;
+  if (instance) {
+    hr_session_on_change(session, NULL, NULL);
+    if (server.endpoint.instances) {
+      wake_up(server.wake);
+    } else {
+      stop();
+    }
+    free(instance->branches);
+    free(instance);
+  }
+  pthread_mutex_unlock(&server.lifecycle);
+}
+
+const char* hr_osc_url(void)
+{
+  return atomic_load(&server.url);
+}

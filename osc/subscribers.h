@@ -1,0 +1,59 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file subscribers.h
+ * Who is to be told what changes: addresses with a lease, keyed by IP and port,
+ * so that two controllers behind one IP are two subscribers.
+ *
+ * Thread: one at a time. Time is CLOCK_MONOTONIC in nanoseconds.
+ */
+
+#ifndef HR_OSC_SUBSCRIBERS_H
+#define HR_OSC_SUBSCRIBERS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  HR_OSC_SUBSCRIBERS_MAX = 64,
+  HR_OSC_LEASE_DEFAULT = 60, ///< Seconds
+  HR_OSC_LEASE_MAX = 3600,   ///< Seconds
+};
+
+typedef struct {
+  struct sockaddr_in to;
+  int64_t expires_ns; ///< 0: this place is free
+  /// The whole state is owed from this instance number on; 0: nothing is owed.
+  uint64_t owed_from;
+  bool begun;        ///< Its begin was sent
+  uint32_t sequence; ///< Of that begin
+  bool lost;         ///< A datagram found no room: the whole state is owed again
+} HrOscSubscriber;
+
+typedef struct {
+  HrOscSubscriber places[HR_OSC_SUBSCRIBERS_MAX];
+  size_t count;
+} HrOscSubscribers;
+
+/** Add a subscriber, or renew its lease. NULL if all places are taken. */
+HrOscSubscriber* hr_osc_subscribe(HrOscSubscribers* subscribers, const struct sockaddr_in* to,
+                                  int64_t lease_seconds, int64_t now_ns);
+
+/** NULL if `to` is no subscriber. */
+HrOscSubscriber* hr_osc_subscriber_find(HrOscSubscribers* subscribers,
+                                        const struct sockaddr_in* to);
+
+void hr_osc_unsubscribe(HrOscSubscribers* subscribers, HrOscSubscriber* subscriber);
+
+/** Drop those whose lease is over. */
+void hr_osc_subscribers_expire(HrOscSubscribers* subscribers, int64_t now_ns);
+
+/** Owe the subscriber the whole state, from the beginning. */
+void hr_osc_subscriber_owe(HrOscSubscriber* subscriber);
+
+/** Owe it to all. */
+void hr_osc_subscribers_owe(HrOscSubscribers* subscribers);
+
+#endif

@@ -1,0 +1,23 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file url_file.h
+ * The file that tells local programs where this process listens:
+ * $XDG_RUNTIME_DIR/halfremembered/osc-<pid>.url, or, where there is none,
+ * /tmp/halfremembered-<uid>/osc-<pid>.url. Readable by this user only; a folder
+ * or file of anybody else's making is not followed.
+ *
+ * Thread: one at a time.
+ */
+
+#ifndef HR_OSC_URL_FILE_H
+#define HR_OSC_URL_FILE_H
+
+#include "store/status.h"
+
+/** Write `url` and a newline, and remove the files of processes that are gone. */
+HrStatus hr_osc_url_file_write(const char* url, HrError* error);
+
+void hr_osc_url_file_remove(void);
+
+#endif
