@@ -224,6 +224,16 @@ static HrStatus find_branch(HrTxn* txn, const HrAttachment* attachment, Place* p
   return HR_OK;
 }
 
+/** Another instance plays on the tree: go on beside it. */
+static HrStatus fork_beside(HrTxn* txn, HrBranchId* branch)
+{
+  HrBranch record;
+  HrForkOptions options = {.name = NULL};
+  HrStatus status = hr_branch_get(txn, *branch, &record);
+  status = status ? status : hr_author_id(txn, "midi", &options.author);
+  return status ? status : hr_branch_fork(txn, *branch, record.head_tick, &options, branch);
+}
+
 /** Look up tree and branch; on a tree that another instance plays, go to a
  * fork of the branch at its end. */
 static HrStatus find_place(HrSession* session, HrStore* store, const HrAttachment* attachment,
@@ -250,10 +260,7 @@ static HrStatus find_place(HrSession* session, HrStore* store, const HrAttachmen
   }
   status = status ? status : find_branch(txn, attachment, place);
   if (!status && session->engine && hr_capture_tree_in_use(store, place->tree)) {
-    HrBranch branch;
-    status = hr_branch_get(txn, place->branch, &branch);
-    status = status ? status
-                    : hr_branch_fork(txn, place->branch, branch.head_tick, NULL, &place->branch);
+    status = fork_beside(txn, &place->branch);
   }
   status = status ? status : hr_session_target(txn, place->branch, &place->target);
   if (!session->engine || status) {
