@@ -4,6 +4,7 @@
 #include "plugin/command.h"
 
 #include "plugin/session_internal.h"
+#include "plugin/timeline.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -66,35 +67,41 @@ static bool get_integer(const HrValue* value, int64_t* integer)
   return value->type == HR_VALUE_INTEGER || value->type == HR_VALUE_TICK;
 }
 
-static HrStatus get_branch(Call* call, HrTxn* txn, size_t index, HrBranchId* id)
+/** A branch by name, by "#number", or by a text that is a number. */
+static HrStatus find_branch(Call* call, HrTxn* txn, const char* text, HrBranchId* id)
 {
   const HrTreeId tree = call->session->binding.tree;
+  char number[HR_NAME_MAX + 2];
+  const size_t digits = strspn(text, "0123456789");
+  HrStatus status = hr_branch_find(txn, tree, text, id);
+  if (status == HR_ERR_NOT_FOUND && digits && !text[digits] && digits < 10) {
+    snprintf(number, sizeof number, "#%s", text);
+    status = hr_branch_find(txn, tree, number, id);
+  }
+  return status == HR_ERR_NOT_FOUND
+             ? hr_error(call->error, status, "There is no branch \"%s\". `list` shows them all.",
+                        text)
+         : status ? fail(call, status)
+                  : HR_OK;
+}
+
+static HrStatus get_branch(Call* call, HrTxn* txn, size_t index, HrBranchId* id)
+{
+  char text[32];
+  int64_t number;
   if (index >= call->count) {
     return hr_error(call->error, HR_ERR_ARGUMENT, "%s needs a branch: its name or number.",
                     call->info->verb);
   }
   const HrValue* const value = &call->args[index];
-  int64_t number;
-  HrStatus status;
   if (value->type == HR_VALUE_TEXT) {
-    status = hr_branch_find(txn, tree, value->text, id);
-    if (status == HR_ERR_NOT_FOUND) {
-      return hr_error(call->error, status, "There is no branch \"%s\". `list` shows them all.",
-                      value->text);
-    }
-  } else {
-    HrBranch branch;
-    if (!get_integer(value, &number) || number < 1 || number > UINT32_MAX) {
-      return hr_error(call->error, HR_ERR_ARGUMENT, "That is no branch number.");
-    }
-    *id = hr_branch_id(tree, (uint32_t)number);
-    status = hr_branch_get(txn, *id, &branch);
-    if (status == HR_ERR_NOT_FOUND) {
-      return hr_error(call->error, status,
-                      "There is no branch #%" PRId64 ". `list` shows them all.", number);
-    }
+    return find_branch(call, txn, value->text, id);
   }
-  return status ? fail(call, status) : HR_OK;
+  if (!get_integer(value, &number) || number < 1 || number > UINT32_MAX) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "That is no branch number.");
+  }
+  snprintf(text, sizeof text, "#%" PRId64, number);
+  return find_branch(call, txn, text, id);
 }
 
 /** Text argument `index` as a name; NULL when it is left out. */
@@ -146,23 +153,27 @@ static HrStatus get_position(Call* call, size_t index, HrTick* tick)
                       "\"%s\" is no position. Give a bar, \"bar.beat\", or ticks like \"1920t\".",
                       value->text);
     }
-    bars = (double)(bar - 1);
+    bars = (double)bar;
     beats = (double)(beat - 1);
   } else {
-    bars = (value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer) - 1.0;
+    bars = (value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer);
   }
   if (!(fabs(bars) < 1e7)) {
     return hr_error(call->error, HR_ERR_ARGUMENT, "That bar is too far away.");
   }
-  HrTempo tempo = {HR_DEFAULT_TEMPO, 4, 4};
+  HrTimeline timeline = {0};
   HrTxn* txn = NULL;
-  if (call->session->branch && !hr_txn_begin(call->session->binding.store, HR_READ, &txn)) {
-    hr_tempo_at(txn, call->session->branch, INT64_MAX, &tempo);
+  uint64_t damaged = 0;
+  HrStatus status = HR_OK;
+  if (call->session->branch) {
+    status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
+    status = status ? status
+                    : hr_timeline_read(&timeline, txn, call->session->branch, INT64_MIN, &damaged);
     hr_txn_abort(txn);
   }
-  *tick = llround(bars * (double)hr_tempo_bar_length(&tempo) +
-                  beats * (double)hr_tempo_beat_length(&tempo));
-  return HR_OK;
+  *tick = hr_timeline_tick(&timeline, bars, beats);
+  hr_timeline_free(&timeline);
+  return status ? fail(call, status) : HR_OK;
 }
 
 /** What a toggle is to become. */
@@ -248,10 +259,12 @@ static HrStatus go_to(Call* call, HrBranchId branch)
   HrGoMessage go = {.quantum = session->quantum, .stream.ring = HR_NO_STREAM};
   if (!session->engine) {
     HrTxn* txn = NULL;
+    HrBranch record;
     uint32_t author = 0;
     HrStatus status = hr_txn_begin(session->binding.store, HR_WRITE, &txn);
     status = status ? status : hr_author_id(txn, call->author, &author);
-    status = status ? status : hr_branch_switch(txn, branch, 0, author);
+    status = status ? status : hr_branch_get(txn, branch, &record);
+    status = status ? status : hr_branch_switch(txn, branch, record.head_tick, author);
     if (status) {
       hr_txn_abort(txn);
       return fail(call, status);

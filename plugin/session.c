@@ -372,6 +372,9 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   Place place = {0};
   HrStore* store = NULL;
   HrStatus status = open_wanted(wish, session->engine ? HR_STORE_CREATE : 0, &store, error);
+  if (!session->engine && (status == HR_ERR_PERMISSION || status == HR_ERR_READ_ONLY)) {
+    status = open_wanted(wish, HR_STORE_READ_ONLY, &store, error);
+  }
   if (!status) {
     hr_session_drain(session, true);
     hr_session_recover(store);

@@ -124,32 +124,10 @@ static HrStatus open_tail(HrTxn* txn, HrBranchId branch)
   return status;
 }
 
-/** Start the branch's next node with an event of `words` words. */
-static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppendOptions* options)
+/** Words of an event that does not fit one. */
+static uint32_t words_of(uint32_t size)
 {
-  HrTail* const tail = &txn->tail;
-  HrStatus status = hr_tail_flush(txn);
-  const size_t bytes = sizeof(HrNodeHeader) + words * sizeof(HrWord);
-  status = status ? status : reserve_bytes(tail, bytes > HR_NODE_SIZE ? bytes : HR_NODE_SIZE);
-  if (status) {
-    return status;
-  }
-  *tail->node = (HrNodeHeader){
-      .magic = HR_NODE_MAGIC,
-      .version = HR_FORMAT_VERSION,
-      .base_tick = tick,
-      .last_tick = tick,
-      .wall_clock_ns =
-          options && options->wall_clock_ns ? options->wall_clock_ns : hr_wall_clock_ns(),
-      .tempo = tail->tempo.tempo,
-      .beats_per_bar = tail->tempo.beats_per_bar,
-      .beat_unit = tail->tempo.beat_unit,
-      .author = options ? options->author : 0,
-  };
-  hr_node_key(&tail->key, tail->branch.id, tick, tail->branch.node_count);
-  tail->branch.node_count += 1;
-  tail->open = true;
-  return HR_OK;
+  return 1 + (size + 7) / 8;
 }
 
 static void put_words(HrNodeHeader* node, const HrEvent* event, uint32_t words)
@@ -171,6 +149,47 @@ static void put_words(HrNodeHeader* node, const HrEvent* event, uint32_t words)
   node->word_count += words;
   node->event_count += 1;
   node->last_tick = event->tick;
+}
+
+/** Start the branch's next node with an event of `words` words. */
+static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppendOptions* options)
+{
+  HrTail* const tail = &txn->tail;
+  uint8_t* state = NULL;
+  uint32_t state_size = 0;
+  HrStatus status = hr_tail_flush(txn);
+  if (!status && tail->branch.node_count % HR_CHECKPOINT_NODES == 0) {
+    status = hr_checkpoint_make(txn, tail->branch.id, &state, &state_size);
+    words += state_size ? words_of(state_size) : 0;
+  }
+  const size_t bytes = sizeof(HrNodeHeader) + words * sizeof(HrWord);
+  status = status ? status : reserve_bytes(tail, bytes > HR_NODE_SIZE ? bytes : HR_NODE_SIZE);
+  if (status) {
+    free(state);
+    return status;
+  }
+  *tail->node = (HrNodeHeader){
+      .magic = HR_NODE_MAGIC,
+      .version = HR_FORMAT_VERSION,
+      .base_tick = tick,
+      .last_tick = tick,
+      .wall_clock_ns =
+          options && options->wall_clock_ns ? options->wall_clock_ns : hr_wall_clock_ns(),
+      .tempo = tail->tempo.tempo,
+      .beats_per_bar = tail->tempo.beats_per_bar,
+      .beat_unit = tail->tempo.beat_unit,
+      .author = options ? options->author : 0,
+  };
+  hr_node_key(&tail->key, tail->branch.id, tick, tail->branch.node_count);
+  tail->branch.node_count += 1;
+  tail->open = true;
+  if (state_size) {
+    const HrEvent event = {tick, HR_EVENT_META, state_size, state};
+    put_words(tail->node, &event, words_of(state_size));
+    tail->node->event_count = 0;
+  }
+  free(state);
+  return HR_OK;
 }
 
 HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
@@ -195,7 +214,7 @@ HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
   }
 
   const bool is_short = event->kind == HR_EVENT_MIDI && event->size <= 3;
-  const uint32_t words = is_short ? 1 : 1 + (event->size + 7) / 8;
+  const uint32_t words = is_short ? 1 : words_of(event->size);
   const bool fits = tail->open && tail->node->word_count + words <= HR_NODE_WORDS &&
                     tail->node->author == (options ? options->author : 0) &&
                     event->tick - tail->node->base_tick <= (HrTick)UINT32_MAX;

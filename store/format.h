@@ -47,6 +47,10 @@
 #define HR_NODE_WORDS ((HR_NODE_SIZE - (uint32_t)sizeof(HrNodeHeader)) / 8u)
 #define HR_NODE_MAGIC 0x444e5248u // "HRND"
 
+/** The first of so many nodes of a branch begins with the state there
+ * (HR_META_STATE), unless that is empty. Such events are not counted. */
+#define HR_CHECKPOINT_NODES 64u
+
 #define HR_WORD_META 254u
 #define HR_WORD_LONG 255u
 

@@ -87,6 +87,10 @@ bool hr_node_valid(const HrNodeKey* key, const MDB_val* value);
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */
 HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrNodeKey* key, MDB_val* value);
 
+/** The state at the end of the path of `branch`, as the bytes of an
+ * HR_META_STATE; `*size` is 0 if it is empty. The caller frees `*bytes`. */
+HrStatus hr_checkpoint_make(HrTxn* txn, HrBranchId branch, uint8_t** bytes, uint32_t* size);
+
 /** Write the open tail and its branch record, if any. */
 HrStatus hr_tail_flush(HrTxn* txn);
 /** Flush, and forget the tail: its branch's record is about to change. */

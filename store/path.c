@@ -131,14 +131,16 @@ HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
 
 HrStatus hr_path_next(HrPath* path, HrEvent* event)
 {
-  while (!hr_span_next(&path->span, &path->index, event)) {
-    path->index = 0;
-    const HrStatus status = hr_path_next_span(path, &path->span);
-    if (status) {
-      path->span.count = 0;
-      return status;
+  do {
+    while (!hr_span_next(&path->span, &path->index, event)) {
+      path->index = 0;
+      const HrStatus status = hr_path_next_span(path, &path->span);
+      if (status) {
+        path->span.count = 0;
+        return status;
+      }
     }
-  }
+  } while (event->kind == HR_EVENT_META && event->bytes[0] == HR_META_STATE);
   return HR_OK;
 }
 

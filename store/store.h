@@ -223,6 +223,7 @@ typedef enum {
   HR_META_TEMPO = 1, ///< f64 quarter notes a minute
   HR_META_METER = 2, ///< u16 beats a bar, u16 beat unit
   HR_META_MARK = 3,  ///< UTF-8 text
+  HR_META_STATE = 4, ///< MIDI messages, one after the other: the state at a checkpoint
 } HrMetaType;
 
 /** One MIDI message, or one meta event whose first byte is its HrMetaType. */
@@ -296,7 +297,8 @@ HrStatus hr_path_open(HrTxn* txn, HrBranchId leaf, HrTick from, HrPath* path);
  * its checksum: `span` then says only its branch and base tick; the next call goes on after it. */
 HrStatus hr_path_next_span(HrPath* path, HrSpan* span);
 
-/** The next event, over hr_path_next_span(): use one or the other. */
+/** The next event, over hr_path_next_span(): use one or the other. What the
+ * store keeps for itself (HR_META_STATE) is passed over. */
 HrStatus hr_path_next(HrPath* path, HrEvent* event);
 
 void hr_path_close(HrPath* path);

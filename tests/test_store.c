@@ -1,6 +1,7 @@
 /* Copyright 2026 The HalfRemembered authors
  * SPDX-License-Identifier: ISC */
 
+#include "store/chase.h"
 #include "store/internal.h"
 #include "store/store.h"
 #include "tests/scratch.h"
@@ -491,6 +492,130 @@ static void test_deep_forks_are_found_fast(void** state)
   verify_clean();
 }
 
+/* ---- chasing -------------------------------------------------------------- */
+
+/** A random message of those that leave a state behind. */
+static uint32_t random_message(uint8_t bytes[3])
+{
+  static const uint8_t kinds[] = {0x90, 0x80, 0xa0, 0xb0, 0xb0, 0xb0, 0xc0, 0xd0, 0xe0};
+  static const uint8_t controllers[] = {0,  1,  6,  7,  11,  32,  38,  64,  66,
+                                        96, 97, 98, 99, 100, 101, 120, 121, 123};
+  bytes[0] = (uint8_t)(kinds[(size_t)rand() % sizeof kinds] | rand() % 3);
+  bytes[1] = (uint8_t)(rand() % 128);
+  bytes[2] = (uint8_t)(rand() % 128);
+  if ((bytes[0] & 0xf0) == 0xb0 && rand() % 2) {
+    bytes[1] = controllers[(size_t)rand() % sizeof controllers];
+    bytes[2] = (uint8_t)(rand() % 3);
+  }
+  return (bytes[0] & 0xe0) == 0xc0 ? 2 : 3;
+}
+
+static void follow(void* data, const uint8_t* bytes, uint32_t size)
+{
+  hr_chase_follow(data, bytes, size);
+}
+
+static void test_a_state_can_be_sent(void** state)
+{
+  (void)state;
+  static HrChase have, want;
+  uint8_t bytes[3];
+  srand(3);
+  hr_chase_init(&have);
+  for (int i = 0; i < 2000; ++i) {
+    hr_chase_init(&want);
+    for (int k = rand() % 60; k > 0; --k) {
+      const uint32_t size = random_message(bytes);
+      hr_chase_follow(&want, bytes, size);
+    }
+    /* To a fresh synthesizer, and to one that has been played. */
+    static HrChase fresh;
+    hr_chase_init(&fresh);
+    hr_chase_send(&fresh, &want, follow, &fresh);
+    for (int channel = 0; channel < 16; ++channel) {
+      HrChaseChannel* const got = &fresh.channels[channel];
+      const HrChaseChannel* const wanted = &want.channels[channel];
+      assert_memory_equal(got->controllers, wanted->controllers, 128);
+      assert_memory_equal(got->velocities, wanted->velocities, 128);
+      assert_int_equal(got->program, wanted->program);
+      assert_int_equal(got->pressure, wanted->pressure);
+      assert_int_equal(got->bend_msb, wanted->bend_msb);
+      assert_int_equal(got->bend_lsb, wanted->bend_lsb);
+      for (int k = 0; k < wanted->parameter_count; ++k) {
+        const HrChaseParameter* const parameter = &wanted->parameters[k];
+        if (parameter->msb == HR_CHASE_UNSET && parameter->lsb == HR_CHASE_UNSET) {
+          continue; // Selected, but never given a value
+        }
+        bool found = false;
+        for (int m = 0; m < got->parameter_count; ++m) {
+          found = found || !memcmp(&got->parameters[m], parameter, sizeof *parameter);
+        }
+        assert_true(found);
+      }
+    }
+    hr_chase_send(&have, &want, follow, &have);
+    for (int channel = 0; channel < 16; ++channel) {
+      for (int k = 0; k < 120; ++k) {
+        const uint8_t wanted = want.channels[channel].controllers[k];
+        assert_true(wanted == HR_CHASE_UNSET || have.channels[channel].controllers[k] == wanted);
+      }
+    }
+  }
+}
+
+/** What is found from a checkpoint is what following the whole path gives. */
+static void test_chasing_equals_playing(void** state)
+{
+  (void)state;
+  enum { BRANCHES = 12, EVENTS = 90000 };
+  static HrChase found, followed;
+  HrTreeId tree;
+  HrBranchId branches[BRANCHES];
+  HrTick heads[BRANCHES] = {0};
+  HrTxn* txn = begin(HR_WRITE);
+  srand(11);
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  branches[0] = hr_branch_id(tree, 1);
+  int count = 1;
+  for (int i = 0; i < EVENTS; ++i) {
+    const int at = i < EVENTS / 2 ? 0 : rand() % count;
+    if (i > EVENTS / 2 && count < BRANCHES && rand() % 500 == 0) {
+      heads[count] = rand() % (heads[at] + 1);
+      assert_ok(hr_branch_fork(txn, branches[at], heads[count], NULL, &branches[count]));
+      ++count;
+    }
+    uint8_t bytes[3];
+    const uint32_t size = random_message(bytes);
+    heads[at] += rand() % 3;
+    const HrEvent event = {heads[at], HR_EVENT_MIDI, size, bytes};
+    assert_ok(hr_append(txn, branches[at], &event, NULL));
+  }
+  for (int i = 0; i < 60; ++i) {
+    const int at = rand() % count;
+    const HrTick tick = i % 5 ? rand() % (heads[at] + 2) : heads[at] + 1;
+    HrPath path;
+    HrEvent event;
+    assert_ok(hr_chase_at(txn, branches[at], tick, &found));
+    hr_chase_init(&followed);
+    assert_ok(hr_path_open(txn, branches[at], INT64_MIN, &path));
+    while (!hr_path_next(&path, &event) && event.tick < tick) {
+      hr_chase_follow(&followed, event.bytes, event.size);
+    }
+    hr_path_close(&path);
+    for (int channel = 0; channel < 16; ++channel) {
+      const HrChaseChannel* const a = &found.channels[channel];
+      const HrChaseChannel* const b = &followed.channels[channel];
+      assert_memory_equal(a->controllers, b->controllers, 128);
+      assert_memory_equal(a->velocities, b->velocities, 128);
+      assert_int_equal(a->program, b->program);
+      assert_int_equal(a->pressure, b->pressure);
+      assert_int_equal(a->bend_msb, b->bend_msb);
+    }
+  }
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
 /* ---- journal, state, damage ------------------------------------------ */
 
 static void test_journal_tells_all(void** state)
@@ -661,6 +786,8 @@ int main(int argc, char** argv)
       TEST(test_tempo),
       TEST(test_random_trees_equal_the_model),
       TEST(test_deep_forks_are_found_fast),
+      cmocka_unit_test(test_a_state_can_be_sent),
+      TEST(test_chasing_equals_playing),
       TEST(test_journal_tells_all),
       TEST(test_an_aborted_transaction_leaves_nothing),
       TEST(test_a_damaged_node_is_said_and_stepped_over),

@@ -1,0 +1,69 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file chase.h
+ * The state that MIDI messages leave a synthesizer in, and the messages that
+ * bring one from a state to another: what a replay needs that begins in the
+ * middle ("chasing").
+ *
+ * Thread: any; hr_chase_init(), hr_chase_follow() and hr_chase_send() neither
+ * allocate nor block and are for the audio thread as well. An HrChase is a
+ * plain value.
+ *
+ * Source: MIDI 1.0 Detailed Specification 4.2; RP-015, "Response to Reset All
+ * Controllers". */
+
+#ifndef HR_CHASE_H
+#define HR_CHASE_H
+
+#include "store/store.h"
+
+/** In place of a data byte, which is below 0x80: never set. */
+#define HR_CHASE_UNSET 0xffu
+
+enum { HR_CHASE_PARAMETERS = 16 }; ///< Registered and other parameters kept a channel
+
+/** The value of a registered (RPN) or non-registered (NRPN) parameter. */
+typedef struct {
+  uint16_t number; ///< 14 bits, HR_CHASE_NRPN set for a non-registered one
+  uint8_t msb, lsb;
+} HrChaseParameter;
+
+#define HR_CHASE_NRPN        0x4000u
+#define HR_CHASE_NO_SELECTED 0xffffu
+
+typedef struct {
+  uint8_t controllers[128];
+  uint8_t velocities[128]; ///< Of notes held; 0: not held
+  uint8_t key_pressures[128];
+  uint8_t program;
+  uint8_t bank_msb, bank_lsb; ///< When the program was chosen
+  uint8_t pressure;
+  uint8_t bend_lsb, bend_msb;
+  uint16_t selected; ///< Parameter that data entry changes
+  uint8_t parameter_count;
+  HrChaseParameter parameters[HR_CHASE_PARAMETERS];
+} HrChaseChannel;
+
+typedef struct {
+  HrChaseChannel channels[16];
+} HrChase;
+
+/** Nothing is set, no note is held. */
+void hr_chase_init(HrChase* chase);
+
+/** Follow one message. */
+void hr_chase_follow(HrChase* chase, const uint8_t* bytes, uint32_t size);
+
+/** Send what turns `have` into `want`: bank and program, controllers,
+ * parameters, pressure, bend, then held notes that do not sound yet. Notes of
+ * `have` are not ended: that comes first, and is the caller's. */
+void hr_chase_send(const HrChase* have, const HrChase* want,
+                   void (*send)(void* data, const uint8_t* bytes, uint32_t size), void* data);
+
+/** The state on the path of `branch` just before `tick`. Reads at most
+ * HR_CHECKPOINT_NODES nodes, however long the path is. Damaged nodes are passed
+ * over. */
+HrStatus hr_chase_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chase);
+
+#endif

@@ -1,0 +1,168 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* Every HR_CHECKPOINT_NODES-th node of a branch, the first among them, begins
+ * with the messages that make up the state there (HR_META_STATE). So the state
+ * at any place is found from a few nodes before it. */
+
+#include "store/chase.h"
+#include "store/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/** Bytes of a MIDI message by its status, as a state holds only these. */
+static uint32_t message_size(uint8_t status)
+{
+  return (status & 0xe0) == 0xc0 ? 2 : 3;
+}
+
+static void follow_state(HrChase* chase, const HrEvent* event)
+{
+  hr_chase_init(chase);
+  for (uint32_t at = 1; at < event->size;) {
+    const uint32_t size = message_size(event->bytes[at]);
+    if (size > event->size - at) {
+      return;
+    }
+    hr_chase_follow(chase, event->bytes + at, size);
+    at += size;
+  }
+}
+
+/** Follow the events of a node before `tick`. */
+static void follow_node(HrChase* chase, const HrNodeHeader* node, HrTick tick)
+{
+  const HrSpan span = {
+      .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
+  uint32_t index = 0;
+  HrEvent event;
+  while (hr_span_next(&span, &index, &event) && event.tick < tick) {
+    if (event.kind == HR_EVENT_MIDI) {
+      hr_chase_follow(chase, event.bytes, event.size);
+    } else if (event.bytes[0] == HR_META_STATE) {
+      follow_state(chase, &event);
+    }
+  }
+}
+
+/** Place the cursor on the last node of `branch` that begins before `tick`:
+ * MDB_NOTFOUND if it has none. */
+static int last_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, MDB_val* key,
+                            MDB_val* value)
+{
+  HrNodeKey beyond;
+  hr_node_key(&beyond, branch, tick, 0);
+  *key = (MDB_val){sizeof beyond, &beyond};
+  int code = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+  if (code && code != MDB_NOTFOUND) {
+    return code;
+  }
+  code = mdb_cursor_get(cursor, key, value, code ? MDB_LAST : MDB_PREV);
+  if (code) {
+    return code;
+  }
+  const bool ours = key->mv_size == sizeof(HrNodeKey) && hr_node_key_branch(key->mv_data) == branch;
+  return ours ? 0 : MDB_NOTFOUND;
+}
+
+/** From the node under the cursor back to its checkpoint, then forward. */
+static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* value, HrTick tick,
+                                  HrChase* chase)
+{
+  HrNodeKey last, node_key;
+  memcpy(&last, key->mv_data, sizeof last);
+  memcpy(&node_key, key->mv_data, sizeof node_key);
+  int code = 0;
+  while (!code && hr_node_key_ordinal(&node_key) % HR_CHECKPOINT_NODES) {
+    code = mdb_cursor_get(cursor, key, value, MDB_PREV);
+    if (code || key->mv_size != sizeof node_key ||
+        hr_node_key_branch(key->mv_data) != hr_node_key_branch(&last)) {
+      code = mdb_cursor_get(cursor, key, value,
+                            MDB_NEXT); // The checkpoint is gone: from what is there
+      break;
+    }
+    memcpy(&node_key, key->mv_data, sizeof node_key);
+  }
+  while (!code) {
+    memcpy(&node_key, key->mv_data, sizeof node_key);
+    if (hr_node_valid(&node_key, value)) {
+      follow_node(chase, value->mv_data, tick);
+    }
+    if (!memcmp(&node_key, &last, sizeof last)) {
+      break;
+    }
+    code = mdb_cursor_get(cursor, key, value, MDB_NEXT);
+  }
+  return code;
+}
+
+HrStatus hr_chase_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chase)
+{
+  HrBranch owner;
+  MDB_cursor* cursor = NULL;
+  MDB_val key, value;
+  hr_chase_init(chase);
+  HrStatus status = hr_tail_flush(txn);
+  status = status ? status : hr_branch_owner(txn, branch, tick, &owner);
+  if (status) {
+    return status;
+  }
+  int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
+  while (!code && !status) {
+    code = last_node_before(cursor, owner.id, tick, &key, &value);
+    if (!code) {
+      code = follow_from_checkpoint(cursor, &key, &value, tick, chase);
+      break;
+    }
+    if (code != MDB_NOTFOUND || !owner.parent) {
+      break;
+    }
+    /* Nothing played on it before `tick`: what its parent left. */
+    code = 0;
+    tick = owner.fork_tick < tick ? owner.fork_tick : tick;
+    status = hr_branch_get(txn, owner.parent, &owner);
+  }
+  if (cursor) {
+    mdb_cursor_close(cursor);
+  }
+  return status ? status : code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(txn->store, code);
+}
+
+typedef struct {
+  uint8_t* bytes;
+  size_t size;
+  size_t room;
+} Buffer;
+
+static void add_message(void* data, const uint8_t* bytes, uint32_t size)
+{
+  Buffer* const buffer = data;
+  if (buffer->size + size <= buffer->room) {
+    memcpy(buffer->bytes + buffer->size, bytes, size);
+    buffer->size += size;
+  }
+}
+
+HrStatus hr_checkpoint_make(HrTxn* txn, HrBranchId branch, uint8_t** bytes, uint32_t* size)
+{
+  /* The most there can be: every field of every channel as a message of 3. */
+  Buffer buffer = {.room = 3 * sizeof(HrChase), .size = 1};
+  HrChase* const states = calloc(2, sizeof *states);
+  buffer.bytes = malloc(buffer.room);
+  *bytes = buffer.bytes;
+  *size = 0;
+  if (!states || !buffer.bytes) {
+    free(states);
+    return HR_ERR_NO_MEMORY;
+  }
+  hr_chase_init(&states[0]);
+  const HrStatus status = hr_chase_at(txn, branch, INT64_MAX, &states[1]);
+  if (!status) {
+    buffer.bytes[0] = HR_META_STATE;
+    hr_chase_send(&states[0], &states[1], add_message, &buffer);
+    *size = buffer.size > 1 ? (uint32_t)buffer.size : 0;
+  }
+  free(states);
+  return status;
+}
