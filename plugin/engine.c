@@ -46,6 +46,8 @@ HrEngine* hr_engine_new(double rate)
   engine->record = true;
   engine->thru = true;
   engine->enabled = true;
+  hr_chase_init(&engine->heard);
+  hr_chase_init(&engine->wanted);
   engine->stream.ring = HR_NO_STREAM;
   engine->recorder.target.number = 1;
   engine->recorder.target.empty = true;
@@ -78,6 +80,7 @@ void hr_engine_activate(HrEngine* engine)
 
 static void emit(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
 {
+  hr_chase_follow(&engine->heard, bytes, size);
   if (engine->frames && !hr_ring_used(engine->carry) &&
       engine->output.write(engine->output.handle, frame, bytes, size)) {
     return;
@@ -157,13 +160,83 @@ static void play_nothing(HrEngine* engine)
   ++engine->request; // An answer still under way is not wanted any more
 }
 
+static void emit_chased(void* data, const uint8_t* bytes, uint32_t size)
+{
+  HrEngine* const engine = data;
+  emit(engine, engine->cursor, bytes, size);
+  hr_sounding_follow(&engine->sounding, bytes, size);
+}
+
+/** Bring the synthesizer into the state that the stream asks for. */
+static void chase(HrEngine* engine)
+{
+  hr_chase_send(&engine->heard, &engine->wanted, emit_chased, engine);
+}
+
+/** A held note that ends just where the replay begins is not begun again. */
+static void drop_ending_notes(HrEngine* engine)
+{
+  const HrRing* const ring = engine->streams[engine->stream.ring];
+  uint64_t position = engine->stream_position;
+  const HrRecord* record;
+  while ((record = hr_ring_next(ring, &position))) {
+    const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
+    const uint8_t* const bytes = (const uint8_t*)(event + 1);
+    if (event->lap || event->tick != engine->skip_until) {
+      break;
+    }
+    if (record->type == HR_STREAM_MIDI && event->size == 3 &&
+        hr_sound_kind(bytes, 3) == HR_SOUND_RELEASE && (bytes[0] & 0xe0) == 0x80) {
+      hr_chase_follow(&engine->wanted, bytes, 3);
+    }
+  }
+}
+
+/** Take from the stream what only counts for the state: what lies before
+ * `skip_until`. Then it is at what there is to play. */
+static void take_state(HrEngine* engine, HrTempo* tempo)
+{
+  HrRing* const ring = engine->streams[engine->stream.ring];
+  uint64_t position = engine->stream_position;
+  const HrRecord* record;
+  hr_chase_init(&engine->wanted);
+  while ((record = hr_ring_next(ring, &position))) {
+    const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
+    const bool is_event = record->type == HR_STREAM_MIDI || record->type == HR_STREAM_META;
+    if (event->lap || record->type == HR_STREAM_END ||
+        (is_event && event->tick >= engine->skip_until)) {
+      break;
+    }
+    if (record->type == HR_STREAM_META) {
+      hr_meta_apply(tempo, (const uint8_t*)(event + 1), event->size);
+    } else if (event->size) {
+      hr_chase_follow(&engine->wanted, (const uint8_t*)(event + 1), event->size);
+    }
+    engine->stream_position = position;
+  }
+  hr_ring_release(ring, engine->stream_position);
+  drop_ending_notes(engine);
+}
+
+/** Play a stream from the tick `from` on, which is now, or, with the clock
+ * standing, when it starts. */
 static void play(HrEngine* engine, const HrStreamStart* stream, HrTick from)
 {
+  HrClock* const clock = &engine->clock;
+  HrTempo tempo = stream->tempo;
   play_nothing(engine);
   engine->stream = *stream;
   engine->stream_position = stream->start;
   engine->skip_until = from;
   engine->lap = 0;
+  take_state(engine, &tempo);
+  if (clock->running) {
+    const int64_t frame = engine->block + engine->cursor;
+    if (!clock->rolling) {
+      hr_clock_set_tempo(clock, frame, hr_clock_tick(clock, frame), &tempo);
+    }
+    chase(engine);
+  }
 }
 
 static void send_request(HrEngine* engine)
@@ -187,22 +260,14 @@ static void cue(HrEngine* engine, HrTick tick)
   engine->cued = true;
 }
 
-/** The next event of the stream; NULL if none is there (yet). Those before
- * `skip_until` are passed over: replay began behind them. */
+/** The next of the stream; NULL if nothing is there (yet). */
 static const HrRecord* next_streamed(const HrEngine* engine, uint64_t* after)
 {
   if (engine->stream.ring == HR_NO_STREAM || !engine->replay || hr_ring_used(engine->carry)) {
     return NULL;
   }
-  const HrRecord* record;
   *after = engine->stream_position;
-  while ((record = hr_ring_next(engine->streams[engine->stream.ring], after))) {
-    const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
-    if (event->tick >= engine->skip_until || event->lap || record->type == HR_STREAM_END) {
-      break;
-    }
-  }
-  return record;
+  return hr_ring_next(engine->streams[engine->stream.ring], after);
 }
 
 static void replay_ended(HrEngine* engine, uint32_t frame)
@@ -223,6 +288,7 @@ static void play_event(HrEngine* engine, uint32_t frame, const HrRecord* record,
   const uint8_t* const bytes = (const uint8_t*)(event + 1);
   HrRing* const ring = engine->streams[engine->stream.ring];
   HrTempo tempo = engine->clock.tempo;
+  engine->stream_position = after;
   switch (record->type) {
   case HR_STREAM_MIDI:
     emit(engine, frame, bytes, event->size);
@@ -239,11 +305,19 @@ static void play_event(HrEngine* engine, uint32_t frame, const HrRecord* record,
       hr_clock_set_tempo(&engine->clock, engine->block + frame, event->tick, &tempo);
     }
     break;
+  case HR_STREAM_STATE_BEGIN:
+    hr_chase_init(&engine->wanted);
+    break;
+  case HR_STREAM_STATE:
+    hr_chase_follow(&engine->wanted, bytes, event->size);
+    break;
+  case HR_STREAM_STATE_END:
+    chase(engine);
+    break;
   default:
     replay_ended(engine, frame);
     return;
   }
-  engine->stream_position = after;
   hr_ring_release(ring, after);
 }
 
@@ -664,7 +738,9 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
     hr_recorder_close_held(&engine->recorder, before);
     engine->overdubbing = false;
     engine->cued = false;
-    if (!foreseen) {
+    if (foreseen) {
+      chase(engine);
+    } else {
       play_nothing(engine);
     }
   }

@@ -18,6 +18,7 @@
 #include "plugin/recorder.h"
 #include "plugin/ring.h"
 #include "plugin/sounding.h"
+#include "store/chase.h"
 
 #include <stdatomic.h>
 
@@ -57,6 +58,8 @@ typedef struct HrEngine {
   HrClock clock;
   HrRecorder recorder;
   HrSounding sounding; ///< What replay started on the output
+  HrChase heard;       ///< The state that our output left its synthesizer in
+  HrChase wanted;      ///< The state that the stream asks for
   HrRing* carry;       ///< Output that did not fit its block
   HrOutput output;
   int64_t block;   ///< First frame of the block
@@ -71,7 +74,7 @@ typedef struct HrEngine {
   HrStreamStart stream; ///< Being played; ring HR_NO_STREAM: none
   uint64_t stream_position;
   uint32_t lap;
-  HrTick skip_until; ///< Events of the stream before it are passed over
+  HrTick skip_until; ///< Events of the stream before it only count for the state
   uint32_t request;  ///< Number of the stream last asked for
   bool request_unsent;
   bool cued; ///< The stream, there or asked for, is for when the host starts

@@ -102,11 +102,15 @@ typedef struct {
   HrTick end;
 } HrLoopMessage;
 
-/** In a stream ring. */
+/** In a stream ring. A stream, and each lap of a loop, begins with the state
+ * that the synthesizer should be in there (chasing). */
 enum {
-  HR_STREAM_MIDI = 1, ///< HrStreamEvent, bytes
-  HR_STREAM_META,     ///< The same
-  HR_STREAM_END,      ///< HrStreamEvent: the path ends at `tick`
+  HR_STREAM_MIDI = 1,    ///< HrStreamEvent, bytes
+  HR_STREAM_META,        ///< The same
+  HR_STREAM_END,         ///< HrStreamEvent: the path ends at `tick`
+  HR_STREAM_STATE_BEGIN, ///< HrStreamEvent: forget the state before
+  HR_STREAM_STATE,       ///< HrStreamEvent, bytes of a message that is part of the state
+  HR_STREAM_STATE_END,   ///< HrStreamEvent: the state is complete
 };
 
 typedef struct {

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: ISC */
 
 #include "plugin/session_internal.h"
+#include "store/chase.h"
 
 #include <string.h>
 
@@ -32,6 +33,7 @@ static bool end_of_lap(HrReader* reader, HrRing* ring)
     reader->lap_empty = true;
     reader->next = reader->loop.start;
     reader->skip = 0;
+    reader->state_due = true;
     return true;
   }
   const HrEvent end = {reader->limit, HR_EVENT_MIDI, 0, NULL};
@@ -81,6 +83,44 @@ static HrStatus read_lap(HrSession* session, HrReader* reader, HrRing* ring, HrP
   return HR_END;
 }
 
+/** Messages of a state on their way into a ring, or only counted. */
+typedef struct {
+  HrRing* ring; ///< NULL: count
+  const HrReader* reader;
+  uint64_t bytes;
+} StateWriter;
+
+static void write_state_message(void* data, const uint8_t* bytes, uint32_t size)
+{
+  StateWriter* const writer = data;
+  const HrEvent event = {writer->reader->next, HR_EVENT_MIDI, size, bytes};
+  writer->bytes += sizeof(HrRecord) + sizeof(HrStreamEvent) + 8;
+  if (writer->ring) {
+    write_event(writer->ring, HR_STREAM_STATE, writer->reader, &event);
+  }
+}
+
+/** Write the state at the reader's place, all of it or nothing; false if the
+ * ring has no room for it now. */
+static bool write_state(HrTxn* txn, HrRing* ring, const HrReader* reader)
+{
+  HrChase none, chase;
+  StateWriter counter = {.reader = reader};
+  StateWriter writer = {.ring = ring, .reader = reader};
+  const HrEvent mark = {reader->next, HR_EVENT_MIDI, 0, NULL};
+  hr_chase_init(&none);
+  if (hr_chase_at(txn, reader->branch, reader->next, &chase)) {
+    hr_chase_init(&chase);
+  }
+  hr_chase_send(&none, &chase, write_state_message, &counter);
+  if (counter.bytes + 1024 > ring->capacity - hr_ring_used(ring)) {
+    return false;
+  }
+  write_event(ring, HR_STREAM_STATE_BEGIN, reader, &mark);
+  hr_chase_send(&none, &chase, write_state_message, &writer);
+  return write_event(ring, HR_STREAM_STATE_END, reader, &mark);
+}
+
 static void fill(HrSession* session, unsigned index)
 {
   HrReader* const reader = &session->readers[index];
@@ -91,6 +131,10 @@ static void fill(HrSession* session, unsigned index)
   }
   bool more = true;
   while (more) {
+    if (reader->state_due && !write_state(txn, ring, reader)) {
+      break;
+    }
+    reader->state_due = false;
     HrPath path;
     HrStatus status = hr_path_open(txn, reader->branch, reader->next, &path);
     status = status ? status : read_lap(session, reader, ring, &path);
@@ -135,6 +179,7 @@ HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrTick ti
       (HrReader){.open = true,
                  .branch = branch,
                  .next = tick,
+                 .state_due = true,
                  .limit = record.head_tick,
                  .looped = looped && session->loop.on && session->loop.end > session->loop.start,
                  .loop = session->loop};

@@ -44,6 +44,7 @@ typedef struct {
   uint32_t lap;
   bool looped;
   bool lap_empty; ///< Nothing was found in this lap so far
+  bool state_due; ///< The state at `next` comes before its events
   HrLoopMessage loop;
 } HrReader;
 
