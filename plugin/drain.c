@@ -24,6 +24,7 @@ typedef struct {
   uint32_t author;
   HrBranchId branch; ///< Current after the last FORK or SWITCH; 0: unchanged
   bool tree_changed;
+  HrRescue rescued; ///< The last rescue; number 0: none
 } Drain;
 
 static uint32_t rescue_of(const Drain* drain, uint32_t number)
@@ -37,6 +38,7 @@ static uint32_t rescue_of(const Drain* drain, uint32_t number)
   return number;
 }
 
+/** From now on events for `number` go to `fork`; to itself: no longer. */
 static void remember_rescue(Drain* drain, uint32_t number, uint32_t fork)
 {
   HrSession* const session = drain->session;
@@ -46,7 +48,7 @@ static void remember_rescue(Drain* drain, uint32_t number, uint32_t fork)
       return;
     }
   }
-  if (session && session->rescue_count < HR_RESCUES) {
+  if (session && number != fork && session->rescue_count < HR_RESCUES) {
     session->rescues[session->rescue_count++] = (HrRescue){number, fork};
   }
 }
@@ -84,6 +86,8 @@ static HrStatus rescue(Drain* drain, uint32_t number, const HrEvent* event,
   status = status ? status : hr_branch_fork(drain->txn, from, event->tick, &fork_options, &fork);
   if (!status) {
     remember_rescue(drain, number, hr_branch_number(fork));
+    drain->rescued = (HrRescue){number, hr_branch_number(fork)};
+    drain->branch = fork;
     drain->tree_changed = true;
     status = hr_append(drain->txn, fork, event, options);
   }
@@ -127,9 +131,12 @@ static HrStatus apply_fork(Drain* drain, const HrCaptureHeader* header)
   return status;
 }
 
+/** A switch leads to the branch itself, whatever was rescued from it before:
+ * the engine was told anew where that branch ends. */
 static HrStatus apply_switch(Drain* drain, const HrCaptureHeader* header)
 {
-  drain->branch = hr_branch_id(drain->tree, rescue_of(drain, header->branch));
+  remember_rescue(drain, header->branch, header->branch);
+  drain->branch = hr_branch_id(drain->tree, header->branch);
   return hr_branch_switch(drain->txn, drain->branch, header->tick, drain->author);
 }
 
@@ -186,6 +193,9 @@ static void drained(Drain* drain, uint64_t from, uint64_t to)
   hr_ring_release(ring, to);
   if (session && drain->binding == &session->binding && drain->branch) {
     session->branch = drain->branch;
+  }
+  if (session && drain->rescued.number) {
+    hr_session_send(session, HR_MESSAGE_RESCUE, &drain->rescued, sizeof drain->rescued);
   }
   if (session && drain->tree_changed) {
     hr_session_touch_tree(session);

@@ -341,6 +341,29 @@ static HrTick resume_tick(const HrEngine* engine, const HrTarget* target)
                        : hr_grid_ceiling(target->head + 1, engine->clock.bar_tick, bar);
 }
 
+/** What is known of a branch to go to later: it ends where we leave it, if it
+ * is the one left; and no branch gets music into its children's past, so that
+ * after a fork at `tick` any may end there at the earliest. */
+static void update_target(HrTarget* target, const HrTarget* left, HrTick tick)
+{
+  if (target->number == left->number) {
+    *target = *left;
+  }
+  target->head = tick > target->head ? tick : target->head;
+}
+
+/** Fork the current branch; false if that cannot be. */
+static bool fork_at(HrEngine* engine, HrTick tick, uint32_t number, bool carry)
+{
+  const HrTarget left = engine->recorder.target;
+  if (!hr_recorder_fork(&engine->recorder, tick, number, carry)) {
+    return false;
+  }
+  update_target(&engine->pending.target, &left, tick);
+  update_target(&engine->home, &left, tick);
+  return true;
+}
+
 /** What was heard of the branch left ends with it, unless it is to be overdubbed. */
 static void leave_replay(HrEngine* engine, uint32_t frame)
 {
@@ -368,7 +391,7 @@ static void leave_replay(HrEngine* engine, uint32_t frame)
 static void begin_side_branch(HrEngine* engine, HrTick tick)
 {
   HrTarget home = engine->recorder.target;
-  if (hr_recorder_fork(&engine->recorder, tick, 0, false)) {
+  if (fork_at(engine, tick, 0, false)) {
     home.head = home.head > tick ? home.head : tick;
     engine->home = home;
     engine->side = true;
@@ -401,7 +424,7 @@ static void record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint3
     hr_clock_set(clock, engine->block + frame, tick, true);
   }
   if (tick < recorder->target.head && !recorder->target.empty) {
-    if (hr_recorder_fork(recorder, tick, 0, false)) {
+    if (fork_at(engine, tick, 0, false)) {
       leave_replay(engine, frame);
     } else {
       tick = recorder->target.head; // No room for a new branch: kept all the same
@@ -470,7 +493,7 @@ static void take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
   HrClock* const clock = &engine->clock;
   engine->pending.what = 0;
   if (go.what & HR_GO_FORK) {
-    if (hr_recorder_fork(&engine->recorder, tick, go.target.number, true)) {
+    if (fork_at(engine, tick, go.target.number, true)) {
       engine->side = false;
       leave_replay(engine, frame);
     }
@@ -480,7 +503,7 @@ static void take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
     play_nothing(engine);
     engine->overdubbing = false;
   }
-  if (go.what & HR_GO_SWITCH) {
+  if (go.what & HR_GO_SWITCH && go.target.number != engine->recorder.target.number) {
     hr_recorder_switch(&engine->recorder, tick, &go.target);
     engine->side = false;
   }
@@ -553,6 +576,13 @@ static void take_message(HrEngine* engine, const HrRecord* record)
     *settings[message->setting] = message->value;
     if (message->setting == HR_SET_RECORD && !message->value) {
       hr_recorder_close_held(&engine->recorder, position_at(engine, engine->cursor));
+    }
+    break;
+  }
+  case HR_MESSAGE_RESCUE: {
+    const HrRescue* const rescue = payload;
+    if (engine->recorder.target.number == rescue->number) {
+      engine->recorder.target.number = rescue->fork;
     }
     break;
   }
@@ -717,8 +747,9 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrOutput o
 static void host_started(HrEngine* engine, HrTick tick)
 {
   if (engine->side) {
-    const HrTarget home = engine->home;
-    hr_recorder_switch(&engine->recorder, tick, &home);
+    const HrTarget left = engine->recorder.target;
+    hr_recorder_switch(&engine->recorder, tick, &engine->home);
+    update_target(&engine->pending.target, &left, tick);
     engine->side = false;
   }
 }

@@ -26,8 +26,16 @@ enum {
   HR_MESSAGE_SET,        ///< HrSetMessage
   HR_MESSAGE_NUMBERS,    ///< HrNumbers
   HR_MESSAGE_LOOP,       ///< HrLoopMessage
+  HR_MESSAGE_RESCUE,     ///< HrRescue
   HR_MESSAGE_PANIC,      ///< no payload: end every note now
 };
+
+/** The branch `number` turned out to be ahead of what was played on it: that
+ * goes to its fork `fork` instead. */
+typedef struct {
+  uint32_t number;
+  uint32_t fork;
+} HrRescue;
 
 /** Branch numbers set aside for forks that the engine makes by itself. */
 typedef struct {

@@ -77,10 +77,11 @@ void hr_recorder_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
 
 void hr_recorder_close_held(HrRecorder* recorder, HrTick tick)
 {
+  HrTarget* const target = &recorder->target;
   uint8_t bytes[3];
-  const HrTick head = recorder->target.head;
   while (hr_sounding_release(&recorder->held, bytes)) {
-    write_record(recorder, HR_CAPTURE_MIDI, tick > head ? tick : head, bytes, sizeof bytes);
+    target->head = tick > target->head ? tick : target->head;
+    write_record(recorder, HR_CAPTURE_MIDI, target->head, bytes, sizeof bytes);
   }
 }
 

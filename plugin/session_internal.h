@@ -27,13 +27,6 @@ typedef struct {
   char author[HR_NAME_MAX + 1];
 } HrPendingFork;
 
-/** A branch that turned out to be ahead of what was played on it: events for
- * it go to a fork instead. */
-typedef struct {
-  uint32_t number;
-  uint32_t fork;
-} HrRescue;
-
 /** What is being read ahead into one stream ring. */
 typedef struct {
   bool open;
