@@ -44,7 +44,7 @@ C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* b
 packages  = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) $(1)))
 CORE_PKGS = lmdb libxxhash liblo
 TOOL_PKGS = $(CORE_PKGS) smf
-TEST_PKGS = $(CORE_PKGS) cmocka lilv-0
+TEST_PKGS = $(TOOL_PKGS) cmocka lilv-0
 HOST_PKGS = lilv-0 jack smf
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DHR_VERSION='"$(VERSION)"' -I. -fPIC -fvisibility=hidden \
@@ -103,6 +103,9 @@ $(EVENT_TOOLS): %: %.o $(BUILD)/tests/host/events.o
 
 $(MAKE_MUSIC): $(MAKE_MUSIC).o
 	$(LINK) -o $@ $^ $(call packages,--libs smf)
+
+# Keep objects that make takes for intermediate.
+.SECONDARY:
 
 -include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/host tests/music bench)))
 

@@ -1,0 +1,75 @@
+#!/bin/bash
+# Copyright 2026 The HalfRemembered authors
+# SPDX-License-Identifier: ISC
+
+# bundle.sh BUILD
+# Check what was built from outside: the bundle's description, its symbols, that
+# it installs and uninstalls without a trace; and the music the tests play.
+
+set -u
+. tests/check.sh
+
+build=$1
+bundle=$build/halfremembered.lv2
+uri=urn:halfremembered:recorder
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+valid() {
+  lv2_validate "$bundle"/*.ttl >"$scratch/validate" 2>&1
+  grep -q '^Found 0 errors' "$scratch/validate" && ! grep -i 'warning\|error:' "$scratch/validate"
+}
+
+listed() {
+  mkdir "$scratch/lv2"
+  ln -s "$(realpath "$bundle")" "$scratch/lv2"
+  LV2_PATH=$scratch/lv2:/usr/lib/lv2 lv2info "$uri" | grep -q 'Name: *HalfRemembered'
+}
+
+exports_only_the_descriptor() {
+  local symbols
+  symbols=$(nm -D --defined-only "$bundle/halfremembered.so" | awk '{ print $3 }')
+  [ "$symbols" = lv2_descriptor ] || {
+    echo "exported: $symbols"
+    false
+  }
+}
+
+never_unloaded() { readelf -d "$bundle/halfremembered.so" | grep -q NODELETE; }
+
+same_version() { # of the Makefile, the plugin's description and NEWS
+  local version minor micro
+  version=$(sed -n 's/^VERSION := //p' Makefile)
+  minor=$(sed -n 's/.*lv2:minorVersion \([0-9]*\).*/\1/p' ttl/halfremembered.ttl)
+  micro=$(sed -n 's/.*lv2:microVersion \([0-9]*\).*/\1/p' ttl/halfremembered.ttl)
+  [ "$version" = "0.$minor.$micro" ] && head -n 1 NEWS | grep -qF "$version"
+}
+
+installs() {
+  local make=(make -s BUILD="$build" DESTDIR="$scratch/root" PREFIX=/usr)
+  "${make[@]}" install || return
+  (cd "$scratch/root" && find . -type f | sort) >"$scratch/installed"
+  diff - "$scratch/installed" <<'END' || return
+./usr/bin/halfremembered
+./usr/lib/lv2/halfremembered.lv2/halfremembered.so
+./usr/lib/lv2/halfremembered.lv2/halfremembered.ttl
+./usr/lib/lv2/halfremembered.lv2/manifest.ttl
+./usr/share/man/man1/halfremembered.1
+END
+  "${make[@]}" uninstall && ! find "$scratch/root" -type f | grep .
+}
+
+same_music() {
+  "$build/tests/music/make_music" "$scratch" &&
+    cmp "$scratch/prelude.mid" tests/music/prelude.mid &&
+    cmp "$scratch/minuet.mid" tests/music/minuet.mid
+}
+
+check "lv2_validate: no errors, no warnings" valid
+check "lv2info lists $uri" listed
+check "only lv2_descriptor is exported" exports_only_the_descriptor
+check "the plugin stays loaded" never_unloaded
+check "one version everywhere" same_version
+check "install and uninstall" installs
+check "tests/music holds what make_music writes" same_music
+exit "$failed"

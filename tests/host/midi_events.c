@@ -1,0 +1,140 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file midi_events.c
+ * Lists MIDI files and compares lists, to the frame.
+ *
+ *   midi_events list FILE.mid RATE [SPEED]
+ *     Print the file's messages as an event list (events.h) from frame 0, SPEED
+ *     times as fast. Meta events are left out.
+ *
+ *   midi_events compare [-t FRAMES] [-x] HEARD EXPECTED...
+ *     Each EXPECTED list must be in HEARD, one after the other: every event,
+ *     in order, at the frame that follows from where the list's first event
+ *     was heard, or at most FRAMES away. Nothing else may be in HEARD, unless
+ *     -x: then more is counted, and fine. Prints "expected N heard N missing N
+ *     extra N error FRAMES", exit status 0 if all is well.
+ */
+
+#include "tests/host/events.h"
+
+#include <math.h>
+#include <smf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int list_file(const char* path, double rate, double speed)
+{
+  smf_t* smf = rate > 0.0 && speed > 0.0 ? smf_load(path) : NULL;
+  if (!smf) {
+    fprintf(stderr, "%s: cannot be read as a MIDI file\n", path);
+    return 1;
+  }
+  EventList list = {0};
+  for (smf_event_t* event = smf_get_next_event(smf); event; event = smf_get_next_event(smf)) {
+    if (!smf_event_is_metadata(event)) {
+      const uint64_t frame = (uint64_t)llround(event->time_seconds * rate / speed);
+      events_add(&list, frame, event->midi_buffer, (size_t)event->midi_buffer_length);
+    }
+  }
+  events_write(&list, stdout);
+  events_free(&list);
+  smf_delete(smf);
+  return 0;
+}
+
+typedef struct {
+  size_t expected, missing, extra;
+  uint64_t error; ///< Largest distance from where an event should be, in frames
+} Result;
+
+/** Find `event` in `heard` at or after `*next`; move `*next` past it. */
+static const Event* find(const EventList* heard, size_t* next, const Event* event)
+{
+  for (size_t i = *next; i < heard->count; ++i) {
+    const Event* candidate = &heard->events[i];
+    if (candidate->size == event->size && !memcmp(candidate->bytes, event->bytes, event->size)) {
+      *next = i + 1;
+      return candidate;
+    }
+  }
+  return NULL;
+}
+
+static void compare(const EventList* heard, const EventList* expected, size_t* next, Result* result)
+{
+  bool aligned = false;
+  int64_t offset = 0;
+  for (size_t i = 0; i < expected->count; ++i) {
+    const size_t before = *next;
+    const Event* event = &expected->events[i];
+    const Event* found = find(heard, next, event);
+    if (!found) {
+      ++result->missing;
+      continue;
+    }
+    result->extra += *next - before - 1;
+    const int64_t distance = (int64_t)(found->frame - event->frame);
+    if (!aligned) {
+      offset = distance;
+      aligned = true;
+    }
+    const uint64_t error = (uint64_t)llabs(distance - offset);
+    result->error = error > result->error ? error : result->error;
+  }
+  result->expected += expected->count;
+}
+
+static int compare_files(int argc, char** argv)
+{
+  uint64_t tolerance = 0;
+  bool allow = false;
+  int option = 0;
+  while ((option = getopt(argc, argv, "t:x")) != -1) {
+    switch (option) {
+    case 't':
+      tolerance = strtoull(optarg, NULL, 10);
+      break;
+    case 'x':
+      allow = true;
+      break;
+    default:
+      return 2;
+    }
+  }
+  EventList heard = {0};
+  if (argc - optind < 2 || !events_load(&heard, argv[optind])) {
+    return 2;
+  }
+  Result result = {0};
+  size_t next = 0;
+  for (int i = optind + 1; i < argc; ++i) {
+    EventList expected = {0};
+    if (!events_load(&expected, argv[i])) {
+      return 2;
+    }
+    compare(&heard, &expected, &next, &result);
+    events_free(&expected);
+  }
+  result.extra += heard.count - next;
+  printf("expected %zu heard %zu missing %zu extra %zu error %llu\n", result.expected, heard.count,
+         result.missing, result.extra, (unsigned long long)result.error);
+  events_free(&heard);
+  const bool good =
+      result.expected && !result.missing && result.error <= tolerance && (allow || !result.extra);
+  return good ? 0 : 1;
+}
+
+int main(int argc, char** argv)
+{
+  if (argc >= 4 && !strcmp(argv[1], "list")) {
+    return list_file(argv[2], atof(argv[3]), argc > 4 ? atof(argv[4]) : 1.0);
+  }
+  if (argc >= 4 && !strcmp(argv[1], "compare")) {
+    return compare_files(argc - 1, argv + 1);
+  }
+  fprintf(stderr, "usage: midi_events list FILE.mid RATE [SPEED]\n"
+                  "       midi_events compare [-t FRAMES] [-x] HEARD EXPECTED...\n");
+  return 2;
+}

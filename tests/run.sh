@@ -1,0 +1,83 @@
+#!/bin/bash
+# Copyright 2026 The HalfRemembered authors
+# SPDX-License-Identifier: ISC
+
+# run.sh BUILD [SUITE...]
+# Run the tests of the suites (all: lint bundle unit asan tsan hosts), each with
+# a time limit, and count. A cmocka program counts with each of its tests, a
+# script with each line "ok ..." or "not ok ...", or as one by its exit status.
+# A test's output is shown only if it fails. "N passed, M failed" comes last.
+
+set -u
+
+build=$1
+shift
+[ $# -gt 0 ] || set -- lint bundle unit asan tsan hosts
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+passed=0
+failed=0
+
+count() { grep -c "$1" "$log"; }
+
+skipped() { grep '^\[  SKIPPED \] [^0-9]' "$log" | sort -u; }
+
+# run NAME SECONDS COMMAND...: one program or script, and its tests.
+run() {
+  local name=$1 limit=$2 status=0 good bad began=$SECONDS note=
+  shift 2
+  { timeout --kill-after=10 "$limit" "$@" >"$log" 2>&1 </dev/null; } 2>/dev/null || status=$?
+  good=$(($(count '^ok ') + $(count '^\[       OK \]')))
+  bad=$(($(count '^not ok ') + $(count '^\[ RUN      \]') - $(count '^\[       OK \]') - $(skipped | wc -l)))
+  if [ "$status" -eq 0 ] && [ "$((good + bad))" -eq 0 ]; then
+    good=1
+  elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    bad=1
+  fi
+  passed=$((passed + good))
+  failed=$((failed + bad))
+  [ "$status" -ne 124 ] || note=", ended after $limit s"
+  printf '%-28s %4d passed, %d failed (%d s%s)\n' \
+    "$name" "$good" "$bad" $((SECONDS - began)) "$note"
+  skipped
+  if [ "$bad" -ne 0 ]; then
+    sed 's/^/  | /' "$log"
+  fi
+}
+
+units() { # FOLDER LABEL
+  local test before=$((passed + failed))
+  for test in "$1"/tests/test_*; do
+    case $test in *.[do]) continue ;; esac
+    [ -x "$test" ] || continue
+    run "$2$(basename "$test")" 300 "$test"
+  done
+  [ $((passed + failed)) -gt "$before" ] || run "${2}unit tests in $1" 1 false
+}
+
+for suite in "$@"; do
+  case $suite in
+  lint) run lint 600 tests/lint.sh "$build" ;;
+  bundle) run bundle 60 tests/bundle.sh "$build" ;;
+  unit)
+    units "$build" ''
+    for script in tests/test_*.sh; do
+      HALFREMEMBERED=$build/halfremembered run "$(basename "$script" .sh)" 300 "$script"
+    done
+    ;;
+  asan | tsan) units "$build/$suite" "$suite " ;;
+  hosts)
+    for script in tests/host/{jalv,demo,ardour}.sh; do
+      run "$(basename "$script" .sh)" 300 "$script" "$build"
+    done
+    ;;
+  *)
+    echo "run.sh: no suite \"$suite\"" >&2
+    exit 2
+    ;;
+  esac
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,668 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file test_lv2.c
+ * The built bundle in a scripted host (tests/host/lv2_host.h): what goes in,
+ * what comes out, what is kept, and what happens when things go wrong.
+ */
+
+#include "tests/host/lv2_host.h"
+#include "tests/scratch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof *(array))
+
+enum { RATE = 48000 };
+
+/* ---- Set-up ------------------------------------------------------------------ */
+
+static int set_up(void** state)
+{
+  (void)state;
+  if (scratch_make()) {
+    return -1;
+  }
+  setenv("XDG_RUNTIME_DIR", scratch, 1);
+  setenv("XDG_DATA_HOME", scratch, 1);
+  setenv("HR_STORE", scratch_path("store.hr"), 1);
+  unsetenv("HR_TREE");
+  return 0;
+}
+
+static int tear_down(void** state)
+{
+  (void)state;
+  scratch_remove();
+  return 0;
+}
+
+/* ---- Music -------------------------------------------------------------------- */
+
+static uint32_t chance;
+
+static uint32_t choose(uint32_t below)
+{
+  chance = chance * 1664525u + 1013904223u;
+  return (chance >> 8) % below;
+}
+
+static void add(EventList* list, uint64_t frame, int status, uint32_t first, uint32_t second)
+{
+  const uint8_t bytes[] = {(uint8_t)status, (uint8_t)first, (uint8_t)second};
+  events_add(list, frame, bytes, (status & 0xe0) == 0xc0 ? 2 : 3);
+}
+
+/** Notes and all else that MIDI has, several of them on some frames; every
+ * note and the pedal end by themselves. */
+static EventList compose(uint32_t seed, uint32_t count)
+{
+  EventList list = {0};
+  uint64_t frame = 0;
+  chance = seed;
+  for (uint32_t i = 0; i < count; ++i) {
+    const int channel = (int)choose(16);
+    const uint32_t key = choose(128);
+    uint8_t sysex[64] = {0xf0, 0x7d};
+    frame += choose(4) ? choose(2000) : 0;
+    add(&list, frame, 0x90 | channel, key, 1 + choose(127));
+    switch (choose(8)) {
+    case 0:
+      add(&list, frame, 0xb0 | channel, 1, choose(128));
+      break;
+    case 1:
+      add(&list, frame, 0xe0 | channel, choose(128), choose(128));
+      break;
+    case 2:
+      add(&list, frame, 0xc0 | channel, choose(128), 0);
+      break;
+    case 3:
+      add(&list, frame, 0xd0 | channel, choose(128), 0);
+      break;
+    case 4:
+      for (size_t k = 2; k < sizeof sysex; ++k) {
+        sysex[k] = (uint8_t)choose(128);
+      }
+      sysex[sizeof sysex - 1] = 0xf7;
+      events_add(&list, frame, sysex, sizeof sysex);
+      break;
+    default:
+      break;
+    }
+    frame += 1 + choose(1000);
+    add(&list, frame, 0x80 | channel, key, choose(128));
+  }
+  return list;
+}
+
+static uint64_t last_frame(const EventList* list)
+{
+  return list->count ? list->events[list->count - 1].frame : 0;
+}
+
+/** Long enough to play `list` to its end, in whole quarter notes at 120 BPM. */
+static uint64_t duration(const EventList* list)
+{
+  const uint64_t quarter = RATE / 2;
+  return (last_frame(list) / quarter + 2) * quarter;
+}
+
+static void assert_heard(const EventList* heard, uint64_t start, const EventList* expected)
+{
+  for (size_t i = 0; i < heard->count && i < expected->count; ++i) {
+    const Event* a = &heard->events[i];
+    const Event* b = &expected->events[i];
+    if (a->frame != b->frame + start || a->size != b->size || memcmp(a->bytes, b->bytes, a->size)) {
+      print_error(
+          "event %zu: heard %02x %02x, %zu bytes, at %+lld; expected %02x %02x, %zu bytes\n", i,
+          a->bytes[0], a->bytes[1], a->size, (long long)(a->frame - start - b->frame), b->bytes[0],
+          b->bytes[1], b->size);
+      fail();
+    }
+  }
+  assert_int_equal(heard->count, expected->count);
+}
+
+/* ---- Driving ------------------------------------------------------------------ */
+
+static const int32_t plain[] = {256, -1};
+
+static const HostTransport stopped = {false, 0, 120.0, 4.0f, 4};
+static const HostTransport rolling = {true, 0, 120.0, 4.0f, 4};
+
+/** Stop at the start of the timeline, and let what follows from that happen. */
+static void rewind_host(Host* host)
+{
+  host_transport(host, &stopped);
+  host_run_for(host, RATE / 4, 256);
+}
+
+/** Play `list` while the transport rolls from 0; what is put through is the same. */
+static void record_list(Host* host, const EventList* list, const int32_t* blocks)
+{
+  rewind_host(host);
+  events_free(host_output(host));
+  const uint64_t start = host_frame(host);
+  host_transport(host, &rolling);
+  host_play(host, list, duration(list), blocks);
+  assert_heard(host_output(host), start, list);
+  rewind_host(host);
+  events_free(host_output(host));
+  assert_int_equal(host_faults(host), 0);
+}
+
+/** Replay from 0 while the transport rolls, and expect `list`. */
+static void replay_list(Host* host, const EventList* list, const int32_t* blocks)
+{
+  const EventList silence = {0};
+  host_control(host, "replay", 1.0f);
+  rewind_host(host);
+  events_free(host_output(host));
+  const uint64_t start = host_frame(host);
+  host_transport(host, &rolling);
+  host_play(host, &silence, duration(list), blocks);
+  assert_heard(host_output(host), start, list);
+  host_control(host, "replay", 0.0f);
+  rewind_host(host);
+  events_free(host_output(host));
+  assert_int_equal(host_faults(host), 0);
+}
+
+static bool told_tree(Host* host)
+{
+  host_get(host, "tree");
+  const char* tree = host_property(host, "tree");
+  return tree && *tree;
+}
+
+static bool told_branch(Host* host)
+{
+  host_get(host, "branch");
+  const char* branch = host_property(host, "branch");
+  return branch && *branch;
+}
+
+static bool told_trouble(Host* host)
+{
+  host_get(host, "trouble");
+  const char* trouble = host_property(host, "trouble");
+  return trouble && *trouble;
+}
+
+/* ---- Tests -------------------------------------------------------------------- */
+
+static void test_thru(void** state)
+{
+  (void)state;
+  Host* host = host_new(NULL);
+  EventList list = compose(1, 200);
+  host_play(host, &list, duration(&list), plain);
+  assert_heard(host_output(host), 0, &list);
+  events_free(host_output(host));
+
+  host_control(host, "thru", 0.0f);
+  host_run(host, 256);
+  host_play(host, &list, duration(&list), plain);
+  assert_int_equal(host_output(host)->count, 0);
+  assert_int_equal(host_faults(host), 0);
+  events_free(&list);
+  host_free(host);
+}
+
+/** jalv stamps the events of its window at one past the block. */
+static void test_event_past_the_block(void** state)
+{
+  (void)state;
+  static const uint8_t on[] = {0x90, 60, 100};
+  static const uint8_t off[] = {0x80, 60, 0};
+  Host* host = host_new(NULL);
+  host_midi(host, 64, on, sizeof on);
+  host_run(host, 64);
+  host_midi(host, 64, off, sizeof off);
+  host_run(host, 64);
+  assert_int_equal(host_output(host)->count, 2);
+  assert_int_equal(host_faults(host), 0);
+  host_free(host);
+}
+
+/** What is recorded at some block lengths comes out at any, on the same frames. */
+static void test_block_lengths(void** state)
+{
+  (void)state;
+  static const int32_t small[] = {64, -1};
+  static const int32_t large[] = {1024, -1};
+  static const int32_t odd[] = {333, -1};
+  static const int32_t changing[] = {1, 0, 64, 8192, 17, 0, 0, 1023, 256, 4096, 2, -1};
+  static const int32_t* const lengths[] = {small, plain, large, odd, changing};
+
+  EventList list = compose(2, 400);
+  for (size_t i = 0; i < LENGTH(lengths); ++i) {
+    Host* host = host_new(NULL);
+    record_list(host, &list, lengths[i]);
+    for (size_t k = 0; k < LENGTH(lengths); ++k) {
+      replay_list(host, &list, lengths[k]);
+    }
+    host_free(host);
+  }
+  events_free(&list);
+}
+
+/** The same at other sample rates, and with positions as other hosts send them. */
+static void test_hosts(void** state)
+{
+  (void)state;
+  static const HostOptions hosts[] = {
+      {.rate = 44100.0},
+      {.rate = 96000.0, .position = HOST_POSITION_EACH_RUN},
+      {.rate = 192000.0},
+      {.position = HOST_POSITION_EACH_RUN},
+      {.position = HOST_POSITION_EACH_RUN, .blank = true},
+      {.blank = true},
+      {.worker = HOST_WORKER_INLINE},
+  };
+  EventList list = compose(3, 200);
+  for (size_t i = 0; i < LENGTH(hosts); ++i) {
+    Host* host = host_new(&hosts[i]);
+    record_list(host, &list, plain);
+    replay_list(host, &list, plain);
+    host_free(host);
+  }
+  events_free(&list);
+}
+
+/** A freewheeling host gets everything in time, however long the blocks. */
+static void test_freewheel(void** state)
+{
+  (void)state;
+  static const int32_t longest[] = {8192, -1};
+  Host* host = host_new(NULL);
+  EventList list = compose(4, 2000);
+  host_control(host, "freewheel", 1.0f);
+  host_worker(host, HOST_WORKER_INLINE);
+  record_list(host, &list, longest);
+  replay_list(host, &list, longest);
+  host_control(host, "freewheel", 0.0f);
+  host_worker(host, HOST_WORKER_LOCKSTEP);
+  replay_list(host, &list, plain);
+  events_free(&list);
+  host_free(host);
+}
+
+/** Many events on one frame do not fit into a small buffer: they follow, in order. */
+static void test_small_output(void** state)
+{
+  (void)state;
+  const HostOptions options = {.out_capacity = 1024};
+  Host* host = host_new(&options);
+  EventList list = {0};
+  for (uint32_t i = 0; i < 1000; ++i) {
+    add(&list, RATE, 0xb0, 16 + i % 4, i % 128);
+  }
+  rewind_host(host);
+  host_transport(host, &rolling);
+  host_play(host, &list, duration(&list) + (uint64_t)2 * RATE, plain);
+  assert_int_equal(host_output(host)->count, list.count);
+  host_control(host, "replay", 1.0f);
+  rewind_host(host);
+  events_free(host_output(host));
+  host_transport(host, &rolling);
+  host_run_for(host, (uint64_t)3 * RATE, 256);
+
+  const EventList* heard = host_output(host);
+  assert_int_equal(heard->count, list.count);
+  for (size_t i = 0; i < list.count; ++i) {
+    assert_memory_equal(heard->events[i].bytes, list.events[i].bytes, 3);
+  }
+  assert_int_equal(host_faults(host), 0);
+  events_free(&list);
+  host_free(host);
+}
+
+/** Stopping, locating, bypassing or turning replay off in mid-note ends the note. */
+static void test_notes_end(void** state)
+{
+  (void)state;
+  EventList list = {0};
+  add(&list, 1000, 0xb3, 64, 127);
+  add(&list, 1000, 0x93, 60, 100);
+  add(&list, 3 * RATE, 0x83, 60, 64);
+  add(&list, 3 * RATE, 0xb3, 64, 0);
+  Host* host = host_new(NULL);
+  record_list(host, &list, plain);
+
+  for (int way = 0; way < 4; ++way) {
+    host_control(host, "replay", 1.0f);
+    host_control(host, "enabled", 1.0f);
+    rewind_host(host);
+    events_free(host_output(host));
+    host_transport(host, &rolling);
+    host_run_for(host, RATE, 256);
+    assert_int_equal(host_output(host)->count, 2);
+
+    switch (way) {
+    case 0:
+      host_transport(host, &stopped);
+      break;
+    case 1:
+      host_transport(host, &(HostTransport){true, (int64_t)20 * RATE, 120.0, 4.0f, 4});
+      break;
+    case 2:
+      host_control(host, "replay", 0.0f);
+      break;
+    default:
+      host_control(host, "enabled", 0.0f);
+      break;
+    }
+    host_run_for(host, RATE, 256);
+    const EventList* heard = host_output(host);
+    bool ended = false;
+    bool lifted = false;
+    for (size_t i = 2; i < heard->count; ++i) {
+      const uint8_t* bytes = heard->events[i].bytes;
+      ended |= bytes[1] == 60 && (bytes[0] == 0x83 || (bytes[0] == 0x93 && !bytes[2]));
+      lifted |= bytes[0] == 0xb3 && bytes[1] == 64 && bytes[2] < 64;
+    }
+    assert_true(ended);
+    assert_true(lifted);
+  }
+  assert_int_equal(host_faults(host), 0);
+  events_free(&list);
+  host_free(host);
+}
+
+/** What is no MIDI message, or no message at all, changes nothing. */
+static void test_malformed_input(void** state)
+{
+  (void)state;
+  static const struct {
+    uint32_t size;
+    uint8_t bytes[8];
+  } malformed[] = {
+      {0, {0}},
+      {1, {0x90}},                   // Cut short
+      {2, {0x90, 60}},               // Cut short
+      {3, {60, 100, 0}},             // No status
+      {4, {0x90, 60, 100, 0}},       // Too long
+      {3, {0x90, 0x80, 100}},        // Data with the top bit set
+      {3, {0x90, 60, 0xff}},         // The same
+      {3, {0xc0, 1, 2}},             // Too long
+      {1, {0xf0}},                   // SysEx without an end
+      {4, {0xf0, 1, 2, 3}},          // The same
+      {4, {0xf0, 0x90, 2, 0xf7}},    // A status inside
+      {1, {0xf7}},                   // An end without a SysEx
+      {1, {0xf4}},                   // Undefined
+      {8, {0x90, 1, 2, 0x80, 1, 2}}, // Two messages in one
+  };
+  static const uint8_t zeroes[64] = {0};
+
+  Host* host = host_new(NULL);
+  EventList list = compose(5, 50);
+  rewind_host(host);
+  events_free(host_output(host));
+  host_transport(host, &rolling);
+  host_run(host, 256);
+  for (size_t i = 0; i < LENGTH(malformed); ++i) {
+    host_midi(host, 3, malformed[i].bytes, malformed[i].size);
+    host_run(host, 256);
+  }
+  host_atom(host, 0, "http://lv2plug.in/ns/ext/atom#Object", zeroes, 0);
+  host_atom(host, 0, "http://lv2plug.in/ns/ext/atom#Object", zeroes, 8);
+  host_atom(host, 0, "http://lv2plug.in/ns/ext/atom#Blank", zeroes, 64);
+  host_atom(host, 0, "http://lv2plug.in/ns/ext/atom#Sequence", zeroes, 64);
+  host_atom(host, 0, "urn:unheard-of", zeroes, 64);
+  host_set(host, "store", "");
+  host_set(host, "branch", "no such branch");
+  host_set(host, "unheardOf", "value");
+  host_run(host, 256);
+  assert_int_equal(host_output(host)->count, 0);
+
+  record_list(host, &list, plain); // From the start: had any of it been kept, this would fork
+  replay_list(host, &list, plain);
+  events_free(&list);
+  host_free(host);
+}
+
+/** A state brings back tree and branch, also when the tree went on elsewhere
+ * since: here on the fork that playing over the past made. */
+static void test_state(void** state)
+{
+  (void)state;
+  Host* host = host_new(NULL);
+  EventList lists[] = {compose(6, 300), compose(7, 200)};
+  char* saved[2];
+  char* branch[2];
+  for (int i = 0; i < 2; ++i) {
+    host_control(host, "quantum", (float)i);
+    record_list(host, &lists[i], plain);
+    assert_true(host_run_until(host, told_branch, 5.0));
+    branch[i] = strdup(host_property(host, "branch"));
+    saved[i] = host_save(host);
+    char* again = host_save(host);
+    assert_string_equal(saved[i], again);
+    free(again);
+  }
+  assert_string_not_equal(branch[0], branch[1]);
+  assert_true(host_run_until(host, told_tree, 5.0));
+  char* tree = strdup(host_property(host, "tree"));
+  host_free(host);
+
+  for (int way = 0; way < 8; ++way) {
+    const int i = way & 1;
+    const HostOptions options = {.inactive = way & 2};
+    host = host_new(&options);
+    host_restore(host, saved[i], way & 4);
+    host_activate(host);
+    assert_true(host_run_until(host, told_tree, 5.0));
+    assert_true(host_run_until(host, told_branch, 5.0));
+    assert_string_equal(host_property(host, "tree"), tree);
+    assert_string_equal(host_property(host, "branch"), branch[i]);
+    replay_list(host, &lists[i], plain);
+    char* again = host_save(host);
+    assert_string_equal(saved[i], again);
+    free(again);
+    host_free(host);
+  }
+  for (int i = 0; i < 2; ++i) {
+    free(saved[i]);
+    free(branch[i]);
+    events_free(&lists[i]);
+  }
+  free(tree);
+}
+
+/** Each instance plays into a tree of its own; a copy of one goes to a fork. */
+static void test_instances(void** state)
+{
+  (void)state;
+  enum { COUNT = 4 };
+  Host* hosts[COUNT];
+  EventList lists[COUNT];
+  for (uint32_t i = 0; i < COUNT; ++i) {
+    hosts[i] = host_new(NULL);
+    lists[i] = compose(10 + i, 100);
+  }
+  for (int i = 0; i < COUNT; ++i) {
+    record_list(hosts[i], &lists[i], plain);
+  }
+  for (int i = 0; i < COUNT; ++i) {
+    replay_list(hosts[i], &lists[i], plain);
+    assert_true(host_run_until(hosts[i], told_tree, 5.0));
+    for (int k = 0; k < i; ++k) {
+      assert_string_not_equal(host_property(hosts[i], "tree"), host_property(hosts[k], "tree"));
+    }
+  }
+
+  char* saved = host_save(hosts[0]);
+  Host* copy = host_new(NULL);
+  host_restore(copy, saved, false);
+  assert_true(host_run_until(copy, told_branch, 5.0));
+  assert_true(host_run_until(hosts[0], told_branch, 5.0));
+  assert_string_not_equal(host_property(copy, "branch"), host_property(hosts[0], "branch"));
+  replay_list(copy, &lists[0], plain);
+  free(saved);
+  host_free(copy);
+
+  for (int i = 0; i < COUNT; ++i) {
+    host_free(hosts[i]);
+    events_free(&lists[i]);
+  }
+}
+
+/** With a worker that never comes, what was played is still kept. */
+static void test_lost_worker(void** state)
+{
+  (void)state;
+  const HostOptions options = {.worker = HOST_WORKER_LOST};
+  setenv("HR_TREE", "lost", 1);
+  Host* host = host_new(&options);
+  EventList list = compose(7, 300);
+  record_list(host, &list, plain);
+  host_free(host);
+
+  host = host_new(NULL);
+  assert_true(host_run_until(host, told_tree, 5.0));
+  assert_string_equal(host_property(host, "tree"), "lost");
+  replay_list(host, &list, plain);
+  host_free(host);
+  events_free(&list);
+  unsetenv("HR_TREE");
+}
+
+/* ---- Bad stores ------------------------------------------------------------------ */
+
+static char* read_whole(const char* path, size_t* size)
+{
+  FILE* file = fopen(path, "rb");
+  char* bytes = malloc(1 << 22);
+  assert_non_null(bytes);
+  *size = file ? fread(bytes, 1, 1 << 22, file) : 0;
+  if (file) {
+    fclose(file);
+  }
+  return bytes;
+}
+
+static void write_whole(const char* path, const char* bytes, size_t size)
+{
+  FILE* file = fopen(path, "wb");
+  assert_non_null(file);
+  assert_int_equal(fwrite(bytes, 1, size, file), size);
+  fclose(file);
+}
+
+/** With this store the plugin still loads, passes MIDI, and says what is wrong. */
+static void assert_bad_store(const char* path)
+{
+  size_t size = 0;
+  char* before = read_whole(path, &size);
+  setenv("HR_STORE", path, 1);
+
+  Host* host = host_new(NULL);
+  EventList list = compose(8, 50);
+  record_list(host, &list, plain);
+  assert_true(host_run_until(host, told_trouble, 5.0));
+  assert_non_null(strstr(host_property(host, "trouble"), path));
+  assert_non_null(strstr(host_log(host), path));
+  free(host_save(host));
+  host_free(host);
+  events_free(&list);
+
+  size_t size_after = 0;
+  char* after = read_whole(path, &size_after);
+  assert_int_equal(size_after, size);
+  assert_memory_equal(after, before, size);
+  free(before);
+  free(after);
+}
+
+static void test_store_is_a_folder(void** state)
+{
+  (void)state;
+  assert_int_equal(mkdir(scratch_path("folder"), 0700), 0);
+  assert_bad_store(scratch_path("folder"));
+}
+
+static void test_store_cannot_be_made(void** state)
+{
+  (void)state;
+  assert_bad_store("/proc/halfremembered/store.hr");
+}
+
+static void test_store_is_a_text_file(void** state)
+{
+  (void)state;
+  static const char text[] = "Dear diary, today I played the piano.\n";
+  write_whole(scratch_path("diary.txt"), text, sizeof text - 1);
+  assert_bad_store(scratch_path("diary.txt"));
+}
+
+static void test_store_is_truncated(void** state)
+{
+  (void)state;
+  Host* host = host_new(NULL);
+  EventList list = compose(9, 300);
+  record_list(host, &list, plain);
+  host_free(host);
+  events_free(&list);
+
+  size_t size = 0;
+  char* bytes = read_whole(scratch_path("store.hr"), &size);
+  assert_true(size > 4 * 4096);
+  const size_t lengths[] = {0, 1, 100, 4096, 8191, 3 * 4096, size - 4096, size - 1};
+  for (size_t i = 1; i < LENGTH(lengths); ++i) {
+    write_whole(scratch_path("short.hr"), bytes, lengths[i]);
+    assert_bad_store(scratch_path("short.hr"));
+  }
+  free(bytes);
+}
+
+/** After trouble, another store can be chosen while the plugin runs; what was
+ * played meanwhile is not lost. */
+static void test_store_chosen_after_trouble(void** state)
+{
+  (void)state;
+  char good[4200];
+  snprintf(good, sizeof good, "%s", scratch_path("good.hr"));
+  assert_int_equal(mkdir(scratch_path("folder"), 0700), 0);
+  setenv("HR_STORE", scratch_path("folder"), 1);
+  Host* host = host_new(NULL);
+  EventList list = compose(12, 100);
+  record_list(host, &list, plain);
+  host_set(host, "store", good);
+  host_run_for(host, RATE / 2, 256);
+  assert_true(host_run_until(host, told_branch, 5.0));
+  replay_list(host, &list, plain);
+  events_free(&list);
+  host_free(host);
+}
+
+int main(void)
+{
+#define LV2_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+  const struct CMUnitTest tests[] = {
+      LV2_TEST(test_thru),
+      LV2_TEST(test_event_past_the_block),
+      LV2_TEST(test_block_lengths),
+      LV2_TEST(test_hosts),
+      LV2_TEST(test_freewheel),
+      LV2_TEST(test_small_output),
+      LV2_TEST(test_notes_end),
+      LV2_TEST(test_malformed_input),
+      LV2_TEST(test_state),
+      LV2_TEST(test_instances),
+      LV2_TEST(test_lost_worker),
+      LV2_TEST(test_store_is_a_folder),
+      LV2_TEST(test_store_cannot_be_made),
+      LV2_TEST(test_store_is_a_text_file),
+      LV2_TEST(test_store_is_truncated),
+      LV2_TEST(test_store_chosen_after_trouble),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
