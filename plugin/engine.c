@@ -94,8 +94,8 @@ static void emit(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_
   hr_ring_end(engine->carry);
 }
 
-/** Send what the last blocks had no room for, in order. A block of no frames has room for nothing.
- */
+/** Send what the last blocks had no room for, in order. A block of no frames
+ * has room for nothing. */
 static void emit_carried(HrEngine* engine)
 {
   if (!engine->frames) {
@@ -199,12 +199,14 @@ static void take_state(HrEngine* engine, HrTempo* tempo)
   HrRing* const ring = engine->streams[engine->stream.ring];
   uint64_t position = engine->stream_position;
   const HrRecord* record;
+  bool in_state = false;
   hr_chase_init(&engine->wanted);
   while ((record = hr_ring_next(ring, &position))) {
     const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
-    const bool is_event = record->type == HR_STREAM_MIDI || record->type == HR_STREAM_META;
-    if (event->lap || record->type == HR_STREAM_END ||
-        (is_event && event->tick >= engine->skip_until)) {
+    in_state =
+        (in_state || record->type == HR_STREAM_STATE_BEGIN) && record->type != HR_STREAM_STATE_END;
+    const bool to_play = event->tick >= engine->skip_until && record->type <= HR_STREAM_META;
+    if (event->lap || record->type == HR_STREAM_END || (to_play && !in_state)) {
       break;
     }
     if (record->type == HR_STREAM_META) {
@@ -324,11 +326,12 @@ static void play_event(HrEngine* engine, uint32_t frame, const HrRecord* record,
 /* ---- Recording -------------------------------------------------------- */
 
 /** The own clock waits for somebody to play: at `tick`, or, where a host's
- * transport stands still, at the place that it shows. */
+ * transport stands still, at the place that it shows. A side branch once begun
+ * there goes on by itself. */
 static void park(HrEngine* engine, uint32_t frame, HrTick tick)
 {
   HrClock* const clock = &engine->clock;
-  const bool follows = clock->ever_rolled && clock->cued;
+  const bool follows = clock->ever_rolled && clock->cued && !engine->side;
   hr_clock_set(clock, engine->block + frame, follows ? clock->cue_tick : tick, false);
 }
 
@@ -482,7 +485,17 @@ static void start_replay(HrEngine* engine, uint32_t frame, const HrGoMessage* go
   } else if (go->stream.ring != HR_NO_STREAM && go->stream.tick <= tick) {
     play(engine, &go->stream, tick);
   } else {
+    drop_stream(engine, &go->stream);
     ask_for_stream(engine, tick);
+  }
+}
+
+/** Fork by command: at once, whatever else is pending. */
+static void fork_now(HrEngine* engine, const HrGoMessage* go)
+{
+  if (fork_at(engine, position_at(engine, engine->cursor), go->target.number, true)) {
+    engine->side = false;
+    leave_replay(engine, engine->cursor);
   }
 }
 
@@ -492,12 +505,6 @@ static void take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
   const HrGoMessage go = engine->pending;
   HrClock* const clock = &engine->clock;
   engine->pending.what = 0;
-  if (go.what & HR_GO_FORK) {
-    if (fork_at(engine, tick, go.target.number, true)) {
-      engine->side = false;
-      leave_replay(engine, frame);
-    }
-  }
   if (go.what & (HR_GO_SWITCH | HR_GO_REPLAY | HR_GO_STOP)) {
     release_notes(engine, frame);
     play_nothing(engine);
@@ -521,6 +528,28 @@ static void take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
   }
 }
 
+static void forget_pending(HrEngine* engine)
+{
+  if (engine->pending.what) {
+    drop_stream(engine, &engine->pending.stream);
+    engine->pending.what = 0;
+  }
+}
+
+/** A fork happens; anything else waits for its time, in place of what waited before. */
+static void take_go(HrEngine* engine, const HrGoMessage* go)
+{
+  if (go->what & HR_GO_FORK) {
+    fork_now(engine, go);
+    return;
+  }
+  forget_pending(engine);
+  if (!(go->what & HR_GO_CANCEL)) {
+    engine->pending = *go;
+    schedule_pending(engine, engine->cursor);
+  }
+}
+
 static void attach(HrEngine* engine, uint32_t frame, const HrAttachMessage* message)
 {
   release_notes(engine, frame);
@@ -528,7 +557,7 @@ static void attach(HrEngine* engine, uint32_t frame, const HrAttachMessage* mess
   hr_recorder_attach(&engine->recorder, message);
   engine->side = false;
   engine->overdubbing = false;
-  engine->pending.what = 0;
+  forget_pending(engine);
   if (!engine->clock.rolling) {
     engine->clock.tempo = message->target.tempo;
     engine->clock.bar_tick = 0;
@@ -547,15 +576,7 @@ static void take_message(HrEngine* engine, const HrRecord* record)
     attach(engine, engine->cursor, payload);
     break;
   case HR_MESSAGE_GO:
-    if (engine->pending.what) {
-      drop_stream(engine, &engine->pending.stream);
-    }
-    memcpy(&engine->pending, payload, sizeof engine->pending);
-    if (engine->pending.what & HR_GO_CANCEL) {
-      engine->pending.what = 0;
-    } else {
-      schedule_pending(engine, engine->cursor);
-    }
+    take_go(engine, payload);
     break;
   case HR_MESSAGE_STREAM: {
     const HrStreamMessage* const message = payload;
@@ -744,7 +765,8 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrOutput o
   }
 }
 
-static void host_started(HrEngine* engine, HrTick tick)
+/** Leave the side branch, if on one. */
+static void return_home(HrEngine* engine, HrTick tick)
 {
   if (engine->side) {
     const HrTarget left = engine->recorder.target;
@@ -776,7 +798,7 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
     }
   }
   if (what & HR_CLOCK_STARTED) {
-    host_started(engine, here);
+    return_home(engine, here);
   }
   if (engine->replay && engine->enabled) {
     if (what & (HR_CLOCK_STARTED | HR_CLOCK_LOCATED) && !foreseen) {
@@ -786,6 +808,7 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
     }
   }
   if (what & HR_CLOCK_CUED && clock->ever_rolled && !clock->running) {
+    return_home(engine, here); // The host was moved: what is played next belongs there
     park(engine, at, clock->cue_tick);
   }
   if (what & HR_CLOCK_TEMPO && clock->rolling && engine->record && engine->enabled) {
@@ -836,11 +859,9 @@ static void publish(HrEngine* engine)
   atomic_store_explicit(&shared->transport, clock->cued || clock->ever_rolled, order);
   atomic_store_explicit(&shared->running, clock->running, order);
   atomic_store_explicit(&shared->replay, engine->replay, order);
-  atomic_store_explicit(&shared->pending_number,
-                        waits && engine->pending.what & (HR_GO_SWITCH | HR_GO_FORK)
-                            ? engine->pending.target.number
-                            : 0,
-                        order);
+  atomic_store_explicit(
+      &shared->pending_number,
+      waits && engine->pending.what & HR_GO_SWITCH ? engine->pending.target.number : 0, order);
   atomic_store_explicit(&shared->pending_beats,
                         waits ? (double)(engine->pending_tick - position) /
                                     (double)hr_tempo_beat_length(&clock->tempo)

@@ -74,7 +74,7 @@ typedef struct {
 /** What a HR_MESSAGE_GO does when its time has come. */
 enum {
   HR_GO_SWITCH = 1 << 0, ///< Make `target` the current branch
-  HR_GO_FORK = 1 << 1,   ///< Fork at the place it takes effect: `target.number` is the new branch
+  HR_GO_FORK = 1 << 1,   ///< Fork at once: `target.number` is the new branch; nothing else
   HR_GO_REPLAY = 1 << 2, ///< Replay on, by `stream`
   HR_GO_STOP = 1 << 3,   ///< Replay off
   HR_GO_LOCATE = 1 << 4, ///< With the own clock: move to `stream.tick`

@@ -100,6 +100,21 @@ static void write_state_message(void* data, const uint8_t* bytes, uint32_t size)
   }
 }
 
+static void write_tempo(HrTxn* txn, HrRing* ring, const HrReader* reader)
+{
+  HrTempo tempo;
+  uint8_t bytes[HR_META_TEMPO_SIZE];
+  HrEvent event = {reader->next, HR_EVENT_META, HR_META_TEMPO_SIZE, bytes};
+  if (hr_tempo_at(txn, reader->branch, reader->next, &tempo)) {
+    return;
+  }
+  hr_meta_tempo(tempo.tempo, bytes);
+  write_event(ring, HR_STREAM_META, reader, &event);
+  hr_meta_meter(tempo.beats_per_bar, tempo.beat_unit, bytes);
+  event.size = HR_META_METER_SIZE;
+  write_event(ring, HR_STREAM_META, reader, &event);
+}
+
 /** Write the state at the reader's place, all of it or nothing; false if the
  * ring has no room for it now. */
 static bool write_state(HrTxn* txn, HrRing* ring, const HrReader* reader)
@@ -117,6 +132,7 @@ static bool write_state(HrTxn* txn, HrRing* ring, const HrReader* reader)
     return false;
   }
   write_event(ring, HR_STREAM_STATE_BEGIN, reader, &mark);
+  write_tempo(txn, ring, reader);
   hr_chase_send(&none, &chase, write_state_message, &writer);
   return write_event(ring, HR_STREAM_STATE_END, reader, &mark);
 }
