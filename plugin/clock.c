@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 /** How far a host's beats may be off the frames: Ardour rounds to 1/1920 of a
- * quarter note, single-precision beats to less. */
-#define BEAT_TOLERANCE (HR_TICKS_PER_QUARTER / 480)
+ * quarter note, single-precision beats to less. Ticks: a 480th of a quarter. */
+#define BEAT_TOLERANCE ((HrTick)4032)
 
 /** Frames a position may be off the predicted one without being a jump. */
 #define FRAME_TOLERANCE 2
@@ -97,7 +97,7 @@ static bool within_bar(const HrClock* clock, const HrPosition* p, HrTick tick, H
   const HrTick length = hr_tempo_bar_length(&clock->tempo);
   const double said = p->bar_beat * (double)hr_tempo_beat_length(&clock->tempo);
   const double off = fmod(fabs((double)(tick - bar_tick) - said), (double)length);
-  return off <= BEAT_TOLERANCE || (double)length - off <= BEAT_TOLERANCE;
+  return off <= (double)BEAT_TOLERANCE || (double)(length - BEAT_TOLERANCE) <= off;
 }
 
 /** Find the stretch that holds `frame`, if it was met before and still fits. */

@@ -845,8 +845,7 @@ static HrStatus run_log(Call* call)
     hr_branch_name(txn, entry.branch, name);
     hr_branch_name(txn, entry.other, other);
     hr_author_name(txn, entry.author, author);
-    ROW(call, hr_value_integer(entry.sequence),
-        hr_value_number((double)(entry.time_ns / 1000000) / 1000.0),
+    ROW(call, hr_value_integer(entry.sequence), hr_value_number((double)entry.time_ns / 1e9),
         hr_value_text(hr_operation_name(entry.operation)), hr_value_text(name),
         hr_value_text(other), hr_value_tick(entry.tick), hr_value_text(author),
         hr_value_text(entry.text));

@@ -119,7 +119,7 @@ void hr_session_read_ahead(HrSession* session);
  * host does not run the plugin. */
 HrStatus hr_session_send(HrSession* session, uint32_t type, const void* payload, uint32_t size);
 
-/** Describe `branch` for the engine. */
-HrStatus hr_session_target(HrTxn* txn, HrBranchId branch, HrTarget* target);
+/** Describe a branch for the engine. */
+HrStatus hr_session_target(HrTxn* txn, HrBranchId id, HrTarget* target);
 
 #endif

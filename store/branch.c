@@ -201,7 +201,7 @@ HrStatus hr_branch_fork(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOp
                            .author = o->author,
                            .operation = HR_OPERATION_FORK};
   *id = child.id;
-  status = hr_branch_put(txn, &child);
+  status = status ? status : hr_branch_put(txn, &child);
   status = status
                ? status
                : hr_name_set_free(txn, HR_NAMES_BRANCH, tree, child.id, o->name ? o->name : name);

@@ -4,6 +4,7 @@
 #include "plugin/ring.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -104,6 +105,8 @@ static void* write_numbers(void* data)
     if (payload) {
       *payload = i++;
       hr_ring_end(ring);
+    } else {
+      sched_yield();
     }
   }
   return NULL;
@@ -124,6 +127,8 @@ static void test_two_threads(void** state)
       assert_int_equal(*(const uint32_t*)(record + 1), i);
       hr_ring_release(ring, position);
       ++i;
+    } else {
+      sched_yield();
     }
   }
   pthread_join(writer, NULL);
