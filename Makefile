@@ -65,6 +65,10 @@ $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
 $(BUILD)/bench/%.o: PKGS = $(TEST_PKGS)
 
+# What is being made is said in a word; V=1 shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '%-8s %s\n' $(1) $(2))
+
 # ---- Building ----------------------------------------------------------------
 
 all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) ## Plugin bundle and tool (the default)
@@ -79,30 +83,38 @@ SETUP := $(if $(filter demo run,$(MAKECMDGOALS)),demo,check)
 
 $(BUILD)/%.o: %.c | $(READY)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,compile,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(PLUGIN): $(CORE_OBJ)
 	@mkdir -p $(@D)
-	$(LINK) $(SHARED) -o $@ $^ $(call packages,--libs $(CORE_PKGS)) -lm
+	$(call say,link,$@)
+	$(Q)$(LINK) $(SHARED) -o $@ $^ $(call packages,--libs $(CORE_PKGS)) -lm
 
 $(BUNDLE)/%.ttl: ttl/%.ttl
 	@mkdir -p $(@D)
-	cp $< $@
+	$(call say,copy,$@)
+	$(Q)cp $< $@
 
 $(TOOL): $(TOOL_OBJ) $(CORE_OBJ)
-	$(LINK) -o $@ $^ $(call packages,--libs $(TOOL_PKGS)) -lm
+	$(call say,link,$@)
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TOOL_PKGS)) -lm
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
-	$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
+	$(call say,link,$@)
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
 
 $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(HOST_OBJ) $(CORE_OBJ)
-	$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
+	$(call say,link,$@)
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
 
 $(EVENT_TOOLS): %: %.o $(BUILD)/tests/host/events.o
-	$(LINK) -o $@ $^ $(call packages,--libs jack smf) -lm
+	$(call say,link,$@)
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs jack smf) -lm
 
 $(MAKE_MUSIC): $(MAKE_MUSIC).o
-	$(LINK) -o $@ $^ $(call packages,--libs smf)
+	$(call say,link,$@)
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs smf)
 
 # Keep objects that make takes for intermediate.
 .SECONDARY:
@@ -115,31 +127,34 @@ ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 TSAN := -fsanitize=thread
 
 build-clang: | $(READY)
-	$(MAKE) BUILD=$(BUILD)/clang CC=clang all tests
+	@echo 'build with clang'
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/clang CC=clang all tests
 
 build-asan: | $(READY)
-	$(MAKE) BUILD=$(BUILD)/asan $(SANITIZER) SANITIZE='$(ASAN)' all tests
+	@echo 'build with address and undefined-behaviour sanitizers'
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan $(SANITIZER) SANITIZE='$(ASAN)' all tests
 
 build-tsan: | $(READY)
-	$(MAKE) BUILD=$(BUILD)/tsan $(SANITIZER) SANITIZE='$(TSAN)' all tests
+	@echo 'build with the thread sanitizer'
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan $(SANITIZER) SANITIZE='$(TSAN)' all tests
 
 # ---- Using -------------------------------------------------------------------
 
 demo: all $(EVENT_TOOLS) ## Play, fork, replay, kill and find every note again, in jalv on a dummy JACK server
-	tests/host/demo.sh $(BUILD)
+	@tests/host/demo.sh $(BUILD)
 
 run: all ## Start the plugin in jalv, for you to play
-	tools/run.sh $(BUILD)
+	@tools/run.sh $(BUILD)
 
 setup: ## Install the Debian packages needed (HR_NO_INSTALL=1: only list them)
-	tools/install-deps.sh $(SETUP)
+	@tools/install-deps.sh $(SETUP)
 
 # ---- Testing -----------------------------------------------------------------
 
 tests: $(TESTS) $(EVENT_TOOLS) $(MAKE_MUSIC) ## Compile the tests
 
 check: all tests build-clang build-asan build-tsan ## Run every test
-	tests/run.sh $(BUILD)
+	@tests/run.sh $(BUILD)
 
 check-unit: all tests ## Run the unit tests only
 	tests/run.sh $(BUILD) unit

@@ -73,6 +73,9 @@ const HrRecord* hr_ring_next(const HrRing* ring, uint64_t* position)
   while (written - *position >= sizeof(HrRecord) && written - *position <= ring->capacity) {
     const uint64_t offset = *position & (ring->capacity - 1);
     const HrRecord* const record = (const HrRecord*)(ring->data + offset);
+    if (offset % 8) {
+      return NULL; // No position that was ever written
+    }
     const uint64_t bytes = record_bytes(record->size);
     if (bytes > written - *position || bytes > ring->capacity - offset) {
       return NULL;
