@@ -30,7 +30,7 @@ run() {
   { timeout --kill-after=10 "$limit" "$@" >"$log" 2>&1 </dev/null; } 2>/dev/null || status=$?
   good=$(($(count '^ok ') + $(count '^\[       OK \]')))
   bad=$(($(count '^not ok ') + $(count '^\[ RUN      \]') - $(count '^\[       OK \]') - $(skipped | wc -l)))
-  if [ "$status" -eq 0 ] && [ "$((good + bad))" -eq 0 ]; then
+  if [ "$status" -eq 0 ] && [ "$((good + bad))" -eq 0 ] && [ -z "$(skipped)" ]; then
     good=1
   elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
     bad=1

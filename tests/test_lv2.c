@@ -623,6 +623,31 @@ static void test_store_is_truncated(void** state)
   free(bytes);
 }
 
+/** Some day's version has written it: it is neither read nor touched. */
+static void test_store_is_newer(void** state)
+{
+  (void)state;
+  Host* host = host_new(NULL);
+  EventList list = compose(9, 50);
+  record_list(host, &list, plain);
+  host_free(host);
+  events_free(&list);
+
+  static const char magic[8] = "HALFREM";
+  size_t size = 0;
+  char* bytes = read_whole(scratch_path("store.hr"), &size);
+  int headers = 0;
+  for (char* at = bytes; (at = memmem(at, size - (size_t)(at - bytes), magic, sizeof magic));
+       ++at) {
+    at[sizeof magic] = 99; // The format version
+    ++headers;
+  }
+  assert_true(headers > 0);
+  write_whole(scratch_path("newer.hr"), bytes, size);
+  free(bytes);
+  assert_bad_store(scratch_path("newer.hr"));
+}
+
 /** After trouble, another store can be chosen while the plugin runs; what was
  * played meanwhile is not lost. */
 static void test_store_chosen_after_trouble(void** state)
@@ -662,6 +687,7 @@ int main(void)
       LV2_TEST(test_store_cannot_be_made),
       LV2_TEST(test_store_is_a_text_file),
       LV2_TEST(test_store_is_truncated),
+      LV2_TEST(test_store_is_newer),
       LV2_TEST(test_store_chosen_after_trouble),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1095,6 +1095,37 @@ static void test_changes(void** state)
   client_free(other);
 }
 
+/** A store that cannot be opened is told to those who ask and to those who listen. */
+static void test_trouble_is_told(void** state)
+{
+  Client* client = *state;
+  char path[128];
+  HrError error = {0};
+  assert_int_equal(mkdir(scratch_path("no-store"), 0700), 0);
+  third = hr_session_new(NULL, &error);
+  assert_non_null(third);
+  assert_int_equal(
+      hr_session_attach(third, &(HrAttachment){.store = scratch_path("no-store")}, &error),
+      HR_ERR_NOT_A_STORE);
+  serve(third);
+  client_send(client, "/hr/subscribe", "i", 1);
+  assert_true(is_ok(client_answer(client, "/hr/subscribe", rows, sizeof rows)));
+  snprintf(path, sizeof path, "/hr/%u/state/trouble ", hr_session_number(third));
+  const char* told = client_find(client, path, ANSWER_MS);
+  assert_non_null(told);
+  assert_non_null(strstr(told, "no-store"));
+  client_drain(client);
+
+  snprintf(path, sizeof path, "/hr/%u/get", hr_session_number(third));
+  client_send(client, path, "s", "trouble");
+  assert_true(is_ok(client_answer(client, path, rows, sizeof rows)));
+  assert_non_null(strstr(rows, "no-store"));
+  snprintf(path, sizeof path, "/hr/%u/fork", hr_session_number(third));
+  client_send(client, path, "");
+  client_error(client, path, HR_ERR_BUSY, "no-store");
+  rmdir(scratch_path("no-store"));
+}
+
 static void test_refresh(void** state)
 {
   Client* client = *state;
@@ -1549,6 +1580,7 @@ int main(void)
       SERVED(test_request_id),
       SERVED(test_whole_state),
       SERVED(test_changes),
+      SERVED(test_trouble_is_told),
       SERVED(test_refresh),
       SERVED(test_lease),
       SERVED(test_subscribe_for_another_port),

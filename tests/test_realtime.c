@@ -333,6 +333,9 @@ static int run_watched(const char* sabotage_kind)
 
 static int watch(const char* sabotage)
 {
+#ifdef SANITIZED
+  skip(); // Sanitizers allocate and fault by themselves
+#endif
   assert_int_equal(scratch_make(), 0);
   const pid_t child = fork();
   if (child == 0) {
@@ -371,15 +374,6 @@ static void test_the_watch_works(void** state)
 
 int main(int argc, char** argv)
 {
-#ifdef SANITIZED
-  (void)argc;
-  (void)argv;
-  (void)test_run_does_nothing_forbidden;
-  (void)test_the_watch_works;
-  (void)run_watched;
-  print_message("[  PASSED  ] 0 test(s). Sanitizers allocate and fault by themselves.\n");
-  return 0;
-#else
   if (argc == 3 && !strcmp(argv[1], "watched")) {
     return run_watched(argv[2]);
   }
@@ -388,5 +382,4 @@ int main(int argc, char** argv)
       cmocka_unit_test(test_the_watch_works),
   };
   return cmocka_run_group_tests_name("realtime", tests, NULL, NULL);
-#endif
 }
