@@ -17,6 +17,10 @@
 /** Levels a drawn tree can have: log2 of the most branches there can be. */
 enum { LEVELS_MAX = 64 };
 
+/** Up to here every branch is drawn one level below its parent; a family that
+ * goes on deeper goes straight down. */
+enum { LEVELS_INDENTED = 12 };
+
 /** Room for a name behind the lines that lead to it, or a sentence with two names. */
 enum { CELL_SIZE = LEVELS_MAX * 5 + 2 * HR_NAME_MAX + 120 };
 
@@ -99,8 +103,10 @@ static const char* mark(const View* view, const HrBranch* branch)
   return current ? "current" : "";
 }
 
-/** Add a row: `level` lines beside it, then `lead`, then what is to be said. */
-static void add_branch(View* view, const Lines* lines, size_t level, const char* lead, size_t index)
+/** Add a row: `level` lines beside it, blank where a family has `closed`, then
+ * `lead`, then what is to be said. */
+static void add_branch(View* view, const Lines* lines, size_t level, const bool* closed,
+                       const char* lead, size_t index)
 {
   const HrBranchRow* const row = &view->branches.rows[index];
   const HrPlace head = hr_timeline_place(&row->timeline, row->branch.head_tick);
@@ -108,7 +114,7 @@ static void add_branch(View* view, const Lines* lines, size_t level, const char*
   char name[HR_NAME_MAX + 1];
   char text[HR_TEXT_SIZE];
   for (size_t i = 0; i < level; ++i) {
-    strcat(cell, lines->beside);
+    strcat(cell, closed[i] ? "   " : lines->beside);
   }
   strcat(cell, lead);
   strcat(cell, branch_name(view, row->branch.id, name));
@@ -125,15 +131,16 @@ static void add_branch(View* view, const Lines* lines, size_t level, const char*
   add_cell(view, mark(view, &row->branch));
 }
 
-/** Draw what grew from `root`. The last child of a branch goes straight on, at
- * the same level; the others are drawn to the side before it. As the last has
- * the largest family, levels double in what they hold. */
+/** Draw what grew from `root`. Deep down, the last child of a branch goes
+ * straight on, at the same level; the others are drawn to the side before it.
+ * As the last has the largest family, those levels double in what they hold. */
 static void draw(View* view, const Lines* lines, size_t root)
 {
   const HrBranchRow* const rows = view->branches.rows;
   size_t next[LEVELS_MAX]; // The branch to draw next on each level
+  bool closed[LEVELS_MAX] = {false};
   size_t level = 0;
-  add_branch(view, lines, 0, "", root);
+  add_branch(view, lines, 0, closed, "", root);
   next[0] = rows[root].first_child;
   for (;;) {
     const size_t row = next[level];
@@ -142,13 +149,16 @@ static void draw(View* view, const Lines* lines, size_t root)
     }
     if (row == HR_NO_BRANCH) {
       --level;
-    } else if (rows[row].next == HR_NO_BRANCH) {
-      add_branch(view, lines, level, lines->last, row);
+    } else if (rows[row].next == HR_NO_BRANCH && level >= LEVELS_INDENTED) {
+      add_branch(view, lines, level, closed, lines->last, row);
       next[level] = rows[row].first_child;
     } else {
-      add_branch(view, lines, level, lines->fork, row);
+      const bool last = rows[row].next == HR_NO_BRANCH;
+      add_branch(view, lines, level, closed, last ? lines->last : lines->fork, row);
       next[level] = rows[row].next;
+      closed[level] = last;
       next[++level] = rows[row].first_child;
+      closed[level] = false;
     }
   }
 }
