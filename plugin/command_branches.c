@@ -1,0 +1,321 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/command_call.h"
+
+#include <stdio.h>
+
+/** Fill in the part of a message that makes `branch` the current one. */
+static HrStatus aim_at(HrCall* call, HrBranchId branch, HrGoMessage* go)
+{
+  HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  status = status ? status : hr_session_target(txn, branch, &go->target);
+  hr_txn_abort(txn);
+  if (status) {
+    return hr_call_fail(call, status);
+  }
+  go->what |= HR_GO_SWITCH;
+  const bool runs = atomic_load_explicit(&session->engine->shared.running, memory_order_relaxed);
+  if (session->replay && !runs) {
+    go->what |= HR_GO_REPLAY | HR_GO_FOLLOW; // Armed: it is heard when the host starts
+  } else if (session->replay) {
+    go->what |= HR_GO_REPLAY;
+    return hr_call_open_stream(call, branch, hr_call_now(session), &go->stream);
+  }
+  go->what |= HR_GO_PARK;
+  const HrTick bar = hr_tempo_bar_length(&go->target.tempo);
+  go->park_tick = go->target.fresh ? go->target.head : hr_grid_ceiling(go->target.head + 1, 0, bar);
+  return HR_OK;
+}
+
+static HrStatus go_to(HrCall* call, HrBranchId branch)
+{
+  HrSession* const session = call->session;
+  HrGoMessage go = {.quantum = session->quantum, .stream.ring = HR_NO_STREAM};
+  if (!session->engine) {
+    HrTxn* txn = NULL;
+    HrBranch record;
+    uint32_t author = 0;
+    HrStatus status = hr_txn_begin(session->binding.store, HR_WRITE, &txn);
+    status = status ? status : hr_author_id(txn, call->author, &author);
+    status = status ? status : hr_branch_get(txn, branch, &record);
+    status = status ? status : hr_branch_switch(txn, branch, record.head_tick, author);
+    if (status) {
+      hr_txn_abort(txn);
+      return hr_call_fail(call, status);
+    }
+    status = hr_txn_commit(txn);
+    session->branch = status ? session->branch : branch;
+    return status ? hr_call_fail(call, status) : HR_OK;
+  }
+  const HrStatus status = aim_at(call, branch, &go);
+  return status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+}
+
+/** Fork in the store, at a place that is known. */
+static HrStatus fork_in_store(HrCall* call, HrTick tick, const char* name, HrBranchId* fork)
+{
+  HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  HrForkOptions options = {.name = name};
+  HrStatus status = hr_txn_begin(session->binding.store, HR_WRITE, &txn);
+  status = status ? status : hr_author_id(txn, call->author, &options.author);
+  status = status ? status : hr_branch_fork(txn, session->branch, tick, &options, fork);
+  if (status) {
+    hr_txn_abort(txn);
+    return hr_call_fail(call, status);
+  }
+  status = hr_txn_commit(txn);
+  hr_session_touch_tree(session);
+  return status ? hr_call_fail(call, status) : HR_OK;
+}
+
+HrStatus hr_run_fork_at(HrCall* call)
+{
+  HrSession* const session = call->session;
+  const char* name;
+  HrTick tick;
+  HrBranch branch;
+  HrTxn* txn = NULL;
+  HrBranchId fork;
+  HrStatus status = hr_call_prepare(call);
+  status = status ? status : hr_call_position(call, 0, &tick);
+  status = status ? status : hr_call_name(call, 1, false, &name);
+  if (status) {
+    return status;
+  }
+  status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  status = status ? status : hr_branch_get(txn, session->branch, &branch);
+  hr_txn_abort(txn);
+  if (status) {
+    return hr_call_fail(call, status);
+  }
+  if (tick > branch.head_tick) {
+    return hr_error(call->error, HR_ERR_ARGUMENT,
+                    "The branch ends before that. Fork where there is music, or use `fork`.");
+  }
+  status = fork_in_store(call, tick, name, &fork);
+  status = status ? status : go_to(call, fork);
+  return status ? status : hr_call_tell_branch(call, fork);
+}
+
+static HrPendingFork* free_pending_fork(HrSession* session)
+{
+  for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
+    if (!session->pending_forks[i].number) {
+      return &session->pending_forks[i];
+    }
+  }
+  return NULL;
+}
+
+/** Fork where the music is now. The engine knows where that is: the branch is
+ * made when its answer comes through the capture ring. */
+static HrStatus fork_now(HrCall* call, const char* name)
+{
+  HrSession* const session = call->session;
+  HrPendingFork* const pending = free_pending_fork(session);
+  if (!pending || session->numbers.next >= session->numbers.end) {
+    return hr_error(call->error, HR_ERR_BUSY, "Too many forks at once. Try again.");
+  }
+  const HrGoMessage go = {.what = HR_GO_FORK,
+                          .quantum = HR_QUANTUM_NOW,
+                          .target.number = session->numbers.next,
+                          .stream.ring = HR_NO_STREAM};
+  snprintf(pending->name, sizeof pending->name, "%s", name ? name : "");
+  snprintf(pending->author, sizeof pending->author, "%.*s", HR_NAME_MAX, call->author);
+  const HrStatus status = hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+  if (!status) {
+    pending->number = session->numbers.next++;
+    HR_CALL_ROW(call, hr_value_integer(pending->number), hr_value_text(pending->name));
+  }
+  return status;
+}
+
+HrStatus hr_run_fork(HrCall* call)
+{
+  const char* name;
+  HrBranch branch;
+  HrBranchId fork;
+  HrTxn* txn = NULL;
+  HrStatus status = hr_call_prepare(call);
+  status = status ? status : hr_call_name(call, 0, false, &name);
+  if (status || call->session->engine) {
+    return status ? status : fork_now(call, name);
+  }
+  status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
+  status = status ? status : hr_branch_get(txn, call->session->branch, &branch);
+  hr_txn_abort(txn);
+  status = status ? hr_call_fail(call, status) : fork_in_store(call, branch.head_tick, name, &fork);
+  status = status ? status : go_to(call, fork);
+  return status ? status : hr_call_tell_branch(call, fork);
+}
+
+HrStatus hr_run_switch(HrCall* call)
+{
+  HrTxn* txn = NULL;
+  HrBranchId branch = 0;
+  HrBranch record;
+  HrStatus status = hr_call_prepare(call);
+  if (status) {
+    return status;
+  }
+  status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
+  if (status) {
+    return hr_call_fail(call, status);
+  }
+  status = hr_call_branch(call, txn, 0, &branch);
+  if (!status && !hr_branch_get(txn, branch, &record) && record.state == HR_BRANCH_HIDDEN) {
+    status = hr_error(call->error, HR_ERR_ARGUMENT, "That branch is hidden. `restore` it first.");
+  }
+  hr_txn_abort(txn);
+  status = status ? status : go_to(call, branch);
+  return status ? status : hr_call_tell_branch(call, branch);
+}
+
+/** The visible branch before or after the current one, around the end. */
+static HrStatus neighbour(HrCall* call, int step)
+{
+  HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  HrBranch branch = {0};
+  HrBranchId first = 0, last = 0, before = 0, after = 0;
+  HrStatus status = hr_call_prepare(call);
+  if (status) {
+    return status;
+  }
+  status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  while (!status && !(status = hr_branch_next(txn, session->binding.tree,
+                                              hr_branch_number(branch.id), &branch))) {
+    if (branch.state != HR_BRANCH_ACTIVE || branch.id == session->branch) {
+      continue;
+    }
+    first = first ? first : branch.id;
+    last = branch.id;
+    before = branch.id < session->branch ? branch.id : before;
+    after = branch.id > session->branch && !after ? branch.id : after;
+  }
+  hr_txn_abort(txn);
+  if (status != HR_END) {
+    return hr_call_fail(call, status);
+  }
+  const HrBranchId target = step > 0 ? (after ? after : first) : (before ? before : last);
+  if (!target) {
+    return hr_error(call->error, HR_ERR_NOT_FOUND,
+                    "There is no other branch yet. `fork` makes one.");
+  }
+  status = go_to(call, target);
+  return status ? status : hr_call_tell_branch(call, target);
+}
+
+HrStatus hr_run_next(HrCall* call)
+{
+  return neighbour(call, 1);
+}
+
+HrStatus hr_run_previous(HrCall* call)
+{
+  return neighbour(call, -1);
+}
+
+HrStatus hr_run_cancel(HrCall* call)
+{
+  const HrGoMessage go = {.what = HR_GO_CANCEL, .stream.ring = HR_NO_STREAM};
+  return call->session->engine ? hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go) : HR_OK;
+}
+
+/** Do `change` to the branch named first, in a transaction. */
+static HrStatus change_branch(HrCall* call, HrStatus (*change)(HrCall* call, HrTxn* txn,
+                                                               HrBranchId id, uint32_t author))
+{
+  HrTxn* txn = NULL;
+  HrBranchId branch = 0;
+  uint32_t author = 0;
+  HrStatus status = hr_call_prepare(call);
+  if (status) {
+    return status;
+  }
+  status = hr_txn_begin(call->session->binding.store, HR_WRITE, &txn);
+  if (status) {
+    return hr_call_fail(call, status);
+  }
+  status = hr_call_branch(call, txn, 0, &branch);
+  if (!status) {
+    status = hr_author_id(txn, call->author, &author);
+    status = status ? hr_call_fail(call, status) : change(call, txn, branch, author);
+  }
+  if (status) {
+    hr_txn_abort(txn);
+    return status;
+  }
+  status = hr_txn_commit(txn);
+  if (status) {
+    return hr_call_fail(call, status);
+  }
+  hr_session_touch_tree(call->session);
+  return hr_call_tell_branch(call, branch);
+}
+
+static HrStatus change_name(HrCall* call, HrTxn* txn, HrBranchId id, uint32_t author)
+{
+  const char* name;
+  HrStatus status = hr_call_name(call, 1, true, &name);
+  if (status) {
+    return status;
+  }
+  status = hr_branch_rename(txn, id, name, author);
+  return status == HR_ERR_EXISTS
+             ? hr_error(call->error, status,
+                        "Another branch is called \"%s\". Choose another name.", name)
+         : status ? hr_call_fail(call, status)
+                  : HR_OK;
+}
+
+static HrStatus change_to_hidden(HrCall* call, HrTxn* txn, HrBranchId id, uint32_t author)
+{
+  if (id == call->session->branch) {
+    return hr_error(call->error, HR_ERR_ARGUMENT,
+                    "That is the branch you are on. Switch to another one first.");
+  }
+  const HrStatus status = hr_branch_set_state(txn, id, HR_BRANCH_HIDDEN, author);
+  return status ? hr_call_fail(call, status) : HR_OK;
+}
+
+static HrStatus change_to_active(HrCall* call, HrTxn* txn, HrBranchId id, uint32_t author)
+{
+  const HrStatus status = hr_branch_set_state(txn, id, HR_BRANCH_ACTIVE, author);
+  return status ? hr_call_fail(call, status) : HR_OK;
+}
+
+HrStatus hr_run_rename(HrCall* call)
+{
+  return change_branch(call, change_name);
+}
+
+HrStatus hr_run_hide(HrCall* call)
+{
+  return change_branch(call, change_to_hidden);
+}
+
+HrStatus hr_run_restore(HrCall* call)
+{
+  return change_branch(call, change_to_active);
+}
+
+HrStatus hr_run_tree(HrCall* call)
+{
+  HrSession* const session = call->session;
+  const char* name;
+  char path[4096];
+  if (!session->binding.store) {
+    return hr_call_no_store(call);
+  }
+  HrStatus status = hr_call_name(call, 0, true, &name);
+  if (!status) {
+    snprintf(path, sizeof path, "%s", hr_store_path(session->binding.store));
+    status = hr_session_attach(session, &(HrAttachment){.store = path, .tree = name}, call->error);
+  }
+  return status;
+}

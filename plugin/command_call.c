@@ -1,0 +1,231 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/command_call.h"
+
+#include "plugin/timeline.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void hr_call_row(HrCall* call, const HrValue* values, size_t count)
+{
+  if (call->answer && call->answer->row) {
+    call->answer->row(call->answer->data, values, count);
+  }
+}
+
+HrStatus hr_call_fail(HrCall* call, HrStatus status)
+{
+  return hr_error(call->error, status, "%s failed: %s.", call->info->verb, hr_strerror(status));
+}
+
+HrStatus hr_call_no_store(HrCall* call)
+{
+  const HrError* const trouble = &call->session->trouble;
+  return hr_error(call->error, HR_ERR_BUSY, "%s",
+                  trouble->status ? trouble->text : "The store is not open yet. Try again.");
+}
+
+HrStatus hr_call_not_playing(HrCall* call)
+{
+  return hr_error(call->error, HR_ERR_BUSY, "%s needs the plugin running in a host.",
+                  call->info->verb);
+}
+
+/** A whole number, from any kind of number. */
+bool hr_call_integer(const HrValue* value, int64_t* integer)
+{
+  if (value->type == HR_VALUE_NUMBER && fabs(value->number) < 9e18) {
+    *integer = llround(value->number);
+    return true;
+  }
+  *integer = value->integer;
+  return value->type == HR_VALUE_INTEGER || value->type == HR_VALUE_TICK;
+}
+
+/** A number argument that may be left out. */
+HrStatus hr_call_count(HrCall* call, size_t index, int64_t otherwise, int64_t* count)
+{
+  *count = otherwise;
+  if (index < call->count && (!hr_call_integer(&call->args[index], count) || *count < 0)) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "%s takes whole numbers.", call->info->verb);
+  }
+  return HR_OK;
+}
+
+/** What a toggle is to become. */
+HrStatus hr_call_toggle(HrCall* call, bool now, bool* wanted)
+{
+  int64_t value = !now;
+  if (call->count && !hr_call_integer(&call->args[0], &value)) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "%s takes 1 for on, 0 for off.",
+                    call->info->verb);
+  }
+  *wanted = value != 0;
+  return HR_OK;
+}
+
+/** A branch by name, by "#number", or by a text that is a number. */
+static HrStatus find_branch(HrCall* call, HrTxn* txn, const char* text, HrBranchId* id)
+{
+  const HrTreeId tree = call->session->binding.tree;
+  char number[HR_NAME_MAX + 2];
+  const size_t digits = strspn(text, "0123456789");
+  HrStatus status = hr_branch_find(txn, tree, text, id);
+  if (status == HR_ERR_NOT_FOUND && digits && !text[digits] && digits < 10) {
+    snprintf(number, sizeof number, "#%s", text);
+    status = hr_branch_find(txn, tree, number, id);
+  }
+  return status == HR_ERR_NOT_FOUND
+             ? hr_error(call->error, status, "There is no branch \"%s\". `list` shows them all.",
+                        text)
+         : status ? hr_call_fail(call, status)
+                  : HR_OK;
+}
+
+HrStatus hr_call_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id)
+{
+  char text[32];
+  int64_t number;
+  if (index >= call->count) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "%s needs a branch: its name or number.",
+                    call->info->verb);
+  }
+  const HrValue* const value = &call->args[index];
+  if (value->type == HR_VALUE_TEXT) {
+    return find_branch(call, txn, value->text, id);
+  }
+  if (!hr_call_integer(value, &number) || number < 1 || number > UINT32_MAX) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "That is no branch number.");
+  }
+  snprintf(text, sizeof text, "#%" PRId64, number);
+  return find_branch(call, txn, text, id);
+}
+
+/** Text argument `index` as a name; NULL when it is left out. */
+HrStatus hr_call_name(HrCall* call, size_t index, bool needed, const char** name)
+{
+  *name = NULL;
+  if (index < call->count && call->args[index].type == HR_VALUE_TEXT) {
+    *name = call->args[index].text;
+    return hr_name_valid(*name)
+               ? HR_OK
+               : hr_error(
+                     call->error, HR_ERR_ARGUMENT,
+                     "That is no usable name: 1 to %d bytes of plain text, not starting with #.",
+                     HR_NAME_MAX);
+  }
+  return needed ? hr_error(call->error, HR_ERR_ARGUMENT, "%s needs a name.", call->info->verb)
+                : HR_OK;
+}
+
+/** A position: bars as a number or text "bar.beat", both from 1; ticks as
+ * HR_VALUE_TICK or text "123t". */
+HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick)
+{
+  if (index >= call->count) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "%s needs a position: a bar, or \"bar.beat\".",
+                    call->info->verb);
+  }
+  const HrValue* const value = &call->args[index];
+  double bars = 0.0;
+  double beats = 0.0;
+  int64_t bar = 0;
+  int64_t beat = 1;
+  int end = 0;
+  if (value->type == HR_VALUE_TICK) {
+    *tick = value->integer;
+    return HR_OK;
+  }
+  if (value->type == HR_VALUE_TEXT) {
+    if (sscanf(value->text, "%" SCNd64 "t%n", tick, &end) == 1 && end && !value->text[end]) {
+      return HR_OK;
+    }
+    end = 0;
+    const bool both = sscanf(value->text, "%" SCNd64 ".%" SCNd64 "%n", &bar, &beat, &end) == 2;
+    if (!both && sscanf(value->text, "%" SCNd64 "%n", &bar, &end) != 1) {
+      end = 0;
+    }
+    if (!end || value->text[end] || beat < 1 || llabs(bar) > 10000000) {
+      return hr_error(call->error, HR_ERR_ARGUMENT,
+                      "\"%s\" is no position. Give a bar, \"bar.beat\", or ticks like \"1920t\".",
+                      value->text);
+    }
+    bars = (double)bar;
+    beats = (double)(beat - 1);
+  } else {
+    bars = (value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer);
+  }
+  if (!(fabs(bars) < 1e7)) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "That bar is too far away.");
+  }
+  HrTimeline timeline = {0};
+  HrTxn* txn = NULL;
+  uint64_t damaged = 0;
+  HrStatus status = HR_OK;
+  if (call->session->branch) {
+    status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
+    status = status ? status
+                    : hr_timeline_read(&timeline, txn, call->session->branch, INT64_MIN, &damaged);
+    hr_txn_abort(txn);
+  }
+  *tick = hr_timeline_tick(&timeline, bars, beats);
+  hr_timeline_free(&timeline);
+  return status ? hr_call_fail(call, status) : HR_OK;
+}
+
+/** Make sure that there is a tree, and that what was played is in it. */
+HrStatus hr_call_prepare(HrCall* call)
+{
+  const HrStatus status = hr_session_need_tree(call->session);
+  return !call->session->binding.store ? hr_call_no_store(call)
+         : status                      ? hr_call_fail(call, status)
+                                       : HR_OK;
+}
+
+HrStatus hr_call_tell_branch(HrCall* call, HrBranchId branch)
+{
+  HrTxn* txn = NULL;
+  char name[HR_NAME_MAX + 1] = "";
+  if (!hr_txn_begin(call->session->binding.store, HR_READ, &txn)) {
+    hr_branch_name(txn, branch, name);
+    hr_txn_abort(txn);
+  }
+  HR_CALL_ROW(call, hr_value_integer(hr_branch_number(branch)), hr_value_text(name));
+  return HR_OK;
+}
+
+HrStatus hr_call_send(HrCall* call, uint32_t type, const void* payload, uint32_t size)
+{
+  const HrStatus status = hr_session_send(call->session, type, payload, size);
+  if (status) {
+    return hr_error(call->error, status,
+                    "The host does not run the plugin just now. Start it, then try again.");
+  }
+  hr_session_touch(call->session);
+  return HR_OK;
+}
+
+HrTick hr_call_now(const HrSession* session)
+{
+  return atomic_load_explicit(&session->engine->shared.position, memory_order_relaxed);
+}
+
+bool hr_call_rolling(const HrSession* session)
+{
+  return atomic_load_explicit(&session->engine->shared.rolling, memory_order_relaxed);
+}
+
+HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick tick, HrStreamStart* stream)
+{
+  const HrStatus status =
+      hr_session_open_stream(call->session, branch, tick, !hr_call_rolling(call->session), stream);
+  if (status == HR_ERR_BUSY) {
+    return hr_error(call->error, status, "Too many switches at once. Try again.");
+  }
+  return status ? hr_call_fail(call, status) : HR_OK;
+}

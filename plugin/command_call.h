@@ -1,0 +1,107 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/** @file command_call.h
+ * What the commands share: the call being run, its arguments, its answer.
+ * command.c has the table, and command_branches.c, command_replay.c and
+ * command_queries.c what each row does. All of it runs with the session's
+ * mutex held, on any thread but the audio thread. On failure a function has
+ * filled the call's error. */
+
+#ifndef HR_COMMAND_CALL_H
+#define HR_COMMAND_CALL_H
+
+#include "plugin/command.h"
+#include "plugin/session_internal.h"
+
+typedef struct {
+  HrSession* session;
+  const HrCommandInfo* info;
+  const HrValue* args;
+  size_t count;
+  const char* author;
+  const HrAnswer* answer;
+  HrError* error;
+} HrCall;
+
+/* ---- Answers ------------------------------------------------------------ */
+
+void hr_call_row(HrCall* call, const HrValue* values, size_t count);
+
+#define HR_CALL_ROW(call, ...)                                                                     \
+  hr_call_row(call, (const HrValue[]){__VA_ARGS__},                                                \
+              sizeof(const HrValue[]){__VA_ARGS__} / sizeof(HrValue))
+
+/** Say that the command failed with `status`, which it returns. */
+HrStatus hr_call_fail(HrCall* call, HrStatus status);
+HrStatus hr_call_no_store(HrCall* call);
+HrStatus hr_call_not_playing(HrCall* call);
+
+/** Answer with a branch's number and name. */
+HrStatus hr_call_tell_branch(HrCall* call, HrBranchId branch);
+
+/* ---- Arguments ----------------------------------------------------------- */
+
+/** A whole number, from any kind of number. */
+bool hr_call_integer(const HrValue* value, int64_t* integer);
+
+/** A number that may be left out. */
+HrStatus hr_call_count(HrCall* call, size_t index, int64_t otherwise, int64_t* count);
+
+/** What a toggle that is `now` is to become. */
+HrStatus hr_call_toggle(HrCall* call, bool now, bool* wanted);
+
+/** A branch of the session's tree, by name, number or "#number". */
+HrStatus hr_call_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id);
+
+/** A name; NULL when it is left out and not `needed`. */
+HrStatus hr_call_name(HrCall* call, size_t index, bool needed, const char** name);
+
+/** A position: bars as a number or text "bar.beat", both from 1; ticks as
+ * HR_VALUE_TICK or text "123t". */
+HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick);
+
+/* ---- The session and its engine -------------------------------------------- */
+
+/** Make sure that there is a tree, and that what was played is in it. */
+HrStatus hr_call_prepare(HrCall* call);
+
+HrStatus hr_call_send(HrCall* call, uint32_t type, const void* payload, uint32_t size);
+HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick tick, HrStreamStart* stream);
+
+/** Where the music is. */
+HrTick hr_call_now(const HrSession* session);
+bool hr_call_rolling(const HrSession* session);
+
+/** What "quantum" takes, in the order of HrQuantum. */
+extern const char* const hr_quantum_names[4];
+
+/* ---- What the rows of the table do ------------------------------------------ */
+
+HrStatus hr_run_fork_at(HrCall* call);
+HrStatus hr_run_fork(HrCall* call);
+HrStatus hr_run_switch(HrCall* call);
+HrStatus hr_run_next(HrCall* call);
+HrStatus hr_run_previous(HrCall* call);
+HrStatus hr_run_cancel(HrCall* call);
+HrStatus hr_run_replay(HrCall* call);
+HrStatus hr_run_replay_at(HrCall* call);
+HrStatus hr_run_follow(HrCall* call);
+HrStatus hr_run_stop(HrCall* call);
+HrStatus hr_run_loop_range(HrCall* call);
+HrStatus hr_run_loop(HrCall* call);
+HrStatus hr_run_record(HrCall* call);
+HrStatus hr_run_thru(HrCall* call);
+HrStatus hr_run_overdub(HrCall* call);
+HrStatus hr_run_quantum(HrCall* call);
+HrStatus hr_run_panic(HrCall* call);
+HrStatus hr_run_rename(HrCall* call);
+HrStatus hr_run_hide(HrCall* call);
+HrStatus hr_run_restore(HrCall* call);
+HrStatus hr_run_tree(HrCall* call);
+HrStatus hr_run_list(HrCall* call);
+HrStatus hr_run_trees(HrCall* call);
+HrStatus hr_run_log(HrCall* call);
+HrStatus hr_run_get(HrCall* call);
+
+#endif

@@ -1,0 +1,139 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/command_call.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char* state_name(HrBranchState state)
+{
+  return state == HR_BRANCH_HIDDEN ? "hidden" : state == HR_BRANCH_MERGED ? "merged" : "active";
+}
+
+HrStatus hr_run_list(HrCall* call)
+{
+  HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  int64_t from, count;
+  HrStatus status = session->binding.store ? HR_OK : hr_call_no_store(call);
+  status = status ? status : hr_call_count(call, 0, 1, &from);
+  status = status ? status : hr_call_count(call, 1, UINT32_MAX, &count);
+  if (status || !session->binding.tree) {
+    return status;
+  }
+  hr_session_drain(session, true);
+  status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  uint32_t number = from > 0 && from <= UINT32_MAX ? (uint32_t)from - 1 : 0;
+  while (!status && count-- > 0) {
+    HrBranch branch;
+    status = hr_branch_next(txn, session->binding.tree, number, &branch);
+    if (status) {
+      break;
+    }
+    number = hr_branch_number(branch.id);
+    char name[HR_NAME_MAX + 1] = "";
+    hr_branch_name(txn, branch.id, name);
+    HR_CALL_ROW(call, hr_value_integer(number), hr_value_text(name),
+                hr_value_integer(hr_branch_number(branch.parent)), hr_value_tick(branch.fork_tick),
+                hr_value_tick(branch.head_tick), hr_value_tick((int64_t)branch.event_count),
+                hr_value_text(state_name(branch.state)),
+                hr_value_integer(branch.id == session->branch));
+  }
+  hr_txn_abort(txn);
+  return !status || status == HR_END ? HR_OK : hr_call_fail(call, status);
+}
+
+HrStatus hr_run_trees(HrCall* call)
+{
+  HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  HrTree tree = {0};
+  if (!session->binding.store) {
+    return hr_call_no_store(call);
+  }
+  HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  while (!status && !(status = hr_tree_next(txn, tree.id, &tree))) {
+    HR_CALL_ROW(call, hr_value_integer(tree.id), hr_value_text(tree.name),
+                hr_value_integer(tree.branch_count),
+                hr_value_integer(tree.id == session->binding.tree));
+  }
+  hr_txn_abort(txn);
+  return status == HR_END ? HR_OK : hr_call_fail(call, status);
+}
+
+HrStatus hr_run_log(HrCall* call)
+{
+  HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  HrJournalEntry entry = {0};
+  if (!session->binding.store) {
+    return hr_call_no_store(call);
+  }
+  HrStatus status =
+      session->binding.tree ? hr_txn_begin(session->binding.store, HR_READ, &txn) : HR_END;
+  while (!status &&
+         !(status = hr_journal_next(txn, session->binding.tree, entry.sequence, &entry))) {
+    char name[HR_NAME_MAX + 1] = "", other[HR_NAME_MAX + 1] = "", author[HR_NAME_MAX + 1] = "";
+    hr_branch_name(txn, entry.branch, name);
+    hr_branch_name(txn, entry.other, other);
+    hr_author_name(txn, entry.author, author);
+    HR_CALL_ROW(call, hr_value_integer(entry.sequence),
+                hr_value_number((double)entry.time_ns / 1e9),
+                hr_value_text(hr_operation_name(entry.operation)), hr_value_text(name),
+                hr_value_text(other), hr_value_tick(entry.tick), hr_value_text(author),
+                hr_value_text(entry.text));
+  }
+  hr_txn_abort(txn);
+  return status == HR_END ? HR_OK : hr_call_fail(call, status);
+}
+
+HrStatus hr_run_get(HrCall* call)
+{
+  HrSessionState state;
+  hr_session_state(call->session, &state);
+  char meter[16];
+  snprintf(meter, sizeof meter, "%u/%u", state.beats_per_bar, state.beat_unit);
+  const struct {
+    const char* key;
+    HrValue value;
+  } rows[] = {
+      {"store", hr_value_text(state.store_path)},
+      {"tree", hr_value_text(state.tree_name)},
+      {"branch", hr_value_text(state.branch_name)},
+      {"number", hr_value_integer(hr_branch_number(state.branch))},
+      {"pending", hr_value_text(state.pending_name)},
+      {"pending_beats", hr_value_number(state.pending_beats)},
+      {"record", hr_value_integer(state.record)},
+      {"replay", hr_value_integer(state.replay)},
+      {"loop", hr_value_integer(state.loop)},
+      {"loop_start", hr_value_tick(state.loop_start)},
+      {"loop_end", hr_value_tick(state.loop_end)},
+      {"thru", hr_value_integer(state.thru)},
+      {"overdub", hr_value_integer(state.overdub)},
+      {"quantum", hr_value_text(hr_quantum_names[state.quantum])},
+      {"rolling", hr_value_integer(state.rolling)},
+      {"running", hr_value_integer(state.running)},
+      {"tempo", hr_value_number(state.tempo)},
+      {"meter", hr_value_text(meter)},
+      {"position", hr_value_tick(state.position)},
+      {"head", hr_value_tick(state.head)},
+      {"recorded", hr_value_tick((int64_t)state.recorded)},
+      {"replayed", hr_value_tick((int64_t)state.replayed)},
+      {"dropped", hr_value_tick((int64_t)state.dropped)},
+      {"malformed", hr_value_tick((int64_t)state.malformed)},
+      {"trouble", hr_value_text(state.trouble_text)},
+  };
+  const char* const key =
+      call->count && call->args[0].type == HR_VALUE_TEXT ? call->args[0].text : NULL;
+  bool found = false;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+    if (!key || !strcmp(key, rows[i].key)) {
+      HR_CALL_ROW(call, hr_value_text(rows[i].key), rows[i].value);
+      found = true;
+    }
+  }
+  return found ? HR_OK
+               : hr_error(call->error, HR_ERR_NOT_FOUND,
+                          "There is nothing called \"%s\". `get` alone shows all.", key);
+}
