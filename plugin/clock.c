@@ -13,7 +13,7 @@
 /** Frames a position may be off the predicted one without being a jump. */
 #define FRAME_TOLERANCE 2
 
-static double ticks_per_frame(const HrClock* clock)
+HR_REALTIME static double ticks_per_frame(const HrClock* clock)
 {
   return clock->tempo.tempo * HR_TICKS_PER_QUARTER / (60.0 * clock->rate);
 }
@@ -73,7 +73,7 @@ void hr_clock_set_tempo(HrClock* clock, int64_t frame, HrTick tick, const HrTemp
 }
 
 /** Read what the position says of tempo and meter; true if it is news. */
-static bool take_tempo(HrClock* clock, const HrPosition* p)
+HR_REALTIME static bool take_tempo(HrClock* clock, const HrPosition* p)
 {
   const HrTempo old = clock->tempo;
   if (p->has & HR_HAS_BEAT_UNIT && p->beat_unit > 0 && p->beat_unit <= 1024) {
@@ -89,7 +89,8 @@ static bool take_tempo(HrClock* clock, const HrPosition* p)
          old.beat_unit != clock->tempo.beat_unit;
 }
 
-static bool within_bar(const HrClock* clock, const HrPosition* p, HrTick tick, HrTick bar_tick)
+HR_REALTIME static bool within_bar(const HrClock* clock, const HrPosition* p, HrTick tick,
+                                   HrTick bar_tick)
 {
   if (!(p->has & HR_HAS_BAR_BEAT)) {
     return true;
@@ -101,7 +102,8 @@ static bool within_bar(const HrClock* clock, const HrPosition* p, HrTick tick, H
 }
 
 /** Find the stretch that holds `frame`, if it was met before and still fits. */
-static const HrTempoSegment* find_segment(const HrClock* clock, const HrPosition* p, int64_t frame)
+HR_REALTIME static const HrTempoSegment* find_segment(const HrClock* clock, const HrPosition* p,
+                                                      int64_t frame)
 {
   const HrTempoSegment* best = NULL;
   const double rate = ticks_per_frame(clock);
@@ -119,7 +121,7 @@ static const HrTempoSegment* find_segment(const HrClock* clock, const HrPosition
   return within_bar(clock, p, tick, best->bar_tick) ? best : NULL;
 }
 
-static const HrTempoSegment* add_segment(HrClock* clock, HrTempoSegment segment)
+HR_REALTIME static const HrTempoSegment* add_segment(HrClock* clock, HrTempoSegment segment)
 {
   for (unsigned i = 0; i < clock->segment_count; ++i) {
     if (clock->segments[i].host_frame == segment.host_frame) {
@@ -137,7 +139,8 @@ static const HrTempoSegment* add_segment(HrClock* clock, HrTempoSegment segment)
 }
 
 /** Make out where on the timeline an unknown place is. */
-static const HrTempoSegment* new_segment(HrClock* clock, const HrPosition* p, int64_t frame)
+HR_REALTIME static const HrTempoSegment* new_segment(HrClock* clock, const HrPosition* p,
+                                                     int64_t frame)
 {
   const double rate = ticks_per_frame(clock);
   const HrTick beat = hr_tempo_beat_length(&clock->tempo);
@@ -159,14 +162,14 @@ static const HrTempoSegment* new_segment(HrClock* clock, const HrPosition* p, in
 }
 
 /** The tick at a host frame, as `segment` has it. */
-static HrTick segment_tick(const HrTempoSegment* segment, int64_t host_frame)
+HR_REALTIME static HrTick segment_tick(const HrTempoSegment* segment, int64_t host_frame)
 {
   return segment->tick +
          llrint((double)(host_frame - segment->host_frame) * segment->ticks_per_frame);
 }
 
-static void anchor_to_segment(HrClock* clock, const HrTempoSegment* segment, int64_t frame,
-                              int64_t host_frame)
+HR_REALTIME static void anchor_to_segment(HrClock* clock, const HrTempoSegment* segment,
+                                          int64_t frame, int64_t host_frame)
 {
   clock->bar_tick = segment->bar_tick;
   clock->ticks_per_frame = segment->ticks_per_frame * clock->speed;
@@ -180,8 +183,8 @@ static void anchor_to_segment(HrClock* clock, const HrTempoSegment* segment, int
 }
 
 /** Tempo, meter or speed changed under way: go on from where the clock is. */
-static void change_under_way(HrClock* clock, const HrPosition* p, int64_t frame, int64_t host_frame,
-                             HrTick here)
+HR_REALTIME static void change_under_way(HrClock* clock, const HrPosition* p, int64_t frame,
+                                         int64_t host_frame, HrTick here)
 {
   HrTempoSegment segment = {.host_frame = host_frame,
                             .tick = here,
@@ -194,15 +197,16 @@ static void change_under_way(HrClock* clock, const HrPosition* p, int64_t frame,
   anchor_to_segment(clock, add_segment(clock, segment), frame, host_frame);
 }
 
-static const HrTempoSegment* segment_at(HrClock* clock, const HrPosition* p, int64_t host_frame)
+HR_REALTIME static const HrTempoSegment* segment_at(HrClock* clock, const HrPosition* p,
+                                                    int64_t host_frame)
 {
   const HrTempoSegment* const known = find_segment(clock, p, host_frame);
   return known ? known : new_segment(clock, p, host_frame);
 }
 
 /** The host stands still: note where, and the tempo it will have. */
-static unsigned stand(HrClock* clock, const HrPosition* p, bool was_rolling, HrTick here,
-                      int64_t frame)
+HR_REALTIME static unsigned stand(HrClock* clock, const HrPosition* p, bool was_rolling,
+                                  HrTick here, int64_t frame)
 {
   unsigned what = 0;
   clock->rolling = false;

@@ -78,7 +78,7 @@ void hr_engine_activate(HrEngine* engine)
 
 /* ---- Output ---------------------------------------------------------- */
 
-static void emit(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
+HR_REALTIME static void emit(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
 {
   hr_chase_follow(&engine->heard, bytes, size);
   if (engine->frames && !hr_ring_used(engine->carry) &&
@@ -96,7 +96,7 @@ static void emit(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_
 
 /** Send what the last blocks had no room for, in order. A block of no frames
  * has room for nothing. */
-static void emit_carried(HrEngine* engine)
+HR_REALTIME static void emit_carried(HrEngine* engine)
 {
   if (!engine->frames) {
     return;
@@ -118,7 +118,7 @@ static void emit_carried(HrEngine* engine)
   }
 }
 
-static void release_notes(HrEngine* engine, uint32_t frame)
+HR_REALTIME static void release_notes(HrEngine* engine, uint32_t frame)
 {
   uint8_t bytes[3];
   while (hr_sounding_release(&engine->sounding, bytes)) {
@@ -143,7 +143,7 @@ bool hr_engine_request(HrEngine* engine, uint32_t type, const void* payload, uin
 }
 
 /** Let the session use the ring of a stream that is not wanted any more. */
-static void drop_stream(HrEngine* engine, const HrStreamStart* stream)
+HR_REALTIME static void drop_stream(HrEngine* engine, const HrStreamStart* stream)
 {
   if (stream->ring != HR_NO_STREAM) {
     HrRing* const ring = engine->streams[stream->ring];
@@ -151,7 +151,7 @@ static void drop_stream(HrEngine* engine, const HrStreamStart* stream)
   }
 }
 
-static void play_nothing(HrEngine* engine)
+HR_REALTIME static void play_nothing(HrEngine* engine)
 {
   drop_stream(engine, &engine->stream);
   engine->stream.ring = HR_NO_STREAM;
@@ -160,7 +160,7 @@ static void play_nothing(HrEngine* engine)
   ++engine->request; // An answer still under way is not wanted any more
 }
 
-static void emit_chased(void* data, const uint8_t* bytes, uint32_t size)
+HR_REALTIME static void emit_chased(void* data, const uint8_t* bytes, uint32_t size)
 {
   HrEngine* const engine = data;
   emit(engine, engine->cursor, bytes, size);
@@ -168,13 +168,13 @@ static void emit_chased(void* data, const uint8_t* bytes, uint32_t size)
 }
 
 /** Bring the synthesizer into the state that the stream asks for. */
-static void chase(HrEngine* engine)
+HR_REALTIME static void chase(HrEngine* engine)
 {
   hr_chase_send(&engine->heard, &engine->wanted, emit_chased, engine);
 }
 
 /** A held note that ends just where the replay begins is not begun again. */
-static void drop_ending_notes(HrEngine* engine)
+HR_REALTIME static void drop_ending_notes(HrEngine* engine)
 {
   const HrRing* const ring = engine->streams[engine->stream.ring];
   uint64_t position = engine->stream_position;
@@ -194,7 +194,7 @@ static void drop_ending_notes(HrEngine* engine)
 
 /** Take from the stream what only counts for the state: what lies before
  * `skip_until`. Then it is at what there is to play. */
-static void take_state(HrEngine* engine, HrTempo* tempo)
+HR_REALTIME static void take_state(HrEngine* engine, HrTempo* tempo)
 {
   HrRing* const ring = engine->streams[engine->stream.ring];
   uint64_t position = engine->stream_position;
@@ -222,7 +222,7 @@ static void take_state(HrEngine* engine, HrTempo* tempo)
 
 /** Play a stream from the tick `from` on, which is now, or, with the clock
  * standing, when it starts. */
-static void play(HrEngine* engine, const HrStreamStart* stream, HrTick from)
+HR_REALTIME static void play(HrEngine* engine, const HrStreamStart* stream, HrTick from)
 {
   HrClock* const clock = &engine->clock;
   HrTempo tempo = stream->tempo;
@@ -241,14 +241,14 @@ static void play(HrEngine* engine, const HrStreamStart* stream, HrTick from)
   }
 }
 
-static void send_request(HrEngine* engine)
+HR_REALTIME static void send_request(HrEngine* engine)
 {
   const HrStreamRequest request = {engine->request, engine->request_tick};
   engine->request_unsent = !hr_engine_request(engine, HR_REQUEST_STREAM, &request, sizeof request);
 }
 
 /** Ask for what follows from `tick`: it was not foreseen. */
-static void ask_for_stream(HrEngine* engine, HrTick tick)
+HR_REALTIME static void ask_for_stream(HrEngine* engine, HrTick tick)
 {
   play_nothing(engine);
   engine->request_tick = tick;
@@ -256,14 +256,14 @@ static void ask_for_stream(HrEngine* engine, HrTick tick)
 }
 
 /** The host is stopped and will start at `tick`: have the music ready. */
-static void cue(HrEngine* engine, HrTick tick)
+HR_REALTIME static void cue(HrEngine* engine, HrTick tick)
 {
   ask_for_stream(engine, tick);
   engine->cued = true;
 }
 
 /** The next of the stream; NULL if nothing is there (yet). */
-static const HrRecord* next_streamed(const HrEngine* engine, uint64_t* after)
+HR_REALTIME static const HrRecord* next_streamed(const HrEngine* engine, uint64_t* after)
 {
   if (engine->stream.ring == HR_NO_STREAM || !engine->replay || hr_ring_used(engine->carry)) {
     return NULL;
@@ -272,7 +272,7 @@ static const HrRecord* next_streamed(const HrEngine* engine, uint64_t* after)
   return hr_ring_next(engine->streams[engine->stream.ring], after);
 }
 
-static void replay_ended(HrEngine* engine, uint32_t frame)
+HR_REALTIME static void replay_ended(HrEngine* engine, uint32_t frame)
 {
   release_notes(engine, frame);
   play_nothing(engine);
@@ -284,7 +284,8 @@ static void replay_ended(HrEngine* engine, uint32_t frame)
   }
 }
 
-static void play_event(HrEngine* engine, uint32_t frame, const HrRecord* record, uint64_t after)
+HR_REALTIME static void play_event(HrEngine* engine, uint32_t frame, const HrRecord* record,
+                                   uint64_t after)
 {
   const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
   const uint8_t* const bytes = (const uint8_t*)(event + 1);
@@ -328,7 +329,7 @@ static void play_event(HrEngine* engine, uint32_t frame, const HrRecord* record,
 /** The own clock waits for somebody to play: at `tick`, or, where a host's
  * transport stands still, at the place that it shows. A side branch once begun
  * there goes on by itself. */
-static void park(HrEngine* engine, uint32_t frame, HrTick tick)
+HR_REALTIME static void park(HrEngine* engine, uint32_t frame, HrTick tick)
 {
   HrClock* const clock = &engine->clock;
   const bool follows = clock->ever_rolled && clock->cued && !engine->side;
@@ -337,7 +338,7 @@ static void park(HrEngine* engine, uint32_t frame, HrTick tick)
 
 /** Where playing goes on: at the start of a branch that has just begun, else on
  * the bar line after its head. */
-static HrTick resume_tick(const HrEngine* engine, const HrTarget* target)
+HR_REALTIME static HrTick resume_tick(const HrEngine* engine, const HrTarget* target)
 {
   const HrTick bar = hr_tempo_bar_length(&engine->clock.tempo);
   return target->fresh ? target->head
@@ -347,7 +348,7 @@ static HrTick resume_tick(const HrEngine* engine, const HrTarget* target)
 /** What is known of a branch to go to later: it ends where we leave it, if it
  * is the one left; and no branch gets music into its children's past, so that
  * after a fork at `tick` any may end there at the earliest. */
-static void update_target(HrTarget* target, const HrTarget* left, HrTick tick)
+HR_REALTIME static void update_target(HrTarget* target, const HrTarget* left, HrTick tick)
 {
   if (target->number == left->number) {
     *target = *left;
@@ -356,7 +357,7 @@ static void update_target(HrTarget* target, const HrTarget* left, HrTick tick)
 }
 
 /** Fork the current branch; false if that cannot be. */
-static bool fork_at(HrEngine* engine, HrTick tick, uint32_t number, bool carry)
+HR_REALTIME static bool fork_at(HrEngine* engine, HrTick tick, uint32_t number, bool carry)
 {
   const HrTarget left = engine->recorder.target;
   if (!hr_recorder_fork(&engine->recorder, tick, number, carry)) {
@@ -368,7 +369,7 @@ static bool fork_at(HrEngine* engine, HrTick tick, uint32_t number, bool carry)
 }
 
 /** What was heard of the branch left ends with it, unless it is to be overdubbed. */
-static void leave_replay(HrEngine* engine, uint32_t frame)
+HR_REALTIME static void leave_replay(HrEngine* engine, uint32_t frame)
 {
   engine->overdubbing = engine->overdub && engine->replay && engine->stream.ring != HR_NO_STREAM;
   if (engine->overdubbing || !engine->replay) {
@@ -391,7 +392,7 @@ static void leave_replay(HrEngine* engine, uint32_t frame)
 
 /** Play on while the host stands at `tick`: one tick later, much less than a
  * frame, so that the ends of notes at `tick` are in the new branch's past. */
-static void begin_side_branch(HrEngine* engine, HrTick tick)
+HR_REALTIME static void begin_side_branch(HrEngine* engine, HrTick tick)
 {
   HrTarget home = engine->recorder.target;
   if (fork_at(engine, tick, 0, false)) {
@@ -401,7 +402,8 @@ static void begin_side_branch(HrEngine* engine, HrTick tick)
   }
 }
 
-static void record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
+HR_REALTIME static void record(HrEngine* engine, uint32_t frame, const uint8_t* bytes,
+                               uint32_t size)
 {
   HrRecorder* const recorder = &engine->recorder;
   HrClock* const clock = &engine->clock;
@@ -439,19 +441,19 @@ static void record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint3
 
 /* ---- Commands --------------------------------------------------------- */
 
-static HrTick position_at(const HrEngine* engine, uint32_t frame)
+HR_REALTIME static HrTick position_at(const HrEngine* engine, uint32_t frame)
 {
   return hr_clock_tick(&engine->clock, engine->block + frame);
 }
 
-static bool looping(const HrEngine* engine)
+HR_REALTIME static bool looping(const HrEngine* engine)
 {
   return engine->loop.on && engine->loop.end > engine->loop.start && engine->replay &&
          !engine->clock.rolling && engine->clock.running;
 }
 
 /** When what is pending takes effect, seen from `frame`. */
-static void schedule_pending(HrEngine* engine, uint32_t frame)
+HR_REALTIME static void schedule_pending(HrEngine* engine, uint32_t frame)
 {
   const HrClock* const clock = &engine->clock;
   const HrTick now = position_at(engine, frame);
@@ -469,7 +471,8 @@ static void schedule_pending(HrEngine* engine, uint32_t frame)
   engine->pending_tick = hr_grid_ceiling(now, clock->bar_tick, length);
 }
 
-static void start_replay(HrEngine* engine, uint32_t frame, const HrGoMessage* go, HrTick tick)
+HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, const HrGoMessage* go,
+                                     HrTick tick)
 {
   engine->replay = true;
   engine->overdubbing = false;
@@ -491,7 +494,7 @@ static void start_replay(HrEngine* engine, uint32_t frame, const HrGoMessage* go
 }
 
 /** Fork by command: at once, whatever else is pending. */
-static void fork_now(HrEngine* engine, const HrGoMessage* go)
+HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
 {
   if (fork_at(engine, position_at(engine, engine->cursor), go->target.number, true)) {
     engine->side = false;
@@ -500,7 +503,7 @@ static void fork_now(HrEngine* engine, const HrGoMessage* go)
 }
 
 /** Do what was pending, at `tick`. */
-static void take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
+HR_REALTIME static void take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
 {
   const HrGoMessage go = engine->pending;
   HrClock* const clock = &engine->clock;
@@ -528,7 +531,7 @@ static void take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
   }
 }
 
-static void forget_pending(HrEngine* engine)
+HR_REALTIME static void forget_pending(HrEngine* engine)
 {
   if (engine->pending.what) {
     drop_stream(engine, &engine->pending.stream);
@@ -537,7 +540,7 @@ static void forget_pending(HrEngine* engine)
 }
 
 /** A fork happens; anything else waits for its time, in place of what waited before. */
-static void take_go(HrEngine* engine, const HrGoMessage* go)
+HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
 {
   if (go->what & HR_GO_FORK) {
     fork_now(engine, go);
@@ -550,7 +553,7 @@ static void take_go(HrEngine* engine, const HrGoMessage* go)
   }
 }
 
-static void attach(HrEngine* engine, uint32_t frame, const HrAttachMessage* message)
+HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachMessage* message)
 {
   release_notes(engine, frame);
   play_nothing(engine);
@@ -568,7 +571,7 @@ static void attach(HrEngine* engine, uint32_t frame, const HrAttachMessage* mess
   }
 }
 
-static void take_message(HrEngine* engine, const HrRecord* record)
+HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
 {
   const void* const payload = record + 1;
   switch (record->type) {
@@ -620,7 +623,7 @@ static void take_message(HrEngine* engine, const HrRecord* record)
 }
 
 /** Tell which stream rings are in use; before the messages that offered them are released. */
-static void publish_streams(HrEngine* engine)
+HR_REALTIME static void publish_streams(HrEngine* engine)
 {
   const uint32_t playing = 1u << engine->stream.ring;
   const uint32_t waiting = engine->pending.what ? 1u << engine->pending.stream.ring : 0;
@@ -628,7 +631,7 @@ static void publish_streams(HrEngine* engine)
                         memory_order_release);
 }
 
-static void take_messages(HrEngine* engine)
+HR_REALTIME static void take_messages(HrEngine* engine)
 {
   uint64_t position = hr_ring_read_position(engine->messages);
   const HrRecord* record;
@@ -641,7 +644,7 @@ static void take_messages(HrEngine* engine)
 
 /* ---- The block --------------------------------------------------------- */
 
-static void wrap(HrEngine* engine, uint32_t frame)
+HR_REALTIME static void wrap(HrEngine* engine, uint32_t frame)
 {
   release_notes(engine, frame);
   hr_recorder_close_held(&engine->recorder, engine->loop.end);
@@ -653,7 +656,7 @@ static void wrap(HrEngine* engine, uint32_t frame)
 }
 
 /** Where a long silence on the own clock ends; INT64_MAX if it does not. */
-static HrTick silence_tick(const HrEngine* engine)
+HR_REALTIME static HrTick silence_tick(const HrEngine* engine)
 {
   if (engine->clock.rolling || !engine->clock.running ||
       (engine->replay && engine->stream.ring != HR_NO_STREAM) ||
@@ -676,7 +679,7 @@ typedef struct {
 
 /** The earliest of what is pending, the loop's end, the end of a silence and
  * the next event. On one tick, commands and the loop come before what they cut off. */
-static Action next_action(const HrEngine* engine)
+HR_REALTIME static Action next_action(const HrEngine* engine)
 {
   Action next = {.kind = NOTHING, .tick = INT64_MAX};
   if (engine->pending.what) {
@@ -705,7 +708,7 @@ static Action next_action(const HrEngine* engine)
   return next;
 }
 
-static void act(HrEngine* engine, uint32_t frame, const Action* action)
+HR_REALTIME static void act(HrEngine* engine, uint32_t frame, const Action* action)
 {
   const HrClock* const clock = &engine->clock;
   switch (action->kind) {
@@ -729,7 +732,7 @@ static void act(HrEngine* engine, uint32_t frame, const Action* action)
 }
 
 /** Render up to the frame `to`: everything that replay, commands and the clock do before it. */
-static void advance(HrEngine* engine, uint32_t to)
+HR_REALTIME static void advance(HrEngine* engine, uint32_t to)
 {
   for (Action action = next_action(engine); action.kind != NOTHING; action = next_action(engine)) {
     if (action.tick != INT64_MIN && engine->clock.running) {
@@ -766,7 +769,7 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrOutput o
 }
 
 /** Leave the side branch, if on one. */
-static void return_home(HrEngine* engine, HrTick tick)
+HR_REALTIME static void return_home(HrEngine* engine, HrTick tick)
 {
   if (engine->side) {
     const HrTarget left = engine->recorder.target;
@@ -842,7 +845,7 @@ void hr_engine_poll(HrEngine* engine)
   take_messages(engine);
 }
 
-static void publish(HrEngine* engine)
+HR_REALTIME static void publish(HrEngine* engine)
 {
   HrShared* const shared = &engine->shared;
   const HrRecorder* const recorder = &engine->recorder;

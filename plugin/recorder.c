@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-static bool write_record(HrRecorder* recorder, uint32_t type, HrTick tick, const uint8_t* bytes,
-                         uint32_t size)
+HR_REALTIME static bool write_record(HrRecorder* recorder, uint32_t type, HrTick tick,
+                                     const uint8_t* bytes, uint32_t size)
 {
   HrRing* const ring = recorder->capture ? &recorder->capture->ring : NULL;
   const uint32_t payload = bytes ? size : 0;
@@ -35,7 +35,7 @@ void hr_recorder_attach(HrRecorder* recorder, const HrAttachMessage* message)
   recorder->held = (HrSounding){0};
 }
 
-static void write_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
+HR_REALTIME static void write_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
 {
   HrTempo* const known = &recorder->target.tempo;
   uint8_t bytes[HR_META_TEMPO_SIZE];

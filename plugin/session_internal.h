@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file session_internal.h
- * What session.c, drain.c, read_ahead.c and command.c share. Everything here
+ * What session.c, drain.c, read_ahead.c and the commands share. Everything here
  * is called with the session's mutex held. */
 
 #ifndef HR_SESSION_INTERNAL_H

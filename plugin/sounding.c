@@ -35,14 +35,14 @@ HrSoundKind hr_sound_kind(const uint8_t* bytes, uint32_t size)
   }
 }
 
-static bool set_bit(uint16_t* bits, unsigned channel, bool on)
+HR_REALTIME static bool set_bit(uint16_t* bits, unsigned channel, bool on)
 {
   const uint16_t old = *bits;
   *bits = (uint16_t)(on ? old | 1u << channel : old & ~(1u << channel));
   return *bits != old;
 }
 
-static bool silence_channel(HrSounding* sounding, unsigned channel)
+HR_REALTIME static bool silence_channel(HrSounding* sounding, unsigned channel)
 {
   bool changed = false;
   for (unsigned note = 0; note < 128; ++note) {
@@ -53,7 +53,8 @@ static bool silence_channel(HrSounding* sounding, unsigned channel)
   return changed;
 }
 
-static bool follow_controller(HrSounding* sounding, unsigned channel, const uint8_t* bytes)
+HR_REALTIME static bool follow_controller(HrSounding* sounding, unsigned channel,
+                                          const uint8_t* bytes)
 {
   switch (bytes[1]) {
   case SUSTAIN:
@@ -104,8 +105,8 @@ bool hr_sounding_follow(HrSounding* sounding, const uint8_t* bytes, uint32_t siz
   }
 }
 
-static bool release_bit(uint16_t* bits, uint8_t bytes[3], uint8_t status, uint8_t first,
-                        uint8_t second)
+HR_REALTIME static bool release_bit(uint16_t* bits, uint8_t bytes[3], uint8_t status, uint8_t first,
+                                    uint8_t second)
 {
   if (!*bits) {
     return false;

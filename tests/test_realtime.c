@@ -144,6 +144,7 @@ void* volatile heap;
 
 static void* audio(void* sabotage)
 {
+  static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   heap = malloc(100); // The thread gets its heap: the next is no system call
   touch_stack();
   const int id = (int)syscall(SYS_gettid);
@@ -163,6 +164,9 @@ static void* audio(void* sabotage)
       switch (*(const char*)sabotage) {
       case 'm':
         heap = malloc(100);
+        break;
+      case 'l':
+        pthread_mutex_lock(&mutex); // Free, so that it needs no system call
         break;
       case 's':
         syscall(SYS_getpid);
@@ -369,6 +373,7 @@ static void test_the_watch_works(void** state)
   const int result = watch("s");
   assert_true(WIFSIGNALED(result));
   assert_int_equal(WTERMSIG(result), SIGSYS);
+  assert_int_equal(WEXITSTATUS(watch("l")), 13);
   assert_int_equal(WEXITSTATUS(watch("p")), 14);
 }
 
