@@ -18,6 +18,8 @@ static const HrCommandInfo table[] = {
      "Begin a new branch at a place in the past of this one, and go there"},
     {"switch", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW,
      "Go to another branch, at the next quantum"},
+    {"slot", HR_COMMAND_VALUE, "slot:i", BRANCH_ROW,
+     "Go to the n-th of the visible branches, at the next quantum; 0: stay"},
     {"next", HR_COMMAND_TRIGGER, "", BRANCH_ROW, "Switch to the next visible branch"},
     {"previous", HR_COMMAND_TRIGGER, "", BRANCH_ROW, "Switch to the visible branch before"},
     {"cancel", HR_COMMAND_TRIGGER, "", "", "Forget the switch or replay that waits for its time"},
@@ -54,11 +56,12 @@ static const HrCommandInfo table[] = {
 };
 
 static const Handler handlers[] = {
-    hr_run_fork,    hr_run_fork_at,    hr_run_switch,    hr_run_next,    hr_run_previous,
-    hr_run_cancel,  hr_run_replay,     hr_run_replay_at, hr_run_follow,  hr_run_stop,
-    hr_run_loop,    hr_run_loop_range, hr_run_record,    hr_run_thru,    hr_run_overdub,
-    hr_run_quantum, hr_run_rename,     hr_run_hide,      hr_run_restore, hr_run_tree,
-    hr_run_panic,   hr_run_list,       hr_run_trees,     hr_run_log,     hr_run_get,
+    hr_run_fork,     hr_run_fork_at, hr_run_switch,     hr_run_slot,      hr_run_next,
+    hr_run_previous, hr_run_cancel,  hr_run_replay,     hr_run_replay_at, hr_run_follow,
+    hr_run_stop,     hr_run_loop,    hr_run_loop_range, hr_run_record,    hr_run_thru,
+    hr_run_overdub,  hr_run_quantum, hr_run_rename,     hr_run_hide,      hr_run_restore,
+    hr_run_tree,     hr_run_panic,   hr_run_list,       hr_run_trees,     hr_run_log,
+    hr_run_get,
 };
 
 _Static_assert(sizeof handlers / sizeof *handlers == sizeof table / sizeof *table,

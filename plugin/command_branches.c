@@ -175,6 +175,33 @@ HrStatus hr_run_switch(HrCall* call)
   return status ? status : hr_call_tell_branch(call, branch);
 }
 
+HrStatus hr_run_slot(HrCall* call)
+{
+  HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  HrBranch branch = {0};
+  int64_t slot;
+  HrStatus status = hr_call_count(call, 0, 0, &slot);
+  if (status || !slot) {
+    return status;
+  }
+  status = hr_call_prepare(call);
+  if (status) {
+    return status;
+  }
+  status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  while (!status && slot) {
+    status = hr_branch_next(txn, session->binding.tree, hr_branch_number(branch.id), &branch);
+    slot -= !status && branch.state == HR_BRANCH_ACTIVE;
+  }
+  hr_txn_abort(txn);
+  if (status == HR_END) {
+    return hr_error(call->error, HR_ERR_NOT_FOUND, "There are not that many branches yet.");
+  }
+  status = status ? hr_call_fail(call, status) : go_to(call, branch.id);
+  return status ? status : hr_call_tell_branch(call, branch.id);
+}
+
 /** The visible branch before or after the current one, around the end. */
 static HrStatus neighbour(HrCall* call, int step)
 {

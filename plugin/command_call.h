@@ -81,6 +81,7 @@ extern const char* const hr_quantum_names[4];
 HrStatus hr_run_fork_at(HrCall* call);
 HrStatus hr_run_fork(HrCall* call);
 HrStatus hr_run_switch(HrCall* call);
+HrStatus hr_run_slot(HrCall* call);
 HrStatus hr_run_next(HrCall* call);
 HrStatus hr_run_previous(HrCall* call);
 HrStatus hr_run_cancel(HrCall* call);

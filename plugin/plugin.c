@@ -23,7 +23,8 @@
 /** What each control port commands; NULL for the ports that are read in the block. */
 static const char* const port_verbs[HR_PORTS] = {
     [HR_PORT_RECORD] = "record", [HR_PORT_REPLAY] = "replay",   [HR_PORT_LOOP] = "loop",
-    [HR_PORT_THRU] = "thru",     [HR_PORT_OVERDUB] = "overdub", [HR_PORT_QUANTUM] = "quantum"};
+    [HR_PORT_THRU] = "thru",     [HR_PORT_OVERDUB] = "overdub", [HR_PORT_QUANTUM] = "quantum",
+    [HR_PORT_BRANCH] = "slot"};
 
 static const float port_defaults[HR_PORTS] = {
     [HR_PORT_RECORD] = 1.0f, [HR_PORT_THRU] = 1.0f, [HR_PORT_QUANTUM] = (float)HR_QUANTUM_BAR};
@@ -104,6 +105,9 @@ static void run_port(HrPlugin* plugin, const HrPortRequest* request)
 {
   HrError error = {HR_OK, ""};
   const HrValue value = hr_value_number((double)request->value);
+  if (request->port == HR_PORT_BRANCH && request->initial) {
+    return; // What the session was saved on counts, not where its automation was left
+  }
   const char* const verb =
       request->port == HR_PORT_REPLAY ? replay_verb(plugin, request) : port_verbs[request->port];
   if (hr_command_run(plugin->session, verb, &value, 1, "port", NULL, &error)) {

@@ -34,6 +34,7 @@ typedef enum {
   HR_PORT_QUANTUM,
   HR_PORT_ENABLED,
   HR_PORT_FREEWHEEL,
+  HR_PORT_BRANCH,
   HR_PORTS
 } HrPort;
 
