@@ -56,11 +56,8 @@ static size_t read_loop(const HrSessionState* state, HrValue values[])
 
 static size_t read_quantum(const HrSessionState* state, HrValue values[])
 {
-  static const char* const names[] = {"now", "beat", "bar", "loop end"};
-
-  const bool known = state->quantum < sizeof names / sizeof names[0];
   values[0] = hr_value_integer(state->quantum);
-  values[1] = hr_value_text(known ? names[state->quantum] : "");
+  values[1] = hr_value_text(state->quantum_name);
   return 2;
 }
 

@@ -20,9 +20,26 @@
 enum {
   HR_CAPTURE_MIDI = 1, ///< HrCaptureHeader, then `size` bytes of a MIDI message
   HR_CAPTURE_META,     ///< The same of a meta event
-  HR_CAPTURE_FORK, ///< Branch `branch` forks from branch number `size` at `tick`; it is current now
-  HR_CAPTURE_SWITCH, ///< `branch` is current now, at `tick`
+  HR_CAPTURE_FORK,     ///< Branch `branch` forks from branch number `size` at `tick`; it is current
+                       ///< now. HrCaptureCause follows
+  HR_CAPTURE_SWITCH,   ///< `branch` is current now, at `tick`. HrCaptureCause follows
 };
+
+/** Why a fork or a switch was made. */
+typedef enum {
+  HR_CAUSE_PLAYING, ///< By what was played, or by the fork command
+  HR_CAUSE_PASS,    ///< Fork: the n-th time round a loop; `number` is n
+  HR_CAUSE_COMMAND, ///< Switch: somebody wished so
+  HR_CAUSE_HOME,    ///< Switch: back from a side branch
+  HR_CAUSE_UNDO,    ///< Switch: journal entry `number` is undone
+  HR_CAUSE_REDO,    ///< Switch: journal entry `number` is redone
+} HrCaptureCauseKind;
+
+typedef struct {
+  HrCaptureCauseKind kind;
+  uint32_t number;
+  uint32_t wish; ///< Number of the command, for the session to know its author; 0: the player
+} HrCaptureCause;
 
 /** Branches are numbers within the ring's tree. */
 typedef struct {

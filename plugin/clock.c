@@ -10,6 +10,10 @@
  * quarter note, single-precision beats to less. Ticks: a 480th of a quarter. */
 #define BEAT_TOLERANCE ((HrTick)4032)
 
+/** While the tempo ramps, the beats run off the frames by at most this before
+ * the host's word is taken: a 960th of a quarter, above all rounding. */
+#define RAMP_TOLERANCE ((HrTick)2016)
+
 /** Frames a position may be off the predicted one without being a jump. */
 #define FRAME_TOLERANCE 2
 
@@ -40,6 +44,13 @@ HrTick hr_grid_ceiling(HrTick tick, HrTick origin, HrTick length)
   return beyond > 0 ? tick + length - beyond : tick - beyond;
 }
 
+HrTick hr_clock_bar_ceiling(const HrClock* clock, HrTick tick, uint32_t bars)
+{
+  const HrTick length = hr_tempo_bar_length(&clock->tempo);
+  const HrTick origin = clock->bar_tick - clock->bar % bars * length;
+  return hr_grid_ceiling(tick, origin, length * bars);
+}
+
 HrTick hr_clock_tick(const HrClock* clock, int64_t frame)
 {
   if (!clock->running) {
@@ -66,10 +77,20 @@ void hr_clock_set_tempo(HrClock* clock, int64_t frame, HrTick tick, const HrTemp
 {
   if (tempo->beats_per_bar != clock->tempo.beats_per_bar ||
       tempo->beat_unit != clock->tempo.beat_unit) {
+    const HrTick length = hr_tempo_bar_length(&clock->tempo);
+    clock->bar += (hr_grid_ceiling(tick, clock->bar_tick, length) - clock->bar_tick) / length;
     clock->bar_tick = tick;
   }
   clock->tempo = *tempo;
   hr_clock_set(clock, frame, tick, clock->running);
+}
+
+/** What a position says of the tempo, in quarter notes a minute; 0 if nothing sane. */
+HR_REALTIME static double quarter_tempo(const HrClock* clock, const HrPosition* p)
+{
+  const bool says = p->has & HR_HAS_TEMPO && p->tempo > 0.1 && p->tempo < 1e5;
+  const bool unit = p->has & HR_HAS_BEAT_UNIT && p->beat_unit > 0 && p->beat_unit <= 1024;
+  return says ? p->tempo * 4.0 / (unit ? p->beat_unit : clock->tempo.beat_unit) : 0.0;
 }
 
 /** Read what the position says of tempo and meter; true if it is news. */
@@ -82,8 +103,10 @@ HR_REALTIME static bool take_tempo(HrClock* clock, const HrPosition* p)
   if (p->has & HR_HAS_BEATS_PER_BAR && p->beats_per_bar >= 1.0 && p->beats_per_bar <= 1024.0) {
     clock->tempo.beats_per_bar = (uint16_t)lrint(p->beats_per_bar);
   }
-  if (p->has & HR_HAS_TEMPO && p->tempo > 0.1 && p->tempo < 1e5) {
-    clock->tempo.tempo = p->tempo * 4.0 / clock->tempo.beat_unit;
+  const double said = quarter_tempo(clock, p);
+  if (said > 0.0) {
+    clock->tempo.tempo = said;
+    clock->said_tempo = said;
   }
   return old.tempo != clock->tempo.tempo || old.beats_per_bar != clock->tempo.beats_per_bar ||
          old.beat_unit != clock->tempo.beat_unit;
@@ -157,6 +180,7 @@ HR_REALTIME static const HrTempoSegment* new_segment(HrClock* clock, const HrPos
     segment.host_frame = frame;
     segment.tick = said;
     segment.bar_tick = p->has & HR_HAS_BAR_BEAT ? said - llrint(p->bar_beat * (double)beat) : 0;
+    segment.bar = p->has & HR_HAS_BAR ? p->bar : 0;
   }
   return add_segment(clock, segment);
 }
@@ -172,6 +196,7 @@ HR_REALTIME static void anchor_to_segment(HrClock* clock, const HrTempoSegment* 
                                           int64_t frame, int64_t host_frame)
 {
   clock->bar_tick = segment->bar_tick;
+  clock->bar = segment->bar;
   clock->ticks_per_frame = segment->ticks_per_frame * clock->speed;
   if (clock->speed == 1.0) {
     clock->anchor_frame = frame - (host_frame - segment->host_frame);
@@ -182,17 +207,35 @@ HR_REALTIME static void anchor_to_segment(HrClock* clock, const HrTempoSegment* 
   }
 }
 
-/** Tempo, meter or speed changed under way: go on from where the clock is. */
+/** The bar line that the host says it is past, by so many beats. */
+HR_REALTIME static HrTick said_bar_line(const HrClock* clock, const HrPosition* p, HrTick here)
+{
+  return here - llrint(p->bar_beat * (double)hr_tempo_beat_length(&clock->tempo));
+}
+
+/** Tempo, meter or speed changed under way: go on from where the clock is,
+ * unless the host says, with a ramp behind it, that it is a little elsewhere. */
 HR_REALTIME static void change_under_way(HrClock* clock, const HrPosition* p, int64_t frame,
-                                         int64_t host_frame, HrTick here)
+                                         int64_t host_frame, HrTick here, HrTick old_bar_length)
 {
   HrTempoSegment segment = {.host_frame = host_frame,
                             .tick = here,
                             .ticks_per_frame = ticks_per_frame(clock),
                             .bar_tick = clock->bar_tick,
+                            .bar = clock->bar,
                             .bar_length = hr_tempo_bar_length(&clock->tempo)};
   if (p->has & HR_HAS_BAR_BEAT) {
-    segment.bar_tick = here - llrint(p->bar_beat * (double)hr_tempo_beat_length(&clock->tempo));
+    const HrTick line = said_bar_line(clock, p, here);
+    const int64_t bars = llrint((double)(line - clock->bar_tick) / (double)old_bar_length);
+    const HrTick known = clock->bar_tick + bars * old_bar_length;
+    const HrTick off = known - line;
+    segment.bar = p->has & HR_HAS_BAR ? p->bar : clock->bar + bars;
+    segment.bar_tick = known;
+    if (llabs(off) >= hr_tempo_beat_length(&clock->tempo) / 8) {
+      segment.bar_tick = line; // The meter changed in mid-bar
+    } else if (llabs(off) > RAMP_TOLERANCE) {
+      segment.tick += off;
+    }
   }
   anchor_to_segment(clock, add_segment(clock, segment), frame, host_frame);
 }
@@ -216,6 +259,8 @@ HR_REALTIME static unsigned stand(HrClock* clock, const HrPosition* p, bool was_
   }
   /* Its tempo is the one to play at, but not while a branch is heard at its own. */
   if (clock->running) {
+    const double said = quarter_tempo(clock, p);
+    clock->said_tempo = said > 0.0 ? said : clock->said_tempo;
     return what;
   }
   what |= take_tempo(clock, p) ? HR_CLOCK_TEMPO : 0u;
@@ -234,6 +279,7 @@ unsigned hr_clock_host(HrClock* clock, int64_t frame, const HrPosition* p)
   const bool rolls = p->has & HR_HAS_SPEED ? p->speed > 0.0 : was_rolling;
   const double speed = rolls && p->has & HR_HAS_SPEED ? p->speed : clock->speed;
   const HrTick here = hr_clock_tick(clock, frame);
+  const HrTick bar_length = hr_tempo_bar_length(&clock->tempo);
   if (!rolls) {
     return stand(clock, p, was_rolling, here, frame);
   }
@@ -254,7 +300,7 @@ unsigned hr_clock_host(HrClock* clock, int64_t frame, const HrPosition* p)
   if (what & (HR_CLOCK_STARTED | HR_CLOCK_LOCATED)) {
     anchor_to_segment(clock, segment_at(clock, p, host_frame), frame, host_frame);
   } else if (tempo || varied) {
-    change_under_way(clock, p, frame, host_frame, here);
+    change_under_way(clock, p, frame, host_frame, here, bar_length);
   }
   clock->host_frame = host_frame;
   clock->host_at = frame;

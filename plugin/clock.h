@@ -46,7 +46,8 @@ typedef struct {
   int64_t host_frame;
   HrTick tick;
   double ticks_per_frame; ///< At speed 1
-  HrTick bar_tick;        ///< A bar line
+  HrTick bar_tick;        ///< A bar line ...
+  int64_t bar;            ///< ... where this bar begins, counted from 0
   HrTick bar_length;
 } HrTempoSegment;
 
@@ -63,10 +64,12 @@ typedef struct {
   HrTick anchor_tick;
   double ticks_per_frame;
   HrTick bar_tick; ///< A bar line; others lie whole bars from it
+  int64_t bar;     ///< The bar that begins there, counted from 0
 
   HrTick cue_tick; ///< Where the host would start from, when stopped
   bool cued;       ///< It said so
 
+  double said_tempo; ///< What the host last said of it; 0: nothing
   double speed;
   int64_t host_frame; ///< The host's frame ...
   int64_t host_at;    ///< ... at this one of ours
@@ -98,6 +101,9 @@ HR_REALTIME void hr_clock_set_tempo(HrClock* clock, int64_t frame, HrTick tick,
 
 HR_REALTIME HrTick hr_clock_tick(const HrClock* clock, int64_t frame);
 HR_REALTIME int64_t hr_clock_frame(const HrClock* clock, HrTick tick);
+
+/** The first line at or after `tick` of every `bars`-th bar, counted from the first of all. */
+HR_REALTIME HrTick hr_clock_bar_ceiling(const HrClock* clock, HrTick tick, uint32_t bars);
 
 HR_REALTIME HrTick hr_tempo_beat_length(const HrTempo* tempo);
 HR_REALTIME HrTick hr_tempo_bar_length(const HrTempo* tempo);

@@ -37,7 +37,16 @@ static const HrCommandInfo table[] = {
     {"overdub", HR_COMMAND_TOGGLE, "on:i?", "",
      "Keep what is replayed, too, on the branch that playing over it begins"},
     {"quantum", HR_COMMAND_VALUE, "when:s", "",
-     "When switches happen: now, beat, bar or loop end (or 0 to 3)"},
+     "When switches happen: now, beat, bar, loop end, or every so many bars, as in: 4 bars"},
+    {"snap", HR_COMMAND_VALUE, "milliseconds:i", "",
+     "A switch asked for so little after a beat or bar happens at once, as if it had been in time"},
+    {"standing", HR_COMMAND_VALUE, "what:s", "",
+     "What is played while the host's transport stands: side (it goes to a side branch), append "
+     "(to the end of this one) or off (it is not kept)"},
+    {"silence", HR_COMMAND_VALUE, "bars:i", "",
+     "With no host rolling, shorten silences longer than so many bars; 0: never"},
+    {"tempo/source", HR_COMMAND_VALUE, "whose:s", "",
+     "With no host rolling, replay at the tempo recorded, or at the host's"},
     {"rename", HR_COMMAND_VALUE, "branch:b name:s", BRANCH_ROW, "Give a branch another name"},
     {"hide", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW,
      "Put a branch out of sight; nothing is removed"},
@@ -56,12 +65,12 @@ static const HrCommandInfo table[] = {
 };
 
 static const Handler handlers[] = {
-    hr_run_fork,     hr_run_fork_at, hr_run_switch,     hr_run_slot,      hr_run_next,
-    hr_run_previous, hr_run_cancel,  hr_run_replay,     hr_run_replay_at, hr_run_follow,
-    hr_run_stop,     hr_run_loop,    hr_run_loop_range, hr_run_record,    hr_run_thru,
-    hr_run_overdub,  hr_run_quantum, hr_run_rename,     hr_run_hide,      hr_run_restore,
-    hr_run_tree,     hr_run_panic,   hr_run_list,       hr_run_trees,     hr_run_log,
-    hr_run_get,
+    hr_run_fork,         hr_run_fork_at, hr_run_switch,     hr_run_slot,      hr_run_next,
+    hr_run_previous,     hr_run_cancel,  hr_run_replay,     hr_run_replay_at, hr_run_follow,
+    hr_run_stop,         hr_run_loop,    hr_run_loop_range, hr_run_record,    hr_run_thru,
+    hr_run_overdub,      hr_run_quantum, hr_run_snap,       hr_run_standing,  hr_run_silence,
+    hr_run_tempo_source, hr_run_rename,  hr_run_hide,       hr_run_restore,   hr_run_tree,
+    hr_run_panic,        hr_run_list,    hr_run_trees,      hr_run_log,       hr_run_get,
 };
 
 _Static_assert(sizeof handlers / sizeof *handlers == sizeof table / sizeof *table,

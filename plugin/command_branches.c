@@ -33,7 +33,8 @@ static HrStatus aim_at(HrCall* call, HrBranchId branch, HrGoMessage* go)
 static HrStatus go_to(HrCall* call, HrBranchId branch)
 {
   HrSession* const session = call->session;
-  HrGoMessage go = {.quantum = session->quantum, .stream.ring = HR_NO_STREAM};
+  HrGoMessage go = {
+      .quantum = session->quantum, .bars = session->quantum_bars, .stream.ring = HR_NO_STREAM};
   if (!session->engine) {
     HrTxn* txn = NULL;
     HrBranch record;
@@ -50,6 +51,7 @@ static HrStatus go_to(HrCall* call, HrBranchId branch)
     session->branch = status ? session->branch : branch;
     return status ? hr_call_fail(call, status) : HR_OK;
   }
+  go.cause = (HrCaptureCause){HR_CAUSE_COMMAND, 0, hr_call_wish(call)};
   const HrStatus status = aim_at(call, branch, &go);
   return status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
 }

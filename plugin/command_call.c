@@ -210,6 +210,14 @@ HrStatus hr_call_send(HrCall* call, uint32_t type, const void* payload, uint32_t
   return HR_OK;
 }
 
+uint32_t hr_call_wish(HrCall* call)
+{
+  HrSession* const session = call->session;
+  const uint32_t wish = ++session->wishes ? session->wishes : ++session->wishes;
+  snprintf(session->wish_authors[wish % HR_WISHES_KEPT], HR_NAME_MAX + 1, "%s", call->author);
+  return wish;
+}
+
 HrTick hr_call_now(const HrSession* session)
 {
   return atomic_load_explicit(&session->engine->shared.position, memory_order_relaxed);
@@ -220,10 +228,13 @@ bool hr_call_rolling(const HrSession* session)
   return atomic_load_explicit(&session->engine->shared.rolling, memory_order_relaxed);
 }
 
-HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick tick, HrStreamStart* stream)
+HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick at, HrStreamStart* stream)
 {
-  const HrStatus status =
-      hr_session_open_stream(call->session, branch, tick, !hr_call_rolling(call->session), stream);
+  const HrLoopMessage* const loop = &call->session->loop;
+  const bool straight = hr_call_rolling(call->session) && hr_loop_valid(loop);
+  stream->at = at;
+  stream->tick = at - (straight ? hr_loop_shift(loop, at) : 0);
+  const HrStatus status = hr_session_open_stream(call->session, branch, HR_STREAM_LOOPED, stream);
   if (status == HR_ERR_BUSY) {
     return hr_error(call->error, status, "Too many switches at once. Try again.");
   }

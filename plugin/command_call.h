@@ -67,14 +67,19 @@ HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick);
 HrStatus hr_call_prepare(HrCall* call);
 
 HrStatus hr_call_send(HrCall* call, uint32_t type, const void* payload, uint32_t size);
-HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick tick, HrStreamStart* stream);
+/** Open a stream of `branch` to be played at the clock's tick `at`. */
+HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick at, HrStreamStart* stream);
+
+/** A number by which the call's author is known when its switch comes through the capture ring. */
+uint32_t hr_call_wish(HrCall* call);
 
 /** Where the music is. */
 HrTick hr_call_now(const HrSession* session);
 bool hr_call_rolling(const HrSession* session);
 
-/** What "quantum" takes, in the order of HrQuantum. */
-extern const char* const hr_quantum_names[4];
+/** By HrStanding and HrTempoSource. */
+extern const char* const hr_standing_names[];
+extern const char* const hr_tempo_source_names[];
 
 /* ---- What the rows of the table do ------------------------------------------ */
 
@@ -95,6 +100,10 @@ HrStatus hr_run_record(HrCall* call);
 HrStatus hr_run_thru(HrCall* call);
 HrStatus hr_run_overdub(HrCall* call);
 HrStatus hr_run_quantum(HrCall* call);
+HrStatus hr_run_standing(HrCall* call);
+HrStatus hr_run_silence(HrCall* call);
+HrStatus hr_run_snap(HrCall* call);
+HrStatus hr_run_tempo_source(HrCall* call);
 HrStatus hr_run_panic(HrCall* call);
 HrStatus hr_run_rename(HrCall* call);
 HrStatus hr_run_hide(HrCall* call);

@@ -111,7 +111,11 @@ HrStatus hr_run_get(HrCall* call)
       {"loop_end", hr_value_tick(state.loop_end)},
       {"thru", hr_value_integer(state.thru)},
       {"overdub", hr_value_integer(state.overdub)},
-      {"quantum", hr_value_text(hr_quantum_names[state.quantum])},
+      {"quantum", hr_value_text(state.quantum_name)},
+      {"snap", hr_value_integer(state.snap_ms)},
+      {"standing", hr_value_text(hr_standing_names[state.standing])},
+      {"silence", hr_value_integer(state.silence_bars)},
+      {"tempo/source", hr_value_text(hr_tempo_source_names[state.tempo_source])},
       {"rolling", hr_value_integer(state.rolling)},
       {"running", hr_value_integer(state.running)},
       {"tempo", hr_value_number(state.tempo)},
@@ -122,6 +126,7 @@ HrStatus hr_run_get(HrCall* call)
       {"replayed", hr_value_tick((int64_t)state.replayed)},
       {"dropped", hr_value_tick((int64_t)state.dropped)},
       {"malformed", hr_value_tick((int64_t)state.malformed)},
+      {"unheard", hr_value_tick((int64_t)state.unheard)},
       {"trouble", hr_value_text(state.trouble_text)},
   };
   const char* const key =

@@ -3,14 +3,15 @@
 
 #include "plugin/command_call.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
-
-const char* const hr_quantum_names[4] = {"now", "beat", "bar", "loop end"};
 
 static HrStatus replay_from(HrCall* call, HrTick tick)
 {
   HrSession* const session = call->session;
-  HrGoMessage go = {.what = HR_GO_REPLAY, .quantum = session->quantum};
+  HrGoMessage go = {
+      .what = HR_GO_REPLAY, .quantum = session->quantum, .bars = session->quantum_bars};
   if (!hr_call_rolling(session)) {
     go.what |= HR_GO_LOCATE;
   } else {
@@ -101,7 +102,7 @@ static HrStatus send_loop(HrCall* call)
 {
   HrSession* const session = call->session;
   const HrStatus status = hr_call_send(call, HR_MESSAGE_LOOP, &session->loop, sizeof session->loop);
-  if (status || !session->replay || hr_call_rolling(session) || !session->branch) {
+  if (status || !session->replay || !session->branch) {
     return status;
   }
   HrGoMessage go = {.what = HR_GO_REPLAY, .quantum = HR_QUANTUM_NOW};
@@ -154,51 +155,152 @@ HrStatus hr_run_loop(HrCall* call)
   return send_loop(call);
 }
 
-static HrStatus set(HrCall* call, HrSetting setting, bool* value)
+/* ---- Settings -------------------------------------------------------------- */
+
+static HrStatus set(HrCall* call, HrSetting setting, uint32_t value)
 {
-  bool wanted = *value;
-  HrStatus status = hr_call_toggle(call, *value, &wanted);
+  const HrSetMessage message = {setting, value};
+  const HrStatus status = hr_call_send(call, HR_MESSAGE_SET, &message, sizeof message);
   if (!status) {
-    const HrSetMessage message = {setting, wanted};
-    status = hr_call_send(call, HR_MESSAGE_SET, &message, sizeof message);
-    *value = status ? *value : wanted;
+    call->session->settings[setting] = value;
   }
   return status;
 }
 
+static HrStatus toggle(HrCall* call, HrSetting setting)
+{
+  bool wanted = false;
+  const HrStatus status = hr_call_toggle(call, call->session->settings[setting], &wanted);
+  return status ? status : set(call, setting, wanted);
+}
+
 HrStatus hr_run_record(HrCall* call)
 {
-  return set(call, HR_SET_RECORD, &call->session->record);
+  return toggle(call, HR_SET_RECORD);
 }
 
 HrStatus hr_run_thru(HrCall* call)
 {
-  return set(call, HR_SET_THRU, &call->session->thru);
+  return toggle(call, HR_SET_THRU);
 }
 
 HrStatus hr_run_overdub(HrCall* call)
 {
-  return set(call, HR_SET_OVERDUB, &call->session->overdub);
+  return toggle(call, HR_SET_OVERDUB);
+}
+
+/** The first argument as one of `names`, by name or number; `count` if it is none. */
+static uint32_t choice(const HrCall* call, const char* const* names, uint32_t count)
+{
+  int64_t number = -1;
+  if (!call->count) {
+    return count;
+  }
+  const HrValue* const value = &call->args[0];
+  if (value->type != HR_VALUE_TEXT) {
+    return hr_call_integer(value, &number) && number >= 0 && number < count ? (uint32_t)number
+                                                                            : count;
+  }
+  uint32_t index = 0;
+  while (index < count && strcmp(value->text, names[index])) {
+    ++index;
+  }
+  return index;
+}
+
+const char* const hr_standing_names[] = {"side", "append", "off"};
+const char* const hr_tempo_source_names[] = {"recorded", "host"};
+
+HrStatus hr_run_standing(HrCall* call)
+{
+  const uint32_t value = choice(call, hr_standing_names, 3);
+  return value < 3 ? set(call, HR_SET_STANDING, value)
+                   : hr_error(call->error, HR_ERR_ARGUMENT,
+                              "standing takes side, append or off (or 0 to 2).");
+}
+
+HrStatus hr_run_tempo_source(HrCall* call)
+{
+  const uint32_t value = choice(call, hr_tempo_source_names, 2);
+  return value < 2 ? set(call, HR_SET_TEMPO_SOURCE, value)
+                   : hr_error(call->error, HR_ERR_ARGUMENT,
+                              "tempo/source takes recorded or host (or 0 and 1).");
+}
+
+/** Set a number, which must be given. */
+static HrStatus set_number(HrCall* call, HrSetting setting, int64_t most, const char* unit)
+{
+  int64_t value = -1;
+  if (!call->count || !hr_call_integer(&call->args[0], &value) || value < 0 || value > most) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "%s takes 0 to %d %s.", call->info->verb,
+                    (int)most, unit);
+  }
+  return set(call, setting, (uint32_t)value);
+}
+
+HrStatus hr_run_silence(HrCall* call)
+{
+  return set_number(call, HR_SET_SILENCE, 1000, "bars");
+}
+
+HrStatus hr_run_snap(HrCall* call)
+{
+  return set_number(call, HR_SET_SNAP, 1000, "milliseconds");
+}
+
+/** By number, as on a control port: those with a name, then 2, 4 and 8 bars. */
+static const struct {
+  const char* name;
+  HrQuantum quantum;
+  uint32_t bars;
+} quanta[] = {{"now", HR_QUANTUM_NOW, 1},    {"beat", HR_QUANTUM_BEAT, 1},
+              {"bar", HR_QUANTUM_BAR, 1},    {"loop end", HR_QUANTUM_LOOP_END, 1},
+              {"2 bars", HR_QUANTUM_BAR, 2}, {"4 bars", HR_QUANTUM_BAR, 4},
+              {"8 bars", HR_QUANTUM_BAR, 8}};
+enum { QUANTA = sizeof quanta / sizeof *quanta, BARS_MAX = 1024 };
+
+void hr_quantum_text(HrQuantum quantum, uint32_t bars, char text[HR_QUANTUM_TEXT])
+{
+  if (quantum == HR_QUANTUM_BAR && bars > 1) {
+    snprintf(text, HR_QUANTUM_TEXT, "%u bars", bars);
+  } else {
+    snprintf(text, HR_QUANTUM_TEXT, "%s", quanta[quantum].name);
+  }
+}
+
+static bool find_quantum(const HrValue* value, HrQuantum* quantum, uint32_t* bars)
+{
+  int64_t number = -1;
+  int end = 0;
+  if (value->type != HR_VALUE_TEXT) {
+    hr_call_integer(value, &number);
+  } else if (sscanf(value->text, "%" SCNd64 " bars%n", &number, &end) == 1 && end &&
+             !value->text[end]) {
+    *quantum = HR_QUANTUM_BAR;
+    *bars = number > 0 && number <= BARS_MAX ? (uint32_t)number : 0;
+    return *bars;
+  }
+  for (unsigned i = 0; i < QUANTA; ++i) {
+    if (value->type == HR_VALUE_TEXT ? !strcmp(value->text, quanta[i].name) : number == i) {
+      *quantum = quanta[i].quantum;
+      *bars = quanta[i].bars;
+      return true;
+    }
+  }
+  return false;
 }
 
 HrStatus hr_run_quantum(HrCall* call)
 {
-  int64_t value = -1;
-  for (unsigned i = 0; call->count && i < 4; ++i) {
-    if (call->args[0].type == HR_VALUE_TEXT && !strcmp(call->args[0].text, hr_quantum_names[i])) {
-      value = i;
-    }
-  }
-  if (value < 0 && call->count) {
-    hr_call_integer(&call->args[0], &value);
-  }
-  if (!call->count || value < 0 || value > 3 ||
-      (call->args[0].type == HR_VALUE_TEXT &&
-       strcmp(call->args[0].text, hr_quantum_names[value]))) {
+  HrQuantum quantum;
+  uint32_t bars;
+  if (!call->count || !find_quantum(&call->args[0], &quantum, &bars)) {
     return hr_error(call->error, HR_ERR_ARGUMENT,
-                    "quantum takes now, beat, bar or loop end (or 0 to 3).");
+                    "quantum takes now, beat, bar, loop end or so many bars, as in \"4 bars\" (or "
+                    "0 to 6: these, then 2, 4 and 8 bars).");
   }
-  call->session->quantum = (uint32_t)value;
+  call->session->quantum = quantum;
+  call->session->quantum_bars = bars;
   hr_session_touch(call->session);
   return HR_OK;
 }

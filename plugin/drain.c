@@ -3,6 +3,7 @@
 
 #include "plugin/session_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,9 +109,42 @@ static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeade
              : status;
 }
 
-/** The name and author given with a fork by command, if it was one. */
-static HrStatus apply_fork(Drain* drain, const HrCaptureHeader* header)
+/** Why a fork or switch was made; nothing said in a ring of older times. */
+static HrCaptureCause cause_of(const HrRecord* record)
 {
+  const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
+  HrCaptureCause cause = {0};
+  if (record->size >= sizeof *header + sizeof cause) {
+    memcpy(&cause, header + 1, sizeof cause);
+  }
+  return cause;
+}
+
+/** "verse" is passed again as "verse pass 2", and that as "verse pass 3". False
+ * if there is no room in the name. */
+static bool name_pass(HrTxn* txn, HrBranchId from, uint32_t pass, char name[HR_NAME_MAX + 1])
+{
+  char parent[HR_NAME_MAX + 1];
+  unsigned before = 0;
+  int end = 0;
+  if (hr_branch_name(txn, from, parent)) {
+    return false;
+  }
+  for (char* at = strstr(parent, " pass "); at; at = strstr(at + 1, " pass ")) {
+    if (sscanf(at, " pass %u%n", &before, &end) == 1 && !at[end]) {
+      *at = '\0';
+      break;
+    }
+  }
+  return snprintf(name, HR_NAME_MAX + 1, "%s pass %u", parent, pass) <= HR_NAME_MAX;
+}
+
+/** Fork as the ring says. Its name and author are those given with the command, if it was one. */
+static HrStatus apply_fork(Drain* drain, const HrRecord* record)
+{
+  const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
+  const HrCaptureCause cause = cause_of(record);
+  char name[HR_NAME_MAX + 1];
   HrForkOptions options = {.number = header->branch, .author = drain->author, .go_there = true};
   HrStatus status = HR_OK;
   HrBranchId fork;
@@ -122,6 +156,9 @@ static HrStatus apply_fork(Drain* drain, const HrCaptureHeader* header)
     }
   }
   const HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain, header->size));
+  if (cause.kind == HR_CAUSE_PASS && name_pass(drain->txn, from, cause.number, name)) {
+    options.name = name;
+  }
   status = status ? status : hr_branch_fork(drain->txn, from, header->tick, &options, &fork);
   if (status == HR_ERR_EXISTS) {
     return HR_OK; // Made already by whoever drained before
@@ -133,11 +170,19 @@ static HrStatus apply_fork(Drain* drain, const HrCaptureHeader* header)
 
 /** A switch leads to the branch itself, whatever was rescued from it before:
  * the engine was told anew where that branch ends. */
-static HrStatus apply_switch(Drain* drain, const HrCaptureHeader* header)
+static HrStatus apply_switch(Drain* drain, const HrRecord* record)
 {
+  const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
+  const HrCaptureCause cause = cause_of(record);
+  const HrSession* const session = drain->session;
+  const bool known = session && cause.wish && session->wishes - cause.wish < HR_WISHES_KEPT;
+  uint32_t author = drain->author;
+  const HrStatus status =
+      known ? hr_author_id(drain->txn, session->wish_authors[cause.wish % HR_WISHES_KEPT], &author)
+            : HR_OK;
   remember_rescue(drain, header->branch, header->branch);
   drain->branch = hr_branch_id(drain->tree, header->branch);
-  return hr_branch_switch(drain->txn, drain->branch, header->tick, drain->author);
+  return status ? status : hr_branch_switch(drain->txn, drain->branch, header->tick, author);
 }
 
 static HrStatus apply(Drain* drain, const HrRecord* record)
@@ -157,9 +202,9 @@ static HrStatus apply(Drain* drain, const HrRecord* record)
   case HR_CAPTURE_META:
     return whole ? apply_event(drain, HR_EVENT_META, header) : HR_OK;
   case HR_CAPTURE_FORK:
-    return apply_fork(drain, header);
+    return apply_fork(drain, record);
   case HR_CAPTURE_SWITCH:
-    return apply_switch(drain, header);
+    return apply_switch(drain, record);
   default:
     return HR_OK;
   }

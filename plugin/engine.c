@@ -3,8 +3,7 @@
 
 #include "plugin/engine.h"
 
-#include "plugin/session.h"
-
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,15 +11,21 @@
 #define REQUEST_BYTES 65536u
 #define NOTIFY_BYTES  65536u
 #define STREAM_BYTES  ((uint64_t)256 << 10)
-#define CARRY_BYTES   ((uint64_t)256 << 10)
-
-/** On the own clock a silence longer than this many bars ends at its first bar line. */
-#define SILENCE_BARS 2
 
 /** Seconds between wake-ups of the session when nothing is urgent. */
 #define WORK_INTERVAL 0.1
 
 enum { ACTIVE_SENSING = 0xfe, TIMING_CLOCK = 0xf8 };
+
+const uint32_t hr_setting_defaults[HR_SETTINGS] = {
+    [HR_SET_RECORD] = true,
+    [HR_SET_THRU] = true,
+    [HR_SET_OVERDUB] = false,
+    [HR_SET_STANDING] = HR_STANDING_SIDE,
+    [HR_SET_SILENCE] = 2,
+    [HR_SET_SNAP] = 80,
+    [HR_SET_TEMPO_SOURCE] = HR_TEMPO_RECORDED,
+};
 
 HrEngine* hr_engine_new(double rate)
 {
@@ -33,22 +38,20 @@ HrEngine* hr_engine_new(double rate)
   engine->messages = hr_ring_new(MESSAGE_BYTES);
   engine->requests = hr_ring_new(REQUEST_BYTES);
   engine->notify = hr_ring_new(NOTIFY_BYTES);
-  engine->carry = hr_ring_new(CARRY_BYTES);
-  bool complete = engine->messages && engine->requests && engine->notify && engine->carry;
+  bool complete = engine->messages && engine->requests && engine->notify;
   for (unsigned i = 0; i < HR_STREAMS; ++i) {
     engine->streams[i] = hr_ring_new(STREAM_BYTES);
     complete = complete && engine->streams[i];
   }
-  if (!complete) {
+  if (!hr_output_init(&engine->output) || !complete) {
     hr_engine_free(engine);
     return NULL;
   }
-  engine->record = true;
-  engine->thru = true;
+  hr_player_init(&engine->player, engine->streams, &engine->output);
+  memcpy(engine->settings, hr_setting_defaults, sizeof engine->settings);
   engine->enabled = true;
-  hr_chase_init(&engine->heard);
-  hr_chase_init(&engine->wanted);
-  engine->stream.ring = HR_NO_STREAM;
+  engine->ahead.ring = HR_NO_STREAM;
+  engine->pass_start = INT64_MIN;
   engine->recorder.target.number = 1;
   engine->recorder.target.empty = true;
   engine->recorder.target.fresh = true;
@@ -67,7 +70,7 @@ void hr_engine_free(HrEngine* engine)
   hr_ring_free(engine->messages);
   hr_ring_free(engine->requests);
   hr_ring_free(engine->notify);
-  hr_ring_free(engine->carry);
+  hr_output_end(&engine->output);
   free(engine);
 }
 
@@ -76,57 +79,32 @@ void hr_engine_activate(HrEngine* engine)
   engine->release_all = true;
 }
 
-/* ---- Output ---------------------------------------------------------- */
+/* ---- Where we are ------------------------------------------------------- */
 
-HR_REALTIME static void emit(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
+HR_REALTIME static int64_t frame_at(const HrEngine* engine, uint32_t frame)
 {
-  hr_chase_follow(&engine->heard, bytes, size);
-  if (engine->frames && !hr_ring_used(engine->carry) &&
-      engine->output.write(engine->output.handle, frame, bytes, size)) {
-    return;
-  }
-  void* const room = hr_ring_begin(engine->carry, 1, size);
-  if (!room) {
-    ++engine->recorder.dropped;
-    return;
-  }
-  memcpy(room, bytes, size);
-  hr_ring_end(engine->carry);
+  return engine->block + frame;
 }
 
-/** Send what the last blocks had no room for, in order. A block of no frames
- * has room for nothing. */
-HR_REALTIME static void emit_carried(HrEngine* engine)
+HR_REALTIME static HrTick position_at(const HrEngine* engine, uint32_t frame)
 {
-  if (!engine->frames) {
-    return;
-  }
-  uint64_t position = hr_ring_read_position(engine->carry);
-  for (bool first = true;; first = false) {
-    const HrRecord* const record = hr_ring_next(engine->carry, &position);
-    if (!record) {
-      return;
-    }
-    if (!engine->output.write(engine->output.handle, 0, (const uint8_t*)(record + 1),
-                              record->size)) {
-      if (!first) {
-        return;
-      }
-      ++engine->recorder.dropped; // Larger than a whole empty block: it will never fit
-    }
-    hr_ring_release(engine->carry, position);
-  }
+  return hr_clock_tick(&engine->clock, frame_at(engine, frame));
 }
 
-HR_REALTIME static void release_notes(HrEngine* engine, uint32_t frame)
+/** Replay goes round: the own clock with it; the host's goes straight on. */
+HR_REALTIME static bool looping(const HrEngine* engine)
 {
-  uint8_t bytes[3];
-  while (hr_sounding_release(&engine->sounding, bytes)) {
-    emit(engine, frame, bytes, sizeof bytes);
-  }
+  return hr_loop_valid(&engine->loop) && engine->replay && engine->clock.running &&
+         (!engine->clock.rolling || hr_player_plays(&engine->player));
 }
 
-/* ---- Streams ---------------------------------------------------------- */
+/** The clock's tick of the end of this lap. */
+HR_REALTIME static HrTick lap_end(const HrEngine* engine)
+{
+  return engine->loop.end + (engine->clock.rolling ? engine->player.shift : 0);
+}
+
+/* ---- Asking for music ----------------------------------------------------- */
 
 bool hr_engine_request(HrEngine* engine, uint32_t type, const void* payload, uint32_t size)
 {
@@ -142,117 +120,71 @@ bool hr_engine_request(HrEngine* engine, uint32_t type, const void* payload, uin
   return true;
 }
 
-/** Let the session use the ring of a stream that is not wanted any more. */
-HR_REALTIME static void drop_stream(HrEngine* engine, const HrStreamStart* stream)
+HR_REALTIME static void send_wish(HrEngine* engine, HrWish wish)
 {
-  if (stream->ring != HR_NO_STREAM) {
-    HrRing* const ring = engine->streams[stream->ring];
-    hr_ring_release(ring, hr_ring_write_position(ring));
-  }
+  HrWanted* const wanted = &engine->wanted[wish];
+  const HrTick shift = hr_loop_valid(&engine->loop) ? hr_loop_shift(&engine->loop, wanted->at) : 0;
+  const HrStreamRequest request = {.wish = wish,
+                                   .request = wanted->request,
+                                   .branch = engine->recorder.target.number,
+                                   .at = wanted->at,
+                                   .tick = wanted->at - shift};
+  wanted->unsent = !hr_engine_request(engine, HR_REQUEST_STREAM, &request, sizeof request);
+}
+
+HR_REALTIME static void forget_wish(HrEngine* engine, HrWish wish)
+{
+  engine->wanted[wish].unsent = false;
+  ++engine->wanted[wish].request; // An answer still under way is not wanted any more
+}
+
+HR_REALTIME static void ask(HrEngine* engine, HrWish wish, HrTick at)
+{
+  forget_wish(engine, wish);
+  engine->wanted[wish].at = at;
+  send_wish(engine, wish);
 }
 
 HR_REALTIME static void play_nothing(HrEngine* engine)
 {
-  drop_stream(engine, &engine->stream);
-  engine->stream.ring = HR_NO_STREAM;
-  engine->request_unsent = false;
+  hr_player_stop(&engine->player);
+  forget_wish(engine, HR_WISH_NOW);
   engine->cued = false;
-  ++engine->request; // An answer still under way is not wanted any more
 }
 
-HR_REALTIME static void emit_chased(void* data, const uint8_t* bytes, uint32_t size)
+HR_REALTIME static void forget_ahead(HrEngine* engine)
 {
-  HrEngine* const engine = data;
-  emit(engine, engine->cursor, bytes, size);
-  hr_sounding_follow(&engine->sounding, bytes, size);
+  forget_wish(engine, HR_WISH_AHEAD);
+  hr_player_drop(&engine->player, &engine->ahead);
 }
 
-/** Bring the synthesizer into the state that the stream asks for. */
-HR_REALTIME static void chase(HrEngine* engine)
+/** Have the music at hand of where the position may jump to: it came from
+ * there, and a host that loops says so only when it happens. */
+HR_REALTIME static void look_ahead(HrEngine* engine, HrTick at)
 {
-  hr_chase_send(&engine->heard, &engine->wanted, emit_chased, engine);
-}
-
-/** A held note that ends just where the replay begins is not begun again. */
-HR_REALTIME static void drop_ending_notes(HrEngine* engine)
-{
-  const HrRing* const ring = engine->streams[engine->stream.ring];
-  uint64_t position = engine->stream_position;
-  const HrRecord* record;
-  while ((record = hr_ring_next(ring, &position))) {
-    const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
-    const uint8_t* const bytes = (const uint8_t*)(event + 1);
-    if (event->lap || event->tick != engine->skip_until) {
-      break;
-    }
-    if (record->type == HR_STREAM_MIDI && event->size == 3 &&
-        hr_sound_kind(bytes, 3) == HR_SOUND_RELEASE && (bytes[0] & 0xe0) == 0x80) {
-      hr_chase_follow(&engine->wanted, bytes, 3);
-    }
+  forget_ahead(engine);
+  engine->wanted[HR_WISH_AHEAD].at = at;
+  if (engine->replay && engine->enabled) {
+    ask(engine, HR_WISH_AHEAD, at);
   }
 }
 
-/** Take from the stream what only counts for the state: what lies before
- * `skip_until`. Then it is at what there is to play. */
-HR_REALTIME static void take_state(HrEngine* engine, HrTempo* tempo)
+/** The branch is another one: what was got ahead is not its music. */
+HR_REALTIME static void look_ahead_again(HrEngine* engine)
 {
-  HrRing* const ring = engine->streams[engine->stream.ring];
-  uint64_t position = engine->stream_position;
-  const HrRecord* record;
-  bool in_state = false;
-  hr_chase_init(&engine->wanted);
-  while ((record = hr_ring_next(ring, &position))) {
-    const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
-    in_state =
-        (in_state || record->type == HR_STREAM_STATE_BEGIN) && record->type != HR_STREAM_STATE_END;
-    const bool to_play = event->tick >= engine->skip_until && record->type <= HR_STREAM_META;
-    if (event->lap || record->type == HR_STREAM_END || (to_play && !in_state)) {
-      break;
-    }
-    if (record->type == HR_STREAM_META) {
-      hr_meta_apply(tempo, (const uint8_t*)(event + 1), event->size);
-    } else if (event->size) {
-      hr_chase_follow(&engine->wanted, (const uint8_t*)(event + 1), event->size);
-    }
-    engine->stream_position = position;
+  const bool wanted = engine->clock.rolling || engine->layered;
+  if (wanted) {
+    look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+  } else {
+    forget_ahead(engine);
   }
-  hr_ring_release(ring, engine->stream_position);
-  drop_ending_notes(engine);
-}
-
-/** Play a stream from the tick `from` on, which is now, or, with the clock
- * standing, when it starts. */
-HR_REALTIME static void play(HrEngine* engine, const HrStreamStart* stream, HrTick from)
-{
-  HrClock* const clock = &engine->clock;
-  HrTempo tempo = stream->tempo;
-  play_nothing(engine);
-  engine->stream = *stream;
-  engine->stream_position = stream->start;
-  engine->skip_until = from;
-  engine->lap = 0;
-  take_state(engine, &tempo);
-  if (clock->running) {
-    const int64_t frame = engine->block + engine->cursor;
-    if (!clock->rolling) {
-      hr_clock_set_tempo(clock, frame, hr_clock_tick(clock, frame), &tempo);
-    }
-    chase(engine);
-  }
-}
-
-HR_REALTIME static void send_request(HrEngine* engine)
-{
-  const HrStreamRequest request = {engine->request, engine->request_tick};
-  engine->request_unsent = !hr_engine_request(engine, HR_REQUEST_STREAM, &request, sizeof request);
 }
 
 /** Ask for what follows from `tick`: it was not foreseen. */
 HR_REALTIME static void ask_for_stream(HrEngine* engine, HrTick tick)
 {
   play_nothing(engine);
-  engine->request_tick = tick;
-  send_request(engine);
+  ask(engine, HR_WISH_NOW, tick);
 }
 
 /** The host is stopped and will start at `tick`: have the music ready. */
@@ -262,25 +194,50 @@ HR_REALTIME static void cue(HrEngine* engine, HrTick tick)
   engine->cued = true;
 }
 
-/** The next of the stream; NULL if nothing is there (yet). */
-HR_REALTIME static const HrRecord* next_streamed(const HrEngine* engine, uint64_t* after)
+/** Take over the tempo of the music, on the own clock. */
+HR_REALTIME static void take_tempo(HrEngine* engine, HrTick tick, HrTempo tempo)
 {
-  if (engine->stream.ring == HR_NO_STREAM || !engine->replay || hr_ring_used(engine->carry)) {
-    return NULL;
+  HrClock* const clock = &engine->clock;
+  if (engine->settings[HR_SET_TEMPO_SOURCE] == HR_TEMPO_HOST && clock->said_tempo > 0.0) {
+    tempo.tempo = clock->said_tempo;
   }
-  *after = engine->stream_position;
-  return hr_ring_next(engine->streams[engine->stream.ring], after);
+  hr_clock_set_tempo(clock, frame_at(engine, engine->cursor), tick, &tempo);
+}
+
+/** Play a stream from the tick `from` on, which is now or a little ago; with
+ * the clock standing, when that starts. */
+HR_REALTIME static void play(HrEngine* engine, HrStreamStart* stream, HrTick from)
+{
+  HrClock* const clock = &engine->clock;
+  const bool straight = clock->rolling || engine->cued; // The host's clock knows no loop of ours
+  const bool loops = hr_loop_valid(&engine->loop) && straight;
+  HrTempo tempo;
+  forget_wish(engine, HR_WISH_NOW);
+  hr_player_start(&engine->player, stream, from, loops ? &engine->loop : NULL, &tempo);
+  stream->ring = HR_NO_STREAM;
+  if (clock->running) {
+    if (!clock->rolling) {
+      take_tempo(engine, position_at(engine, engine->cursor), tempo);
+    }
+    hr_player_chase(&engine->player, engine->cursor);
+  }
+}
+
+HR_REALTIME static void replay_is_off(HrEngine* engine)
+{
+  engine->replay = false;
+  forget_ahead(engine);
+  hr_engine_request(engine, HR_REQUEST_ENDED, NULL, 0);
 }
 
 HR_REALTIME static void replay_ended(HrEngine* engine, uint32_t frame)
 {
-  release_notes(engine, frame);
+  hr_player_release(&engine->player, frame);
   play_nothing(engine);
   engine->overdubbing = false;
-  engine->last_event = hr_clock_tick(&engine->clock, engine->block + frame);
+  engine->last_event = position_at(engine, frame);
   if (!engine->clock.rolling) {
-    engine->replay = false;
-    hr_engine_request(engine, HR_REQUEST_ENDED, NULL, 0);
+    replay_is_off(engine);
   }
 }
 
@@ -289,39 +246,22 @@ HR_REALTIME static void play_event(HrEngine* engine, uint32_t frame, const HrRec
 {
   const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
   const uint8_t* const bytes = (const uint8_t*)(event + 1);
-  HrRing* const ring = engine->streams[engine->stream.ring];
+  const HrTick tick = hr_player_tick(&engine->player, event);
   HrTempo tempo = engine->clock.tempo;
-  engine->stream_position = after;
-  switch (record->type) {
-  case HR_STREAM_MIDI:
-    emit(engine, frame, bytes, event->size);
-    hr_sounding_follow(&engine->sounding, bytes, event->size);
-    ++engine->replayed;
-    if (engine->overdubbing && engine->record) {
-      const HrTick head = engine->recorder.target.head;
-      hr_recorder_append(&engine->recorder, event->tick > head ? event->tick : head,
-                         &engine->clock.tempo, bytes, event->size);
-    }
-    break;
-  case HR_STREAM_META:
-    if (!engine->clock.rolling && hr_meta_apply(&tempo, bytes, event->size)) {
-      hr_clock_set_tempo(&engine->clock, engine->block + frame, event->tick, &tempo);
-    }
-    break;
-  case HR_STREAM_STATE_BEGIN:
-    hr_chase_init(&engine->wanted);
-    break;
-  case HR_STREAM_STATE:
-    hr_chase_follow(&engine->wanted, bytes, event->size);
-    break;
-  case HR_STREAM_STATE_END:
-    chase(engine);
-    break;
-  default:
+  if (record->type == HR_STREAM_END) {
     replay_ended(engine, frame);
     return;
   }
-  hr_ring_release(ring, after);
+  if (record->type == HR_STREAM_META && !engine->clock.rolling &&
+      hr_meta_apply(&tempo, bytes, event->size)) {
+    take_tempo(engine, tick, tempo);
+  } else if (record->type == HR_STREAM_MIDI && engine->overdubbing &&
+             engine->settings[HR_SET_RECORD]) {
+    const HrTick head = engine->recorder.target.head;
+    hr_recorder_append(&engine->recorder, tick > head ? tick : head, &engine->clock.tempo, bytes,
+                       event->size);
+  }
+  hr_player_take(&engine->player, frame, record, after);
 }
 
 /* ---- Recording -------------------------------------------------------- */
@@ -333,16 +273,15 @@ HR_REALTIME static void park(HrEngine* engine, uint32_t frame, HrTick tick)
 {
   HrClock* const clock = &engine->clock;
   const bool follows = clock->ever_rolled && clock->cued && !engine->side;
-  hr_clock_set(clock, engine->block + frame, follows ? clock->cue_tick : tick, false);
+  hr_clock_set(clock, frame_at(engine, frame), follows ? clock->cue_tick : tick, false);
+  engine->straight = false;
 }
 
 /** Where playing goes on: at the start of a branch that has just begun, else on
  * the bar line after its head. */
 HR_REALTIME static HrTick resume_tick(const HrEngine* engine, const HrTarget* target)
 {
-  const HrTick bar = hr_tempo_bar_length(&engine->clock.tempo);
-  return target->fresh ? target->head
-                       : hr_grid_ceiling(target->head + 1, engine->clock.bar_tick, bar);
+  return target->fresh ? target->head : hr_clock_bar_ceiling(&engine->clock, target->head + 1, 1);
 }
 
 /** What is known of a branch to go to later: it ends where we leave it, if it
@@ -357,10 +296,11 @@ HR_REALTIME static void update_target(HrTarget* target, const HrTarget* left, Hr
 }
 
 /** Fork the current branch; false if that cannot be. */
-HR_REALTIME static bool fork_at(HrEngine* engine, HrTick tick, uint32_t number, bool carry)
+HR_REALTIME static bool fork_at(HrEngine* engine, HrTick tick, uint32_t number, bool carry,
+                                HrCaptureCause cause)
 {
   const HrTarget left = engine->recorder.target;
-  if (!hr_recorder_fork(&engine->recorder, tick, number, carry)) {
+  if (!hr_recorder_fork(&engine->recorder, tick, number, carry, cause)) {
     return false;
   }
   update_target(&engine->pending.target, &left, tick);
@@ -368,25 +308,55 @@ HR_REALTIME static bool fork_at(HrEngine* engine, HrTick tick, uint32_t number, 
   return true;
 }
 
-/** What was heard of the branch left ends with it, unless it is to be overdubbed. */
-HR_REALTIME static void leave_replay(HrEngine* engine, uint32_t frame)
+/** Go to a branch. */
+HR_REALTIME static void go_to(HrEngine* engine, HrTick tick, const HrTarget* target,
+                              HrCaptureCause cause)
 {
-  engine->overdubbing = engine->overdub && engine->replay && engine->stream.ring != HR_NO_STREAM;
-  if (engine->overdubbing || !engine->replay) {
-    return;
-  }
-  /* The new branch has the beginning of what sounds in its past: it gets the end, too. */
+  hr_recorder_switch(&engine->recorder, tick, target, cause);
+  engine->side = false;
+  engine->straight = false;
+  look_ahead_again(engine);
+}
+
+/** The new branch has the beginning of what sounds in its past: it gets the end, too. */
+HR_REALTIME static void record_releases(HrEngine* engine)
+{
   HrRecorder* const recorder = &engine->recorder;
+  HrSounding sounding = engine->player.sounding;
   uint8_t bytes[3];
-  while (hr_sounding_release(&engine->sounding, bytes)) {
-    emit(engine, frame, bytes, sizeof bytes);
+  while (hr_sounding_release(&sounding, bytes)) {
     hr_recorder_append(recorder, recorder->target.head, &recorder->target.tempo, bytes,
                        sizeof bytes);
   }
+}
+
+/** What was heard of the branch left ends with it, unless it is to be
+ * overdubbed, or goes round: that one hears on. */
+HR_REALTIME static void leave_replay(HrEngine* engine, uint32_t frame)
+{
+  if (!engine->replay) {
+    return;
+  }
+  const bool plays = hr_player_plays(&engine->player);
+  engine->overdubbing = plays && engine->settings[HR_SET_OVERDUB];
+  if (engine->overdubbing) {
+    if (looping(engine) && !engine->clock.rolling) {
+      engine->layered = true;
+      look_ahead(engine, engine->loop.start);
+    } else {
+      look_ahead_again(engine);
+    }
+    return;
+  }
+  record_releases(engine);
+  if (plays && looping(engine)) {
+    return;
+  }
+  hr_player_release(&engine->player, frame);
   play_nothing(engine);
-  if (!engine->clock.rolling && !engine->loop.on) {
-    engine->replay = false;
-    hr_engine_request(engine, HR_REQUEST_ENDED, NULL, 0);
+  look_ahead_again(engine);
+  if (!engine->clock.rolling) {
+    replay_is_off(engine);
   }
 }
 
@@ -395,10 +365,64 @@ HR_REALTIME static void leave_replay(HrEngine* engine, uint32_t frame)
 HR_REALTIME static void begin_side_branch(HrEngine* engine, HrTick tick)
 {
   HrTarget home = engine->recorder.target;
-  if (fork_at(engine, tick, 0, false)) {
+  if (fork_at(engine, tick, 0, false, (HrCaptureCause){HR_CAUSE_PLAYING, 0, 0})) {
     home.head = home.head > tick ? home.head : tick;
     engine->home = home;
     engine->side = true;
+  }
+}
+
+/** Start the own clock, for somebody plays: at `tick`, or where the settings say. */
+HR_REALTIME static HrTick start_own_clock(HrEngine* engine, uint32_t frame, HrTick tick)
+{
+  HrClock* const clock = &engine->clock;
+  const HrTarget* const target = &engine->recorder.target;
+  if (engine->cued) {
+    play_nothing(engine); // That was for the host's start, not for ours
+  }
+  if (clock->ever_rolled && !engine->side) {
+    if (engine->settings[HR_SET_STANDING] == HR_STANDING_SIDE) {
+      begin_side_branch(engine, ++tick);
+    } else if (tick < target->head) {
+      tick = resume_tick(engine, target);
+    }
+  }
+  hr_clock_set(clock, frame_at(engine, frame), tick, true);
+  return tick;
+}
+
+/** Playing before the head: on a branch of its own. Each time round a loop
+ * begins at its start, unless the music there was heard and so belongs to it. */
+HR_REALTIME static bool fork_from_past(HrEngine* engine, uint32_t frame, HrTick tick)
+{
+  const bool pass = engine->pass_start != INT64_MIN;
+  const bool heard = engine->replay && hr_player_plays(&engine->player);
+  const HrCaptureCause cause = {pass ? HR_CAUSE_PASS : HR_CAUSE_PLAYING, pass ? engine->pass : 0,
+                                0};
+  const HrTick at = pass && !heard && engine->pass_start < tick ? engine->pass_start : tick;
+  if (!fork_at(engine, at, 0, false, cause)) {
+    return false;
+  }
+  leave_replay(engine, frame);
+  return true;
+}
+
+/** Whether what is played is kept just now. */
+HR_REALTIME static bool records(const HrEngine* engine)
+{
+  return engine->enabled && engine->settings[HR_SET_RECORD];
+}
+
+/** Hosts end notes when they stop and locate: that ends what is held in the
+ * record, where the branch is, and starts nothing. */
+HR_REALTIME static void record_release(HrEngine* engine, HrTick tick, const uint8_t* bytes,
+                                       uint32_t size)
+{
+  HrRecorder* const recorder = &engine->recorder;
+  HrSounding held = recorder->held;
+  if (hr_sounding_follow(&held, bytes, size)) {
+    const HrTick head = recorder->target.head;
+    hr_recorder_append(recorder, tick > head ? tick : head, &recorder->target.tempo, bytes, size);
   }
 }
 
@@ -406,89 +430,92 @@ HR_REALTIME static void record(HrEngine* engine, uint32_t frame, const uint8_t* 
                                uint32_t size)
 {
   HrRecorder* const recorder = &engine->recorder;
+  const HrTarget* const target = &recorder->target;
   HrClock* const clock = &engine->clock;
-  const bool releasing = hr_sound_kind(bytes, size) == HR_SOUND_RELEASE;
-  HrTick tick = hr_clock_tick(clock, engine->block + frame);
-  if (releasing && (!clock->running || tick < recorder->target.head)) {
-    /* Hosts end notes when they stop and locate: that ends what is held in the
-     * record, where the branch is, and starts nothing. */
-    HrSounding held = recorder->held;
-    if (hr_sounding_follow(&held, bytes, size)) {
-      const HrTick head = recorder->target.head;
-      hr_recorder_append(recorder, tick > head ? tick : head, &recorder->target.tempo, bytes, size);
-    }
+  HrTick tick = position_at(engine, frame);
+  const bool past = tick < target->head && !target->empty;
+  if (hr_sound_kind(bytes, size) == HR_SOUND_RELEASE && (!clock->running || past)) {
+    record_release(engine, tick, bytes, size);
+    return;
+  }
+  if (clock->ever_rolled && !clock->rolling &&
+      engine->settings[HR_SET_STANDING] == HR_STANDING_OFF) {
     return;
   }
   if (!clock->running) {
-    if (engine->cued) {
-      play_nothing(engine); // That was for the host's start, not for ours
-    }
-    if (clock->ever_rolled && !engine->side) {
-      begin_side_branch(engine, ++tick);
-    }
-    hr_clock_set(clock, engine->block + frame, tick, true);
+    tick = start_own_clock(engine, frame, tick);
   }
-  if (tick < recorder->target.head && !recorder->target.empty) {
-    if (fork_at(engine, tick, 0, false)) {
-      leave_replay(engine, frame);
-    } else {
-      tick = recorder->target.head; // No room for a new branch: kept all the same
-    }
+  if (tick < target->head && !target->empty &&
+      (engine->straight || !fork_from_past(engine, frame, tick))) {
+    /* Time goes on, the host's beats were a little off; or no room is left for
+     * a new branch. It is kept all the same. */
+    tick = target->head;
+  }
+  if (engine->settings[HR_SET_OVERDUB] && clock->rolling && looping(engine)) {
+    engine->overdubbing = true; // Nothing forks where the clock runs straight on
   }
   hr_recorder_append(recorder, tick, &clock->tempo, bytes, size);
   engine->last_event = tick;
+  engine->straight = true;
 }
 
 /* ---- Commands --------------------------------------------------------- */
 
-HR_REALTIME static HrTick position_at(const HrEngine* engine, uint32_t frame)
+/** The tick so many milliseconds of playing before `tick`. */
+HR_REALTIME static HrTick earlier(const HrEngine* engine, HrTick tick, uint32_t milliseconds)
 {
-  return hr_clock_tick(&engine->clock, engine->block + frame);
+  return tick - llrint(engine->clock.ticks_per_frame * engine->clock.rate * milliseconds / 1000.0);
 }
 
-HR_REALTIME static bool looping(const HrEngine* engine)
-{
-  return engine->loop.on && engine->loop.end > engine->loop.start && engine->replay &&
-         !engine->clock.rolling && engine->clock.running;
-}
-
-/** When what is pending takes effect, seen from `frame`. */
+/** When what is pending takes effect, seen from `frame`. A tap that comes a
+ * little late means the line just passed. */
 HR_REALTIME static void schedule_pending(HrEngine* engine, uint32_t frame)
 {
   const HrClock* const clock = &engine->clock;
+  const HrGoMessage* const go = &engine->pending;
   const HrTick now = position_at(engine, frame);
-  engine->pending_tick = now;
-  if (!clock->running || engine->pending.quantum == HR_QUANTUM_NOW) {
+  engine->pending_tick = engine->pending_from = now;
+  if (!clock->running || go->quantum == HR_QUANTUM_NOW) {
     return;
   }
-  if (engine->pending.quantum == HR_QUANTUM_LOOP_END && looping(engine)) {
-    engine->pending_tick = engine->loop.end;
-    return;
+  const bool beats = go->quantum == HR_QUANTUM_BEAT;
+  const uint32_t bars = go->quantum == HR_QUANTUM_BAR ? go->bars : 1;
+  const HrTick length =
+      beats ? hr_tempo_beat_length(&clock->tempo) : hr_tempo_bar_length(&clock->tempo) * bars;
+  HrTick line = go->quantum == HR_QUANTUM_LOOP_END && looping(engine) ? lap_end(engine)
+                : beats ? hr_grid_ceiling(now, clock->bar_tick, length)
+                        : hr_clock_bar_ceiling(clock, now, bars);
+  engine->pending_tick = engine->pending_from = line;
+  if (go->quantum != HR_QUANTUM_LOOP_END && line > now &&
+      line - length >= earlier(engine, now, engine->settings[HR_SET_SNAP])) {
+    engine->pending_tick = now;
+    engine->pending_from = line - length;
   }
-  const HrTick length = engine->pending.quantum == HR_QUANTUM_BEAT
-                            ? hr_tempo_beat_length(&clock->tempo)
-                            : hr_tempo_bar_length(&clock->tempo);
-  engine->pending_tick = hr_grid_ceiling(now, clock->bar_tick, length);
 }
 
-HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, const HrGoMessage* go,
-                                     HrTick tick)
+HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessage* go, HrTick tick,
+                                     HrTick from)
 {
+  HrClock* const clock = &engine->clock;
   engine->replay = true;
-  engine->overdubbing = false;
-  if (go->what & HR_GO_FOLLOW && !engine->clock.rolling) {
-    if (engine->clock.cued && !engine->clock.running) {
-      cue(engine, engine->clock.cue_tick);
+  engine->overdubbing = engine->layered = false;
+  if (go->what & HR_GO_FOLLOW && !clock->rolling) {
+    if (clock->cued && !clock->running) {
+      cue(engine, clock->cue_tick);
     }
-  } else if (go->what & HR_GO_LOCATE && !engine->clock.rolling) {
-    engine->clock.tempo = go->stream.tempo;
-    hr_clock_set(&engine->clock, engine->block + frame, go->stream.tick, true);
-    play(engine, &go->stream, go->stream.tick);
-    engine->last_event = go->stream.tick;
-  } else if (go->stream.ring != HR_NO_STREAM && go->stream.tick <= tick) {
-    play(engine, &go->stream, tick);
+  } else if (go->what & HR_GO_LOCATE && !clock->rolling) {
+    const HrTick since = go->what & HR_GO_PHASE ? tick - go->stream.at : 0;
+    const HrTick there = go->stream.tick + since;
+    clock->tempo = go->stream.tempo;
+    hr_clock_set(clock, frame_at(engine, frame), there, true);
+    go->stream.at = go->stream.tick;
+    play(engine, &go->stream, there);
+    engine->last_event = there;
+    engine->straight = false;
+  } else if (go->stream.ring != HR_NO_STREAM && go->stream.at <= from) {
+    play(engine, &go->stream, from);
   } else {
-    drop_stream(engine, &go->stream);
+    hr_player_drop(&engine->player, &go->stream);
     ask_for_stream(engine, tick);
   }
 }
@@ -496,7 +523,8 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, const HrG
 /** Fork by command: at once, whatever else is pending. */
 HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
 {
-  if (fork_at(engine, position_at(engine, engine->cursor), go->target.number, true)) {
+  const HrTick tick = position_at(engine, engine->cursor);
+  if (fork_at(engine, tick, go->target.number, true, go->cause)) {
     engine->side = false;
     leave_replay(engine, engine->cursor);
   }
@@ -505,23 +533,27 @@ HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
 /** Do what was pending, at `tick`. */
 HR_REALTIME static void take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
 {
-  const HrGoMessage go = engine->pending;
+  HrGoMessage go = engine->pending;
   HrClock* const clock = &engine->clock;
   engine->pending.what = 0;
   if (go.what & (HR_GO_SWITCH | HR_GO_REPLAY | HR_GO_STOP)) {
-    release_notes(engine, frame);
+    hr_player_release(&engine->player, frame);
     play_nothing(engine);
-    engine->overdubbing = false;
-  }
-  if (go.what & HR_GO_SWITCH && go.target.number != engine->recorder.target.number) {
-    hr_recorder_switch(&engine->recorder, tick, &go.target);
-    engine->side = false;
+    engine->overdubbing = engine->layered = false;
   }
   if (go.what & HR_GO_STOP) {
     engine->replay = false;
+    forget_ahead(engine);
+  }
+  if (go.what & HR_GO_SWITCH && go.target.number != engine->recorder.target.number) {
+    go_to(engine, engine->pending_from, &go.target, go.cause);
   }
   if (go.what & HR_GO_REPLAY) {
-    start_replay(engine, frame, &go, tick);
+    const bool begins = !engine->replay;
+    start_replay(engine, frame, &go, tick, engine->pending_from);
+    if (begins && clock->rolling) {
+      look_ahead_again(engine);
+    }
   }
   if (go.what & HR_GO_PARK && !clock->rolling) {
     clock->tempo = go.target.tempo;
@@ -534,7 +566,7 @@ HR_REALTIME static void take_effect(HrEngine* engine, uint32_t frame, HrTick tic
 HR_REALTIME static void forget_pending(HrEngine* engine)
 {
   if (engine->pending.what) {
-    drop_stream(engine, &engine->pending.stream);
+    hr_player_drop(&engine->player, &engine->pending.stream);
     engine->pending.what = 0;
   }
 }
@@ -555,19 +587,44 @@ HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
 
 HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachMessage* message)
 {
-  release_notes(engine, frame);
+  hr_player_release(&engine->player, frame);
   play_nothing(engine);
   hr_recorder_attach(&engine->recorder, message);
   engine->side = false;
-  engine->overdubbing = false;
+  engine->straight = false;
+  engine->overdubbing = engine->layered = false;
   forget_pending(engine);
   if (!engine->clock.rolling) {
     engine->clock.tempo = message->target.tempo;
     engine->clock.bar_tick = 0;
+    engine->clock.bar = 0;
     engine->replay = false;
+    forget_ahead(engine);
     park(engine, frame, resume_tick(engine, &message->target));
   } else if (engine->replay) {
     ask_for_stream(engine, position_at(engine, frame));
+    look_ahead_again(engine);
+  }
+}
+
+HR_REALTIME static void take_stream(HrEngine* engine, const HrStreamMessage* message)
+{
+  HrStreamStart stream = message->stream;
+  if (message->request != engine->wanted[message->wish].request || !engine->replay) {
+    hr_player_drop(&engine->player, &stream);
+  } else if (message->wish == HR_WISH_AHEAD) {
+    hr_player_drop(&engine->player, &engine->ahead);
+    engine->ahead = stream;
+  } else {
+    play(engine, &stream, stream.at);
+  }
+}
+
+HR_REALTIME static void take_setting(HrEngine* engine, const HrSetMessage* message)
+{
+  engine->settings[message->setting] = message->value;
+  if (message->setting == HR_SET_RECORD && !message->value) {
+    hr_recorder_close_held(&engine->recorder, position_at(engine, engine->cursor));
   }
 }
 
@@ -581,28 +638,12 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
   case HR_MESSAGE_GO:
     take_go(engine, payload);
     break;
-  case HR_MESSAGE_STREAM: {
-    const HrStreamMessage* const message = payload;
-    if (message->request == engine->request && engine->replay) {
-      const bool cued = engine->cued;
-      play(engine, &message->stream, message->stream.tick);
-      engine->cued = cued;
-    } else {
-      drop_stream(engine, &message->stream);
-    }
+  case HR_MESSAGE_STREAM:
+    take_stream(engine, payload);
     break;
-  }
-  case HR_MESSAGE_SET: {
-    const HrSetMessage* const message = payload;
-    bool* const settings[] = {[HR_SET_RECORD] = &engine->record,
-                              [HR_SET_THRU] = &engine->thru,
-                              [HR_SET_OVERDUB] = &engine->overdub};
-    *settings[message->setting] = message->value;
-    if (message->setting == HR_SET_RECORD && !message->value) {
-      hr_recorder_close_held(&engine->recorder, position_at(engine, engine->cursor));
-    }
+  case HR_MESSAGE_SET:
+    take_setting(engine, payload);
     break;
-  }
   case HR_MESSAGE_RESCUE: {
     const HrRescue* const rescue = payload;
     if (engine->recorder.target.number == rescue->number) {
@@ -615,6 +656,7 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
     break;
   case HR_MESSAGE_LOOP:
     memcpy(&engine->loop, payload, sizeof engine->loop);
+    look_ahead_again(engine);
     break;
   default:
     engine->release_all = true;
@@ -625,10 +667,12 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
 /** Tell which stream rings are in use; before the messages that offered them are released. */
 HR_REALTIME static void publish_streams(HrEngine* engine)
 {
-  const uint32_t playing = 1u << engine->stream.ring;
-  const uint32_t waiting = engine->pending.what ? 1u << engine->pending.stream.ring : 0;
-  atomic_store_explicit(&engine->shared.streams, (playing | waiting) & ((1u << HR_STREAMS) - 1),
-                        memory_order_release);
+  HrShared* const shared = &engine->shared;
+  const uint32_t playing = engine->player.stream.ring;
+  const uint32_t waiting = engine->pending.what ? engine->pending.stream.ring : HR_NO_STREAM;
+  const uint32_t used = 1u << playing | 1u << waiting | 1u << engine->ahead.ring;
+  atomic_store_explicit(&shared->playing, playing, memory_order_relaxed);
+  atomic_store_explicit(&shared->streams, used & ((1u << HR_STREAMS) - 1), memory_order_release);
 }
 
 HR_REALTIME static void take_messages(HrEngine* engine)
@@ -644,30 +688,61 @@ HR_REALTIME static void take_messages(HrEngine* engine)
 
 /* ---- The block --------------------------------------------------------- */
 
-HR_REALTIME static void wrap(HrEngine* engine, uint32_t frame)
+/** The position is to jump to `tick` and the music of there is at hand: play it. */
+HR_REALTIME static bool play_ahead(HrEngine* engine, HrTick tick)
 {
-  release_notes(engine, frame);
-  hr_recorder_close_held(&engine->recorder, engine->loop.end);
-  hr_clock_set(&engine->clock, engine->block + frame, engine->loop.start, true);
-  ++engine->lap;
-  if (engine->stream.ring == HR_NO_STREAM) {
-    ask_for_stream(engine, engine->loop.start); // A fork ended the old one: its own music is next
+  if (engine->ahead.ring == HR_NO_STREAM || engine->ahead.at != tick) {
+    return false;
   }
+  play(engine, &engine->ahead, tick);
+  return true;
+}
+
+HR_REALTIME static void note_pass(HrEngine* engine, HrTick start)
+{
+  engine->pass = engine->pass_start == start ? engine->pass + 1 : 2;
+  engine->pass_start = start;
+}
+
+HR_REALTIME static void end_lap(HrEngine* engine, uint32_t frame)
+{
+  const HrTick start = engine->loop.start;
+  hr_player_release(&engine->player, frame);
+  if (engine->clock.rolling) {
+    hr_player_lap(&engine->player, engine->loop.end - start);
+    return;
+  }
+  hr_recorder_close_held(&engine->recorder, engine->loop.end);
+  hr_clock_set(&engine->clock, frame_at(engine, frame), start, true);
+  engine->straight = false;
+  engine->overdubbing = false;
+  note_pass(engine, start);
+  const bool layered = engine->layered;
+  engine->layered = false;
+  if (!hr_player_plays(&engine->player) || layered) {
+    if (!play_ahead(engine, start)) {
+      ask_for_stream(engine, start);
+    }
+    return;
+  }
+  hr_player_lap(&engine->player, 0);
 }
 
 /** Where a long silence on the own clock ends; INT64_MAX if it does not. */
 HR_REALTIME static HrTick silence_tick(const HrEngine* engine)
 {
-  if (engine->clock.rolling || !engine->clock.running ||
-      (engine->replay && engine->stream.ring != HR_NO_STREAM) ||
+  const HrClock* const clock = &engine->clock;
+  const HrTick bars = engine->settings[HR_SET_SILENCE];
+  if (!bars || clock->rolling || !clock->running ||
+      (engine->replay && hr_player_plays(&engine->player)) ||
       hr_sounding_any(&engine->recorder.held)) {
     return INT64_MAX;
   }
-  const HrTick bar = hr_tempo_bar_length(&engine->clock.tempo);
-  return hr_grid_ceiling(engine->last_event, engine->clock.bar_tick, bar) + SILENCE_BARS * bar;
+  return hr_clock_bar_ceiling(clock, engine->last_event, 1) +
+         bars * hr_tempo_bar_length(&clock->tempo);
 }
 
-typedef enum { NOTHING, TAKE_EFFECT, WRAP, SILENCE, PLAY } ActionKind;
+typedef enum { NOTHING, TAKE_EFFECT, END_LAP, SILENCE, PLAY } ActionKind;
 
 /** What comes next by itself, and when. */
 typedef struct {
@@ -681,14 +756,15 @@ typedef struct {
  * the next event. On one tick, commands and the loop come before what they cut off. */
 HR_REALTIME static Action next_action(const HrEngine* engine)
 {
+  const HrPlayer* const player = &engine->player;
   Action next = {.kind = NOTHING, .tick = INT64_MAX};
   if (engine->pending.what) {
     next.kind = TAKE_EFFECT;
     next.tick = engine->pending_tick;
   }
-  if (looping(engine) && engine->loop.end < next.tick) {
-    next.kind = WRAP;
-    next.tick = engine->loop.end;
+  if (looping(engine) && lap_end(engine) < next.tick) {
+    next.kind = END_LAP;
+    next.tick = lap_end(engine);
   }
   const HrTick silence = silence_tick(engine);
   if (silence < next.tick) {
@@ -696,13 +772,15 @@ HR_REALTIME static Action next_action(const HrEngine* engine)
     next.tick = silence;
   }
   uint64_t after = 0;
-  const HrRecord* const record =
-      engine->clock.running && engine->enabled ? next_streamed(engine, &after) : NULL;
+  const HrRecord* const record = engine->clock.running && engine->enabled && engine->replay
+                                     ? hr_player_next(player, &after)
+                                     : NULL;
   if (record) {
     const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
-    const bool late = event->lap < engine->lap;
-    if (late || (event->lap == engine->lap && event->tick < next.tick)) {
-      next = (Action){PLAY, late ? INT64_MIN : event->tick, record, after};
+    const HrTick tick = hr_player_tick(player, event);
+    const bool late = event->lap < player->lap;
+    if (late || (event->lap == player->lap && tick < next.tick)) {
+      next = (Action){PLAY, late ? INT64_MIN : tick, record, after};
     }
   }
   return next;
@@ -710,18 +788,15 @@ HR_REALTIME static Action next_action(const HrEngine* engine)
 
 HR_REALTIME static void act(HrEngine* engine, uint32_t frame, const Action* action)
 {
-  const HrClock* const clock = &engine->clock;
   switch (action->kind) {
   case TAKE_EFFECT:
     take_effect(engine, frame, action->tick);
     break;
-  case WRAP:
-    wrap(engine, frame);
+  case END_LAP:
+    end_lap(engine, frame);
     break;
   case SILENCE:
-    park(engine, frame,
-         hr_grid_ceiling(engine->last_event + 1, clock->bar_tick,
-                         hr_tempo_bar_length(&clock->tempo)));
+    park(engine, frame, hr_clock_bar_ceiling(&engine->clock, engine->last_event + 1, 1));
     break;
   case PLAY:
     play_event(engine, frame, action->record, action->after);
@@ -747,14 +822,13 @@ HR_REALTIME static void advance(HrEngine* engine, uint32_t to)
   engine->cursor = to;
 }
 
-void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrOutput output)
+void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrSink sink)
 {
-  engine->output = output;
   engine->frames = frames;
   engine->cursor = 0;
-  emit_carried(engine);
+  hr_output_begin(&engine->output, frames, sink);
   if (engine->release_all || (engine->enabled && !enabled)) {
-    release_notes(engine, 0);
+    hr_player_release(&engine->player, 0);
     hr_recorder_close_held(&engine->recorder, position_at(engine, 0));
     engine->release_all = false;
   }
@@ -763,8 +837,10 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrOutput o
   }
   engine->enabled = enabled;
   take_messages(engine);
-  if (engine->request_unsent) {
-    send_request(engine);
+  for (HrWish wish = 0; wish < HR_WISHES; ++wish) {
+    if (engine->wanted[wish].unsent) {
+      send_wish(engine, wish);
+    }
   }
 }
 
@@ -773,52 +849,81 @@ HR_REALTIME static void return_home(HrEngine* engine, HrTick tick)
 {
   if (engine->side) {
     const HrTarget left = engine->recorder.target;
-    hr_recorder_switch(&engine->recorder, tick, &engine->home);
+    const HrTarget home = engine->home;
+    go_to(engine, tick, &home, (HrCaptureCause){HR_CAUSE_HOME, 0, 0});
     update_target(&engine->pending.target, &left, tick);
-    engine->side = false;
   }
+}
+
+/** The host started or jumped: what sounds, and is held, ends at `before`, and
+ * the music goes on at `here`, as foreseen if possible. */
+HR_REALTIME static void jump(HrEngine* engine, unsigned what, HrTick before, HrTick here)
+{
+  const bool starts = what & HR_CLOCK_STARTED;
+  const bool cued = starts && engine->cued && engine->wanted[HR_WISH_NOW].at == here;
+  hr_player_release(&engine->player, engine->cursor);
+  hr_recorder_close_held(&engine->recorder, before);
+  engine->overdubbing = engine->layered = false;
+  engine->straight = false;
+  engine->cued = false;
+  if (starts || here > before) {
+    engine->pass_start = INT64_MIN;
+  } else {
+    note_pass(engine, here);
+  }
+  if (!cued) {
+    play_nothing(engine);
+  } else if (hr_player_plays(&engine->player)) {
+    hr_player_chase(&engine->player, engine->cursor);
+  }
+  if (starts) {
+    return_home(engine, here);
+  }
+  if (engine->replay && engine->enabled) {
+    if (!cued && !play_ahead(engine, here)) {
+      ask_for_stream(engine, here);
+    }
+    look_ahead(engine, here);
+  }
+}
+
+HR_REALTIME static void stop(HrEngine* engine, HrTick before)
+{
+  hr_player_release(&engine->player, engine->cursor);
+  hr_recorder_close_held(&engine->recorder, before);
+  engine->overdubbing = engine->layered = false;
+  engine->straight = false;
+  engine->pass_start = INT64_MIN;
+  play_nothing(engine);
+  forget_ahead(engine);
 }
 
 void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* position)
 {
   HrClock* const clock = &engine->clock;
   const uint32_t last = frame < engine->frames ? frame : engine->frames;
-  const uint32_t at = last > engine->cursor ? last : engine->cursor;
-  advance(engine, at);
-  const HrTick before = position_at(engine, at);
-  const unsigned what = hr_clock_host(clock, engine->block + at, position);
-  const HrTick here = position_at(engine, at);
-  const bool foreseen = what & HR_CLOCK_STARTED && engine->cued && engine->request_tick == here;
-  if (what & (HR_CLOCK_STARTED | HR_CLOCK_STOPPED | HR_CLOCK_LOCATED)) {
-    release_notes(engine, at);
-    hr_recorder_close_held(&engine->recorder, before);
-    engine->overdubbing = false;
-    engine->cued = false;
-    if (foreseen) {
-      chase(engine);
-    } else {
-      play_nothing(engine);
-    }
-  }
-  if (what & HR_CLOCK_STARTED) {
-    return_home(engine, here);
-  }
-  if (engine->replay && engine->enabled) {
-    if (what & (HR_CLOCK_STARTED | HR_CLOCK_LOCATED) && !foreseen) {
-      ask_for_stream(engine, here);
-    } else if (what & (HR_CLOCK_STOPPED | HR_CLOCK_CUED) && !clock->running) {
-      cue(engine, clock->cued ? clock->cue_tick : here);
-    }
+  advance(engine, last > engine->cursor ? last : engine->cursor);
+  const HrTick before = position_at(engine, engine->cursor);
+  const unsigned what = hr_clock_host(clock, frame_at(engine, engine->cursor), position);
+  const HrTick here = position_at(engine, engine->cursor);
+  if (what & (HR_CLOCK_STARTED | HR_CLOCK_LOCATED)) {
+    jump(engine, what, before, here);
+  } else if (what & HR_CLOCK_STOPPED) {
+    stop(engine, before);
   }
   if (what & HR_CLOCK_CUED && clock->ever_rolled && !clock->running) {
     return_home(engine, here); // The host was moved: what is played next belongs there
-    park(engine, at, clock->cue_tick);
+    park(engine, engine->cursor, clock->cue_tick);
   }
-  if (what & HR_CLOCK_TEMPO && clock->rolling && engine->record && engine->enabled) {
+  if (what & (HR_CLOCK_STOPPED | HR_CLOCK_CUED) && !clock->running && engine->replay &&
+      engine->enabled) {
+    cue(engine, clock->cued ? clock->cue_tick : here);
+  }
+  if (what & HR_CLOCK_TEMPO && clock->rolling && records(engine)) {
     hr_recorder_tempo(&engine->recorder, here, &clock->tempo);
   }
   if (engine->pending.what && what) {
-    schedule_pending(engine, at);
+    schedule_pending(engine, engine->cursor);
   }
 }
 
@@ -831,11 +936,11 @@ void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint
     return;
   }
   advance(engine, at > engine->cursor ? at : engine->cursor);
-  if (engine->thru || !engine->enabled) {
-    emit(engine, engine->cursor, bytes, size);
+  if (engine->settings[HR_SET_THRU] || !engine->enabled) {
+    hr_output_put(&engine->output, engine->cursor, bytes, size);
   }
   const bool music = bytes[0] != ACTIVE_SENSING && bytes[0] != TIMING_CLOCK;
-  if (engine->record && engine->enabled && music) {
+  if (music && records(engine)) {
     record(engine, engine->cursor, bytes, size);
   }
 }
@@ -855,6 +960,7 @@ HR_REALTIME static void publish(HrEngine* engine)
   const memory_order order = memory_order_relaxed;
   atomic_store_explicit(&shared->position, position, order);
   atomic_store_explicit(&shared->head, recorder->target.head, order);
+  atomic_store_explicit(&shared->bar_tick, clock->bar_tick, order);
   atomic_store_explicit(&shared->tempo, clock->tempo.tempo, order);
   atomic_store_explicit(&shared->meter,
                         (uint32_t)clock->tempo.beats_per_bar << 16 | clock->tempo.beat_unit, order);
@@ -874,8 +980,9 @@ HR_REALTIME static void publish(HrEngine* engine)
   atomic_store_explicit(&shared->numbers_left, recorder->numbers.end - recorder->numbers.next,
                         order);
   atomic_store_explicit(&shared->recorded, recorder->recorded, order);
-  atomic_store_explicit(&shared->replayed, engine->replayed, order);
+  atomic_store_explicit(&shared->replayed, engine->player.played, order);
   atomic_store_explicit(&shared->malformed, engine->malformed, order);
+  atomic_store_explicit(&shared->unheard, engine->output.unheard, order);
   atomic_store_explicit(&shared->dropped, recorder->dropped, order);
   atomic_store_explicit(&shared->capture, recorder->capture, memory_order_release);
   atomic_store_explicit(&shared->frames, (uint64_t)engine->block, memory_order_release);

@@ -15,10 +15,10 @@
 
 #include "plugin/clock.h"
 #include "plugin/message.h"
+#include "plugin/output.h"
+#include "plugin/player.h"
 #include "plugin/recorder.h"
 #include "plugin/ring.h"
-#include "plugin/sounding.h"
-#include "store/chase.h"
 
 #include <stdatomic.h>
 
@@ -27,6 +27,7 @@ typedef struct {
   _Atomic uint64_t frames; ///< Run so far
   _Atomic int64_t position;
   _Atomic int64_t head;
+  _Atomic int64_t bar_tick; ///< A bar line: others lie whole bars from it
   _Atomic double tempo;
   _Atomic uint32_t meter; ///< Beats a bar << 16 + beat unit
   _Atomic bool rolling;
@@ -36,16 +37,18 @@ typedef struct {
   _Atomic uint32_t pending_number; ///< Branch to switch to; 0: none
   _Atomic double pending_beats;
   _Atomic uint32_t streams;      ///< Bits: rings being played or waiting to be
+  _Atomic uint32_t playing;      ///< The ring being played, HR_NO_STREAM: none
   _Atomic uint32_t numbers_left; ///< For forks
-  _Atomic uint64_t recorded, replayed, dropped, malformed;
+  _Atomic uint64_t recorded, replayed, dropped, malformed, unheard;
   _Atomic(HrCapture*) capture; ///< Ring being written to
 } HrShared;
 
-/** Where a block's output goes. `write` returns false when there is no room. */
+/** A stream asked for, or got ahead of its time. */
 typedef struct {
-  bool (*write)(void* handle, uint32_t frame, const uint8_t* bytes, uint32_t size);
-  void* handle;
-} HrOutput;
+  uint32_t request; ///< Number of the last request: other answers come too late
+  HrTick at;        ///< The clock's tick that it is for
+  bool unsent;
+} HrWanted;
 
 typedef struct HrEngine {
   HrRing* messages; ///< From the session
@@ -57,35 +60,32 @@ typedef struct HrEngine {
   /* The audio thread's own. */
   HrClock clock;
   HrRecorder recorder;
-  HrSounding sounding; ///< What replay started on the output
-  HrChase heard;       ///< The state that our output left its synthesizer in
-  HrChase wanted;      ///< The state that the stream asks for
-  HrRing* carry;       ///< Output that did not fit its block
   HrOutput output;
+  HrPlayer player;
   int64_t block;   ///< First frame of the block
   uint32_t cursor; ///< Frame within the block that is rendered up to
   uint32_t frames; ///< In the block
   bool enabled;
-  bool record, thru, overdub;
-  uint64_t malformed, replayed;
-  bool overdubbing; ///< Replayed events go into the new branch too
+  uint32_t settings[HR_SETTINGS]; ///< By HrSetting
+  uint64_t malformed;
+  bool release_all; ///< At the next block: the host may have lost our note-offs
 
   bool replay;
-  HrStreamStart stream; ///< Being played; ring HR_NO_STREAM: none
-  uint64_t stream_position;
-  uint32_t lap;
-  HrTick skip_until; ///< Events of the stream before it only count for the state
-  uint32_t request;  ///< Number of the stream last asked for
-  bool request_unsent;
-  bool cued; ///< The stream, there or asked for, is for when the host starts
-  HrTick request_tick;
-  bool release_all; ///< At the next block: the host may have lost our note-offs
+  HrWanted wanted[HR_WISHES];
+  bool cued;           ///< The stream, there or asked for, is for when the host starts
+  HrStreamStart ahead; ///< Of HR_WISH_AHEAD, once it is there
+  bool overdubbing;    ///< Replayed events go into the new branch too
+  bool layered;        ///< ... and the next lap is heard from there
 
   HrLoopMessage loop;
   HrGoMessage pending; ///< what 0: none
-  HrTick pending_tick;
+  HrTick pending_tick; ///< When it takes effect ...
+  HrTick pending_from; ///< ... as if it had from here on
 
   HrTick last_event; ///< On the own clock: when something was last recorded
+  bool straight;     ///< The position has not jumped since then
+  HrTick pass_start; ///< Where the position jumped back to; INT64_MIN: it has not
+  uint32_t pass;     ///< n-th time round from there
   bool side;         ///< On a branch begun while the host was stopped
   HrTarget home;     ///< Where to return when it rolls again
 
@@ -100,7 +100,7 @@ void hr_engine_free(HrEngine* engine);
 /** Before the first block, and again after a pause: what sounded then is ended. */
 void hr_engine_activate(HrEngine* engine);
 
-HR_REALTIME void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrOutput output);
+HR_REALTIME void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrSink sink);
 HR_REALTIME void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* position);
 HR_REALTIME void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes,
                                 uint32_t size);

@@ -14,9 +14,17 @@
 
 #include "plugin/capture.h"
 #include "plugin/ring.h"
+#include "plugin/session.h"
 #include "store/store.h"
 
-enum { HR_STREAMS = 3, HR_NO_STREAM = HR_STREAMS };
+enum { HR_STREAMS = 4, HR_NO_STREAM = HR_STREAMS };
+
+/** What the engine asks streams for. */
+typedef enum {
+  HR_WISH_NOW,   ///< To play at once
+  HR_WISH_AHEAD, ///< To play when the position jumps, as it does where a loop ends
+  HR_WISHES,
+} HrWish;
 
 /** Session to engine, on the command ring. */
 enum {
@@ -62,6 +70,7 @@ typedef struct {
   uint32_t ring;  ///< Index, HR_NO_STREAM for none
   uint64_t start; ///< Position in that ring where it begins
   HrTick tick;    ///< Where on the path it begins
+  HrTick at;      ///< The clock's tick that this is for: another one in a loop
   HrTempo tempo;  ///< In force there
 } HrStreamStart;
 
@@ -81,27 +90,43 @@ enum {
   HR_GO_PARK = 1 << 5,   ///< With the own clock: wait at `park_tick` for the next note
   HR_GO_CANCEL = 1 << 6, ///< Nothing: only replaces what is pending
   HR_GO_FOLLOW = 1 << 7, ///< Replay on, but only once the host rolls
+  HR_GO_PHASE =
+      1 << 8, ///< HR_GO_LOCATE goes on from there as if it had been heard since `stream.at`
 };
 
 typedef struct {
   unsigned what;
-  uint32_t quantum; ///< HrQuantum: when
+  HrQuantum quantum; ///< When
+  uint32_t bars;     ///< With HR_QUANTUM_BAR: every so many
   HrTarget target;
   HrStreamStart stream;
   HrTick park_tick;
+  HrCaptureCause cause; ///< Of the switch, for the journal
 } HrGoMessage;
 
-/** The stream that the engine asked for with HR_REQUEST_STREAM. */
+/** A stream that the engine asked for with HR_REQUEST_STREAM. */
 typedef struct {
+  HrWish wish;
   uint32_t request;
   HrStreamStart stream;
 } HrStreamMessage;
 
-typedef enum { HR_SET_RECORD, HR_SET_THRU, HR_SET_OVERDUB } HrSetting;
+typedef enum {
+  HR_SET_RECORD,       ///< Bool
+  HR_SET_THRU,         ///< Bool
+  HR_SET_OVERDUB,      ///< Bool
+  HR_SET_STANDING,     ///< HrStanding
+  HR_SET_SILENCE,      ///< Bars; 0: silences stay as they are
+  HR_SET_SNAP,         ///< Milliseconds that a tap may come late
+  HR_SET_TEMPO_SOURCE, ///< HrTempoSource
+  HR_SETTINGS,
+} HrSetting;
+
+extern const uint32_t hr_setting_defaults[HR_SETTINGS];
 
 typedef struct {
   HrSetting setting;
-  bool value;
+  uint32_t value;
 } HrSetMessage;
 
 typedef struct {
@@ -109,6 +134,19 @@ typedef struct {
   HrTick start;
   HrTick end;
 } HrLoopMessage;
+
+static inline bool hr_loop_valid(const HrLoopMessage* loop)
+{
+  return loop->on && loop->end > loop->start;
+}
+
+/** How far the clock, running straight on, is ahead of the loop's ticks at
+ * `tick`: whole laps, none before the loop's end is reached for the first time. */
+static inline HrTick hr_loop_shift(const HrLoopMessage* loop, HrTick tick)
+{
+  const HrTick length = loop->end - loop->start;
+  return tick < loop->end ? 0 : (tick - loop->start) / length * length;
+}
 
 /** In a stream ring. A stream, and each lap of a loop, begins with the state
  * that the synthesizer should be in there (chasing). */
@@ -129,14 +167,17 @@ typedef struct {
 
 /** Engine to session, on the request ring. */
 enum {
-  HR_REQUEST_STREAM = 1, ///< HrStreamRequest: the host located, replay from there
+  HR_REQUEST_STREAM = 1, ///< HrStreamRequest
   HR_REQUEST_ENDED,      ///< no payload: replay came to the end of the path and is off
   HR_REQUEST_PORT,       ///< HrPortRequest: a control port was moved
   HR_REQUEST_PATCH,      ///< an LV2 atom: a patch message from the input port
 };
 
 typedef struct {
+  HrWish wish;
   uint32_t request; ///< Number, echoed by the answer
+  uint32_t branch;  ///< Of which
+  HrTick at;        ///< HrStreamStart's
   HrTick tick;
 } HrStreamRequest;
 

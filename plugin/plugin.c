@@ -356,7 +356,7 @@ HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
     write_notifications(plugin, &output);
   }
   hr_engine_begin(plugin->engine, frames, port_is_on(plugin, HR_PORT_ENABLED, true),
-                  (HrOutput){write_midi, &output});
+                  (HrSink){write_midi, &output});
   take_input(plugin, frames, freewheeling);
   hr_engine_end(plugin->engine);
   wake_session(plugin, false);

@@ -24,6 +24,9 @@ static bool write_event(HrRing* ring, uint32_t type, const HrReader* reader, con
 /** The path is read to its end, or to the loop's: go round, or say so. */
 static bool end_of_lap(HrReader* reader, HrRing* ring)
 {
+  if (reader->live) {
+    return false; // More of it may come
+  }
   if (reader->looped) {
     if (reader->lap_empty && reader->lap) {
       reader->open = false; // Nothing to hear in the whole loop
@@ -64,7 +67,8 @@ static HrStatus read_lap(HrSession* session, HrReader* reader, HrRing* ring, HrP
     if (status) {
       return status;
     }
-    if (event.tick > reader->limit || (reader->looped && event.tick >= reader->loop.end)) {
+    if ((event.tick > reader->limit && !reader->live) ||
+        (reader->looped && event.tick >= reader->loop.end)) {
       return HR_END;
     }
     if (skip && event.tick == reader->next) {
@@ -170,7 +174,7 @@ static uint32_t rings_in_use(HrSession* session)
          atomic_load_explicit(&session->engine->shared.streams, memory_order_acquire);
 }
 
-HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrTick tick, bool looped,
+HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrStreamKind kind,
                                 HrStreamStart* start)
 {
   const uint32_t used = rings_in_use(session);
@@ -183,10 +187,9 @@ HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrTick ti
   }
   HrTxn* txn = NULL;
   HrBranch record;
-  HrTempo tempo;
   HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
   status = status ? status : hr_branch_get(txn, branch, &record);
-  status = status ? status : hr_tempo_at(txn, branch, tick, &tempo);
+  status = status ? status : hr_tempo_at(txn, branch, start->tick, &start->tempo);
   hr_txn_abort(txn);
   if (status) {
     return status;
@@ -194,26 +197,48 @@ HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrTick ti
   session->readers[index] =
       (HrReader){.open = true,
                  .branch = branch,
-                 .next = tick,
+                 .next = start->tick,
                  .state_due = true,
                  .limit = record.head_tick,
-                 .looped = looped && session->loop.on && session->loop.end > session->loop.start,
+                 .live = kind == HR_STREAM_AHEAD,
+                 .looped = kind != HR_STREAM_ONCE && hr_loop_valid(&session->loop),
                  .loop = session->loop};
-  *start =
-      (HrStreamStart){index, hr_ring_write_position(session->engine->streams[index]), tick, tempo};
+  start->ring = index;
+  start->start = hr_ring_write_position(session->engine->streams[index]);
   session->offered |= 1u << index;
   fill(session, index);
   return HR_OK;
 }
 
+/** The engine plays what was read ahead of its time: what was recorded until
+ * then belongs to it, and nothing later. */
+static void end_live_part(HrSession* session, HrReader* reader)
+{
+  HrTxn* txn = NULL;
+  HrBranch record;
+  hr_session_drain(session, true);
+  if (!hr_txn_begin(session->binding.store, HR_READ, &txn) &&
+      !hr_branch_get(txn, reader->branch, &record)) {
+    reader->limit = record.head_tick;
+    reader->live = false;
+  }
+  hr_txn_abort(txn);
+}
+
 void hr_session_read_ahead(HrSession* session)
 {
   const uint32_t used = rings_in_use(session);
+  const uint32_t playing =
+      atomic_load_explicit(&session->engine->shared.playing, memory_order_relaxed);
   for (unsigned i = 0; i < HR_STREAMS; ++i) {
+    HrReader* const reader = &session->readers[i];
     if (!(used & 1u << i)) {
-      session->readers[i].open = false;
-    } else {
-      fill(session, i);
+      reader->open = false;
+      continue;
     }
+    if (reader->open && reader->live && i == playing) {
+      end_live_part(session, reader);
+    }
+    fill(session, i);
   }
 }

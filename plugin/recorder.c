@@ -3,25 +3,30 @@
 
 #include "plugin/recorder.h"
 
+#include <math.h>
 #include <string.h>
 
+/** `value` goes into the header's `size`; `size` bytes follow it. */
 HR_REALTIME static bool write_record(HrRecorder* recorder, uint32_t type, HrTick tick,
-                                     const uint8_t* bytes, uint32_t size)
+                                     uint32_t value, const void* bytes, uint32_t size)
 {
   HrRing* const ring = recorder->capture ? &recorder->capture->ring : NULL;
-  const uint32_t payload = bytes ? size : 0;
   HrCaptureHeader* const header =
-      ring ? hr_ring_begin(ring, type, (uint32_t)sizeof *header + payload) : NULL;
+      ring ? hr_ring_begin(ring, type, (uint32_t)sizeof *header + size) : NULL;
   if (!header) {
     ++recorder->dropped;
     return false;
   }
-  *header = (HrCaptureHeader){recorder->target.number, size, tick};
-  if (bytes) {
-    memcpy(header + 1, bytes, payload);
-  }
+  *header = (HrCaptureHeader){recorder->target.number, value, tick};
+  memcpy(header + 1, bytes, size);
   hr_ring_end(ring);
   return true;
+}
+
+HR_REALTIME static bool write_event(HrRecorder* recorder, uint32_t type, HrTick tick,
+                                    const uint8_t* bytes, uint32_t size)
+{
+  return write_record(recorder, type, tick, size, bytes, size);
 }
 
 void hr_recorder_attach(HrRecorder* recorder, const HrAttachMessage* message)
@@ -41,13 +46,13 @@ HR_REALTIME static void write_tempo(HrRecorder* recorder, HrTick tick, const HrT
   uint8_t bytes[HR_META_TEMPO_SIZE];
   if (known->tempo != tempo->tempo) {
     hr_meta_tempo(tempo->tempo, bytes);
-    if (write_record(recorder, HR_CAPTURE_META, tick, bytes, HR_META_TEMPO_SIZE)) {
+    if (write_event(recorder, HR_CAPTURE_META, tick, bytes, HR_META_TEMPO_SIZE)) {
       known->tempo = tempo->tempo;
     }
   }
   if (known->beats_per_bar != tempo->beats_per_bar || known->beat_unit != tempo->beat_unit) {
     hr_meta_meter(tempo->beats_per_bar, tempo->beat_unit, bytes);
-    if (write_record(recorder, HR_CAPTURE_META, tick, bytes, HR_META_METER_SIZE)) {
+    if (write_event(recorder, HR_CAPTURE_META, tick, bytes, HR_META_METER_SIZE)) {
       known->beats_per_bar = tempo->beats_per_bar;
       known->beat_unit = tempo->beat_unit;
     }
@@ -58,7 +63,7 @@ void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
                         const uint8_t* bytes, uint32_t size)
 {
   write_tempo(recorder, tick, tempo);
-  if (write_record(recorder, HR_CAPTURE_MIDI, tick, bytes, size)) {
+  if (write_event(recorder, HR_CAPTURE_MIDI, tick, bytes, size)) {
     ++recorder->recorded;
     recorder->target.head = tick;
     recorder->target.empty = false;
@@ -67,9 +72,17 @@ void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
   }
 }
 
+/** Too little to hear by itself, as in each block of a host's tempo ramp. */
+HR_REALTIME static bool differs_little(const HrTempo* a, const HrTempo* b)
+{
+  return fabs(a->tempo - b->tempo) < 0.01 * a->tempo && a->beats_per_bar == b->beats_per_bar &&
+         a->beat_unit == b->beat_unit;
+}
+
 void hr_recorder_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
 {
-  if (!recorder->target.empty && tick >= recorder->target.head) {
+  const HrTarget* const target = &recorder->target;
+  if (!target->empty && tick >= target->head && !differs_little(&target->tempo, tempo)) {
     write_tempo(recorder, tick, tempo);
     recorder->target.head = tick;
   }
@@ -81,11 +94,12 @@ void hr_recorder_close_held(HrRecorder* recorder, HrTick tick)
   uint8_t bytes[3];
   while (hr_sounding_release(&recorder->held, bytes)) {
     target->head = tick > target->head ? tick : target->head;
-    write_record(recorder, HR_CAPTURE_MIDI, target->head, bytes, sizeof bytes);
+    write_event(recorder, HR_CAPTURE_MIDI, target->head, bytes, sizeof bytes);
   }
 }
 
-bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool carry)
+bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool carry,
+                      HrCaptureCause cause)
 {
   HrNumbers* const numbers = &recorder->numbers;
   const uint32_t taken = number ? number : numbers->next;
@@ -96,7 +110,7 @@ bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool c
   const uint32_t from = recorder->target.number;
   hr_recorder_close_held(recorder, tick);
   recorder->target.number = taken;
-  if (!write_record(recorder, HR_CAPTURE_FORK, tick, NULL, from)) {
+  if (!write_record(recorder, HR_CAPTURE_FORK, tick, from, &cause, sizeof cause)) {
     recorder->target.number = from;
     return false;
   }
@@ -113,10 +127,11 @@ bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool c
   return true;
 }
 
-void hr_recorder_switch(HrRecorder* recorder, HrTick tick, const HrTarget* target)
+void hr_recorder_switch(HrRecorder* recorder, HrTick tick, const HrTarget* target,
+                        HrCaptureCause cause)
 {
   hr_recorder_close_held(recorder, tick);
   recorder->target = *target;
-  write_record(recorder, HR_CAPTURE_SWITCH, tick, NULL, 0);
+  write_record(recorder, HR_CAPTURE_SWITCH, tick, 0, &cause, sizeof cause);
   recorder->moved = true;
 }

@@ -32,7 +32,8 @@ HR_REALTIME void hr_recorder_attach(HrRecorder* recorder, const HrAttachMessage*
 HR_REALTIME void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
                                     const uint8_t* bytes, uint32_t size);
 
-/** Note a change of tempo or meter at `tick`, if the branch is at or before it and has begun. */
+/** Note a change of tempo or meter at `tick`, if the branch is at or before it
+ * and has begun. A small change waits for the next event. */
 HR_REALTIME void hr_recorder_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo);
 
 /** End, in the record, what is held on the current branch: at `tick`, or at its head if that is
@@ -43,9 +44,11 @@ HR_REALTIME void hr_recorder_close_held(HrRecorder* recorder, HrTick tick);
  * reserved. What is held ends on the branch left; with `carry` it is still
  * held on the new one, whose past has its beginning. False if no number is left: then nothing
  * happened. */
-HR_REALTIME bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool carry);
+HR_REALTIME bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool carry,
+                                  HrCaptureCause cause);
 
 /** Go to `target` at `tick`. */
-HR_REALTIME void hr_recorder_switch(HrRecorder* recorder, HrTick tick, const HrTarget* target);
+HR_REALTIME void hr_recorder_switch(HrRecorder* recorder, HrTick tick, const HrTarget* target,
+                                    HrCaptureCause cause);
 
 #endif

@@ -86,9 +86,9 @@ HrSession* hr_session_new(HrEngine* engine, HrError* error)
   pthread_mutexattr_destroy(&attributes);
   session->engine = engine;
   session->number = take_number();
-  session->record = true;
-  session->thru = true;
+  memcpy(session->settings, hr_setting_defaults, sizeof session->settings);
   session->quantum = HR_QUANTUM_BAR;
+  session->quantum_bars = 1;
   return session;
 }
 
@@ -487,10 +487,14 @@ HrStatus hr_session_need_tree(HrSession* session)
 
 static void answer_stream_request(HrSession* session, const HrStreamRequest* request)
 {
-  HrStreamMessage message = {.request = request->request};
+  HrStreamMessage message = {.wish = request->wish,
+                             .request = request->request,
+                             .stream = {.tick = request->tick, .at = request->at}};
   hr_session_drain(session, true); // The branch may be one that the ring tells of
   if (!session->branch ||
-      hr_session_open_stream(session, session->branch, request->tick, true, &message.stream)) {
+      hr_session_open_stream(session, session->branch,
+                             request->wish == HR_WISH_AHEAD ? HR_STREAM_AHEAD : HR_STREAM_LOOPED,
+                             &message.stream)) {
     return;
   }
   hr_session_send(session, HR_MESSAGE_STREAM, &message, sizeof message);
@@ -639,6 +643,7 @@ static void fill_from_engine(HrSession* session, HrSessionState* state)
   state->replayed = atomic_load(&shared->replayed);
   state->dropped = atomic_load(&shared->dropped);
   state->malformed = atomic_load(&shared->malformed);
+  state->unheard = atomic_load(&shared->unheard);
   state->running =
       session->frames_seen_at && hr_wall_clock_ns() - session->frames_seen_at < RUNNING_NS;
   if (pending && state->tree) {
@@ -656,12 +661,16 @@ void hr_session_state(HrSession* session, HrSessionState* state)
   *state = (HrSessionState){.revision = session->revision,
                             .tree_revision = session->tree_revision,
                             .attached = session->binding.store != NULL,
-                            .record = session->record,
+                            .record = session->settings[HR_SET_RECORD],
                             .replay = session->replay,
                             .loop = session->loop.on,
-                            .thru = session->thru,
-                            .overdub = session->overdub,
+                            .thru = session->settings[HR_SET_THRU],
+                            .overdub = session->settings[HR_SET_OVERDUB],
                             .quantum = session->quantum,
+                            .standing = session->settings[HR_SET_STANDING],
+                            .tempo_source = session->settings[HR_SET_TEMPO_SOURCE],
+                            .silence_bars = session->settings[HR_SET_SILENCE],
+                            .snap_ms = session->settings[HR_SET_SNAP],
                             .tempo = HR_DEFAULT_TEMPO,
                             .beats_per_bar = 4,
                             .beat_unit = 4,
@@ -670,6 +679,7 @@ void hr_session_state(HrSession* session, HrSessionState* state)
                             .tree = session->binding.tree,
                             .branch = session->branch,
                             .trouble = session->trouble.status};
+  hr_quantum_text(session->quantum, session->quantum_bars, state->quantum_name);
   memcpy(state->trouble_text, session->trouble.text, sizeof state->trouble_text);
   if (session->engine) {
     fill_from_engine(session, state);

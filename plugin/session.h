@@ -61,15 +61,43 @@ bool hr_session_work(HrSession* session);
 /** Drain and commit now. */
 HrStatus hr_session_flush(HrSession* session);
 
+enum { HR_QUANTUM_TEXT = 24 };
+
+/** When a switch takes effect. */
+typedef enum {
+  HR_QUANTUM_NOW,
+  HR_QUANTUM_BEAT,
+  HR_QUANTUM_BAR, ///< Or every so many bars
+  HR_QUANTUM_LOOP_END,
+} HrQuantum;
+
+/** What becomes of what is played while the host's transport stands, having rolled. */
+typedef enum {
+  HR_STANDING_SIDE,   ///< A side branch, forked where the transport stands
+  HR_STANDING_APPEND, ///< It goes on at the end of the branch
+  HR_STANDING_OFF,    ///< It is heard, and not kept
+} HrStanding;
+
+/** Whose tempo a replay on the own clock has. */
+typedef enum {
+  HR_TEMPO_RECORDED,
+  HR_TEMPO_HOST, ///< What the host's transport says, if it has said any
+} HrTempoSource;
+
 typedef struct {
   uint64_t revision;      ///< Grows with every change below
   uint64_t tree_revision; ///< Grows when a branch is made, renamed, hidden or restored
   bool attached;          ///< A store is open
   bool running;           ///< The host called run() within the last half second
   bool record, replay, loop, thru, overdub;
-  uint32_t quantum; ///< HrQuantum
-  bool rolling;     ///< The host's transport rolls
-  bool transport;   ///< The host has one, and tells where it stands
+  HrQuantum quantum;
+  char quantum_name[HR_QUANTUM_TEXT]; ///< "bar", "4 bars"
+  HrStanding standing;
+  HrTempoSource tempo_source;
+  uint32_t silence_bars; ///< Longer silences are shortened; 0: never
+  uint32_t snap_ms;      ///< A tap so late still means the beat or bar just passed
+  bool rolling;          ///< The host's transport rolls
+  bool transport;        ///< The host has one, and tells where it stands
   double tempo;
   uint16_t beats_per_bar, beat_unit;
   HrTick position;
@@ -82,6 +110,7 @@ typedef struct {
   uint64_t recorded, replayed; ///< Events since the session began
   uint64_t dropped;            ///< Events lost because no room was left: should stay 0
   uint64_t malformed;          ///< Input that was no MIDI message
+  uint64_t unheard;            ///< Messages that the host's port has no room for at all
   HrStatus trouble;            ///< HR_OK, or what keeps the store from working
   char trouble_text[400];
   char tree_name[HR_NAME_MAX + 1];
@@ -89,13 +118,6 @@ typedef struct {
   char pending_name[HR_NAME_MAX + 1];
   char store_path[4096];
 } HrSessionState;
-
-typedef enum {
-  HR_QUANTUM_NOW,
-  HR_QUANTUM_BEAT,
-  HR_QUANTUM_BAR,
-  HR_QUANTUM_LOOP_END,
-} HrQuantum;
 
 /** Grows with every change that a subscriber can see. */
 uint64_t hr_session_revision(HrSession* session);

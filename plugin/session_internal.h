@@ -38,10 +38,18 @@ typedef struct {
   bool looped;
   bool lap_empty; ///< Nothing was found in this lap so far
   bool state_due; ///< The state at `next` comes before its events
+  bool live;      ///< Of music that is still being recorded: it ends only once it is played
   HrLoopMessage loop;
 } HrReader;
 
-enum { HR_RETIRED_MAX = 8, HR_PENDING_FORKS = 32, HR_RESCUES = 16 };
+/** How a stream goes on at the end of the music. */
+typedef enum {
+  HR_STREAM_ONCE,
+  HR_STREAM_LOOPED, ///< Round the session's loop, if that is on
+  HR_STREAM_AHEAD,  ///< The same, of music that is still being recorded
+} HrStreamKind;
+
+enum { HR_RETIRED_MAX = 8, HR_PENDING_FORKS = 32, HR_WISHES_KEPT = 32, HR_RESCUES = 16 };
 
 struct HrSessionImpl {
   pthread_mutex_t lock; ///< Recursive: requests are answered by commands
@@ -54,10 +62,14 @@ struct HrSessionImpl {
   unsigned retired_count;
   HrNumbers numbers; ///< Branch numbers for forks by command
 
-  bool record, thru, overdub, replay;
-  uint32_t quantum;
+  uint32_t settings[HR_SETTINGS]; ///< By HrSetting, as the engine has or will have them
+  bool replay;
+  HrQuantum quantum;
+  uint32_t quantum_bars;
   HrLoopMessage loop;
   HrPendingFork pending_forks[HR_PENDING_FORKS];
+  uint32_t wishes;                                    ///< Switches wished for by command, counted
+  char wish_authors[HR_WISHES_KEPT][HR_NAME_MAX + 1]; ///< Of the last of them
   HrRescue rescues[HR_RESCUES];
   unsigned rescue_count;
 
@@ -104,12 +116,16 @@ HrStatus hr_binding_drain(HrSession* session, HrBinding* binding);
 /** Drain retired rings and free those that the engine has left. */
 void hr_session_drain_retired(HrSession* session, bool engine_is_done);
 
+/** Write what the command "quantum" takes for this one: "bar", "4 bars". */
+void hr_quantum_text(HrQuantum quantum, uint32_t bars, char text[HR_QUANTUM_TEXT]);
+
 /** Make the session's tree, if it has none yet. */
 HrStatus hr_session_need_tree(HrSession* session);
 
-/** Open a stream of `branch` from `tick` in a free ring and fill it.
+/** Open a stream of `branch` in a free ring and fill it. `start` says from
+ * which `tick`, and what it is for (`at`); the rest of it is filled in.
  * HR_ERR_BUSY if every ring is in use. */
-HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrTick tick, bool looped,
+HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrStreamKind kind,
                                 HrStreamStart* start);
 
 /** Read ahead for all streams in use. */

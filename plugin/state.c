@@ -5,15 +5,17 @@
 
 #include "plugin/command.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { PORTABLE = LV2_STATE_IS_POD | LV2_STATE_IS_PORTABLE };
 
-/** Settings that the ports may not show, in the order they are saved in. */
-static const char* const setting_verbs[] = {"record", "thru", "overdub", "loop", "quantum"};
-enum { SETTINGS = sizeof setting_verbs / sizeof *setting_verbs };
+/** Settings that the ports may not show: commands that set them, and what `get` calls them. */
+static const char* const settings[] = {"record", "thru",     "overdub", "loop",        "quantum",
+                                       "snap",   "standing", "silence", "tempo/source"};
+enum { SETTINGS = sizeof settings / sizeof *settings, SETTINGS_TEXT = 512 };
 
 static LV2_State_Status save_text(const HrPlugin* plugin, LV2_State_Store_Function store,
                                   LV2_State_Handle state, LV2_URID key, const char* text)
@@ -38,6 +40,31 @@ static bool read_hex(const char* text, uint8_t uuid[16])
     uuid[i] = (uint8_t)byte;
   }
   return true;
+}
+
+/** One row of `get`, as a line. */
+static void write_setting(void* data, const HrValue* values, size_t count)
+{
+  char* const lines = data;
+  const size_t used = strlen(lines);
+  if (count < 2) {
+    return;
+  }
+  if (values[1].type == HR_VALUE_TEXT) {
+    snprintf(lines + used, SETTINGS_TEXT - used, "%s %s\n", values[0].text, values[1].text);
+  } else {
+    snprintf(lines + used, SETTINGS_TEXT - used, "%s %" PRId64 "\n", values[0].text,
+             values[1].integer);
+  }
+}
+
+static void write_settings(HrPlugin* plugin, char lines[SETTINGS_TEXT])
+{
+  const HrAnswer answer = {write_setting, lines};
+  for (unsigned i = 0; i < SETTINGS; ++i) {
+    const HrValue key = hr_value_text(settings[i]);
+    hr_command_run(plugin->session, "get", &key, 1, "session", &answer, NULL);
+  }
 }
 
 /* The store's path is saved as text, not as a Path: hosts would copy the live
@@ -81,9 +108,9 @@ LV2_State_Status hr_state_save(LV2_Handle handle, LV2_State_Store_Function store
     }
   }
   if (!status) {
-    snprintf(text, sizeof text, "%d %d %d %d %u", now.record, now.thru, now.overdub, now.loop,
-             now.quantum);
-    status = save_text(plugin, store, state, uris->hr_settings, text);
+    char lines[SETTINGS_TEXT] = "";
+    write_settings(plugin, lines);
+    status = save_text(plugin, store, state, uris->hr_settings, lines);
   }
   return status;
 }
@@ -105,20 +132,29 @@ static const char* retrieve_text(const HrPlugin* plugin, LV2_State_Retrieve_Func
   return text;
 }
 
-static void restore_settings(HrPlugin* plugin, const char* text)
+/** Run "verb value" for each line, if it is a setting. */
+static void restore_settings(HrPlugin* plugin, char* text)
 {
-  int values[SETTINGS];
-  if (sscanf(text, "%d %d %d %d %d", &values[0], &values[1], &values[2], &values[3], &values[4]) !=
-      SETTINGS) {
-    return;
-  }
-  HrSessionState now;
-  hr_session_state(plugin->session, &now);
-  for (unsigned i = 0; i < SETTINGS; ++i) {
-    const HrValue value = hr_value_integer(values[i]);
-    const bool is_loop = i == 3;
-    if (!is_loop || values[i] != now.loop) {
-      hr_command_run(plugin->session, setting_verbs[i], &value, 1, "session", NULL, NULL);
+  char* rest = NULL;
+  for (char* line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+    char* const space = strchr(line, ' ');
+    unsigned i = SETTINGS;
+    if (space) {
+      *space = '\0';
+      for (i = 0; i < SETTINGS && strcmp(line, settings[i]); ++i) {
+      }
+    }
+    if (i == SETTINGS) {
+      continue; // Of a newer version
+    }
+    char* end;
+    const long number = strtol(space + 1, &end, 10);
+    const HrValue value = *end ? hr_value_text(space + 1) : hr_value_integer(number);
+    HrSessionState now;
+    hr_session_state(plugin->session, &now);
+    const bool is_loop = !strcmp(line, "loop");
+    if (!is_loop || number != now.loop) {
+      hr_command_run(plugin->session, line, &value, 1, "session", NULL, NULL);
     }
   }
 }
@@ -132,7 +168,7 @@ LV2_State_Status hr_state_restore(LV2_Handle handle, LV2_State_Retrieve_Function
   (void)features;
   HrPlugin* const plugin = handle;
   const HrUris* const uris = &plugin->uris;
-  char store[4096], tree[64], branch[64], hex[64], settings[128];
+  char store[4096], tree[64], branch[64], hex[64], lines[SETTINGS_TEXT];
   uint8_t uuid[16];
   HrAttachment wish = {
       .store = retrieve_text(plugin, retrieve, state, uris->hr_store, store, sizeof store),
@@ -147,8 +183,8 @@ LV2_State_Status hr_state_restore(LV2_Handle handle, LV2_State_Retrieve_Function
   if (wish.tree) {
     hr_plugin_attach(plugin, &wish);
   }
-  if (retrieve_text(plugin, retrieve, state, uris->hr_settings, settings, sizeof settings)) {
-    restore_settings(plugin, settings);
+  if (retrieve_text(plugin, retrieve, state, uris->hr_settings, lines, sizeof lines)) {
+    restore_settings(plugin, lines);
   }
   return LV2_STATE_SUCCESS;
 }

@@ -92,7 +92,7 @@ static inline void rig_play(Rig* rig, int64_t in_frames, uint8_t status, uint8_t
 
 static inline void rig_run_block(Rig* rig, uint32_t frames)
 {
-  hr_engine_begin(rig->engine, frames, true, (HrOutput){rig_write, rig});
+  hr_engine_begin(rig->engine, frames, true, (HrSink){rig_write, rig});
   if (rig->tell) {
     const HrPosition position = {.has = HR_HAS_FRAME | HR_HAS_SPEED | HR_HAS_TEMPO |
                                         HR_HAS_BEATS_PER_BAR | HR_HAS_BEAT_UNIT,
