@@ -50,17 +50,21 @@ void hr_uris_map(HrUris* uris, LV2_URID_Map* map)
       {&uris->hr_store_uuid, HR_PREFIX "storeUUID"},
       {&uris->hr_tree, HR_PREFIX "tree"},
       {&uris->hr_branch, HR_PREFIX "branch"},
+      {&uris->hr_standing, HR_PREFIX "standing"},
+      {&uris->hr_silence, HR_PREFIX "silence"},
+      {&uris->hr_snap, HR_PREFIX "snap"},
+      {&uris->hr_tempo_source, HR_PREFIX "tempoSource"},
       {&uris->hr_osc_url, HR_PREFIX "oscURL"},
       {&uris->hr_trouble, HR_PREFIX "trouble"},
       {&uris->hr_settings, HR_PREFIX "settings"},
+      {&uris->state_StateChanged, LV2_STATE__StateChanged},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; ++i) {
     *table[i].urid = map->map(map->handle, table[i].uri);
   }
 }
 
-/** Any kind of number that fits; false for others, and for infinite ones. */
-static bool get_number(const HrUris* uris, const LV2_Atom* atom, double* number)
+bool hr_atom_number(const HrUris* uris, const LV2_Atom* atom, double* number)
 {
   const void* const body = atom + 1;
   if (atom->type == uris->atom_Float && atom->size >= sizeof(float)) {
@@ -131,7 +135,7 @@ bool hr_atom_position(const HrUris* uris, const LV2_Atom* atom, HrPosition* posi
     if (property->value.size > room) {
       break;
     }
-    if (get_number(uris, &property->value, &number)) {
+    if (hr_atom_number(uris, &property->value, &number)) {
       take_number(uris, property->key, number, position);
     }
     const uint32_t size = (uint32_t)sizeof *property + lv2_atom_pad_size(property->value.size);

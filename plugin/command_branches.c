@@ -3,7 +3,16 @@
 
 #include "plugin/command_call.h"
 
+#include <math.h>
 #include <stdio.h>
+
+/** How far back a switch may be heard from that was asked for a little late. */
+static HrTick snap_ticks(const HrSession* session)
+{
+  const double tempo = atomic_load_explicit(&session->engine->shared.tempo, memory_order_relaxed);
+  const double beats = session->settings[HR_SET_SNAP] * tempo / 60000.0;
+  return session->quantum == HR_QUANTUM_NOW ? 0 : llrint(beats * HR_TICKS_PER_QUARTER);
+}
 
 /** Fill in the part of a message that makes `branch` the current one. */
 static HrStatus aim_at(HrCall* call, HrBranchId branch, HrGoMessage* go)
@@ -22,7 +31,8 @@ static HrStatus aim_at(HrCall* call, HrBranchId branch, HrGoMessage* go)
     go->what |= HR_GO_REPLAY | HR_GO_FOLLOW; // Armed: it is heard when the host starts
   } else if (session->replay) {
     go->what |= HR_GO_REPLAY;
-    return hr_call_open_stream(call, branch, hr_call_now(session), &go->stream);
+    return hr_call_open_stream(call, branch, hr_call_now(session) - snap_ticks(session),
+                               &go->stream);
   }
   go->what |= HR_GO_PARK;
   const HrTick bar = hr_tempo_bar_length(&go->target.tempo);

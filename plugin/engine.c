@@ -313,7 +313,7 @@ HR_REALTIME static void go_to(HrEngine* engine, HrTick tick, const HrTarget* tar
                               HrCaptureCause cause)
 {
   hr_recorder_switch(&engine->recorder, tick, target, cause);
-  engine->side = false;
+  engine->side = engine->over = false;
   engine->straight = false;
   look_ahead_again(engine);
 }
@@ -327,6 +327,16 @@ HR_REALTIME static void record_releases(HrEngine* engine)
   while (hr_sounding_release(&sounding, bytes)) {
     hr_recorder_append(recorder, recorder->target.head, &recorder->target.tempo, bytes,
                        sizeof bytes);
+  }
+}
+
+/** Play over a branch that goes round: when it begins again, it is the current one again. */
+HR_REALTIME static void note_over(HrEngine* engine, const HrTarget* looped)
+{
+  if (!engine->over && !engine->overdubbing && !engine->side && !engine->clock.rolling &&
+      looping(engine)) {
+    engine->home = *looped;
+    engine->over = true;
   }
 }
 
@@ -400,10 +410,13 @@ HR_REALTIME static bool fork_from_past(HrEngine* engine, uint32_t frame, HrTick 
   const HrCaptureCause cause = {pass ? HR_CAUSE_PASS : HR_CAUSE_PLAYING, pass ? engine->pass : 0,
                                 0};
   const HrTick at = pass && !heard && engine->pass_start < tick ? engine->pass_start : tick;
+  HrTarget left = engine->recorder.target;
   if (!fork_at(engine, at, 0, false, cause)) {
     return false;
   }
+  left.head = left.head > at ? left.head : at;
   leave_replay(engine, frame);
+  note_over(engine, &left);
   return true;
 }
 
@@ -498,7 +511,6 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
 {
   HrClock* const clock = &engine->clock;
   engine->replay = true;
-  engine->overdubbing = engine->layered = false;
   if (go->what & HR_GO_FOLLOW && !clock->rolling) {
     if (clock->cued && !clock->running) {
       cue(engine, clock->cue_tick);
@@ -512,6 +524,8 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
     play(engine, &go->stream, there);
     engine->last_event = there;
     engine->straight = false;
+    engine->pass_start = hr_loop_valid(&engine->loop) ? engine->loop.start : INT64_MIN;
+    engine->pass = 1;
   } else if (go->stream.ring != HR_NO_STREAM && go->stream.at <= from) {
     play(engine, &go->stream, from);
   } else {
@@ -525,7 +539,7 @@ HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
 {
   const HrTick tick = position_at(engine, engine->cursor);
   if (fork_at(engine, tick, go->target.number, true, go->cause)) {
-    engine->side = false;
+    engine->side = engine->over = false;
     leave_replay(engine, engine->cursor);
   }
 }
@@ -539,7 +553,7 @@ HR_REALTIME static void take_effect(HrEngine* engine, uint32_t frame, HrTick tic
   if (go.what & (HR_GO_SWITCH | HR_GO_REPLAY | HR_GO_STOP)) {
     hr_player_release(&engine->player, frame);
     play_nothing(engine);
-    engine->overdubbing = engine->layered = false;
+    engine->overdubbing = engine->layered = engine->over = false;
   }
   if (go.what & HR_GO_STOP) {
     engine->replay = false;
@@ -590,7 +604,7 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
   hr_player_release(&engine->player, frame);
   play_nothing(engine);
   hr_recorder_attach(&engine->recorder, message);
-  engine->side = false;
+  engine->side = engine->over = false;
   engine->straight = false;
   engine->overdubbing = engine->layered = false;
   forget_pending(engine);
@@ -704,6 +718,15 @@ HR_REALTIME static void note_pass(HrEngine* engine, HrTick start)
   engine->pass_start = start;
 }
 
+/** Leave the branch that was begun beside another one. */
+HR_REALTIME static void return_home(HrEngine* engine, HrTick tick)
+{
+  const HrTarget left = engine->recorder.target;
+  const HrTarget home = engine->home;
+  go_to(engine, tick, &home, (HrCaptureCause){HR_CAUSE_HOME, 0, 0});
+  update_target(&engine->pending.target, &left, tick);
+}
+
 HR_REALTIME static void end_lap(HrEngine* engine, uint32_t frame)
 {
   const HrTick start = engine->loop.start;
@@ -716,6 +739,9 @@ HR_REALTIME static void end_lap(HrEngine* engine, uint32_t frame)
   hr_clock_set(&engine->clock, frame_at(engine, frame), start, true);
   engine->straight = false;
   engine->overdubbing = false;
+  if (engine->over) {
+    return_home(engine, start);
+  }
   note_pass(engine, start);
   const bool layered = engine->layered;
   engine->layered = false;
@@ -844,17 +870,6 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrSink sin
   }
 }
 
-/** Leave the side branch, if on one. */
-HR_REALTIME static void return_home(HrEngine* engine, HrTick tick)
-{
-  if (engine->side) {
-    const HrTarget left = engine->recorder.target;
-    const HrTarget home = engine->home;
-    go_to(engine, tick, &home, (HrCaptureCause){HR_CAUSE_HOME, 0, 0});
-    update_target(&engine->pending.target, &left, tick);
-  }
-}
-
 /** The host started or jumped: what sounds, and is held, ends at `before`, and
  * the music goes on at `here`, as foreseen if possible. */
 HR_REALTIME static void jump(HrEngine* engine, unsigned what, HrTick before, HrTick here)
@@ -863,7 +878,7 @@ HR_REALTIME static void jump(HrEngine* engine, unsigned what, HrTick before, HrT
   const bool cued = starts && engine->cued && engine->wanted[HR_WISH_NOW].at == here;
   hr_player_release(&engine->player, engine->cursor);
   hr_recorder_close_held(&engine->recorder, before);
-  engine->overdubbing = engine->layered = false;
+  engine->overdubbing = engine->layered = engine->over = false;
   engine->straight = false;
   engine->cued = false;
   if (starts || here > before) {
@@ -876,7 +891,7 @@ HR_REALTIME static void jump(HrEngine* engine, unsigned what, HrTick before, HrT
   } else if (hr_player_plays(&engine->player)) {
     hr_player_chase(&engine->player, engine->cursor);
   }
-  if (starts) {
+  if (starts && engine->side) {
     return_home(engine, here);
   }
   if (engine->replay && engine->enabled) {
@@ -891,7 +906,7 @@ HR_REALTIME static void stop(HrEngine* engine, HrTick before)
 {
   hr_player_release(&engine->player, engine->cursor);
   hr_recorder_close_held(&engine->recorder, before);
-  engine->overdubbing = engine->layered = false;
+  engine->overdubbing = engine->layered = engine->over = false;
   engine->straight = false;
   engine->pass_start = INT64_MIN;
   play_nothing(engine);
@@ -912,7 +927,9 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
     stop(engine, before);
   }
   if (what & HR_CLOCK_CUED && clock->ever_rolled && !clock->running) {
-    return_home(engine, here); // The host was moved: what is played next belongs there
+    if (engine->side) {
+      return_home(engine, here); // The host was moved: what is played next belongs there
+    }
     park(engine, engine->cursor, clock->cue_tick);
   }
   if (what & (HR_CLOCK_STOPPED | HR_CLOCK_CUED) && !clock->running && engine->replay &&

@@ -87,7 +87,8 @@ typedef struct HrEngine {
   HrTick pass_start; ///< Where the position jumped back to; INT64_MIN: it has not
   uint32_t pass;     ///< n-th time round from there
   bool side;         ///< On a branch begun while the host was stopped
-  HrTarget home;     ///< Where to return when it rolls again
+  bool over;         ///< On a branch begun while another one goes round in a loop
+  HrTarget home;     ///< Where to return to when the host rolls again, or the loop begins again
 
   bool work_wanted;    ///< Something waits for the session
   uint64_t work_frame; ///< Frame when it was last woken

@@ -382,6 +382,7 @@ static LV2_Worker_Status work(LV2_Handle handle, LV2_Worker_Respond_Function res
     plugin->told_revision = revision;
     hr_plugin_log_trouble(plugin);
     hr_properties_tell(plugin, false);
+    hr_properties_tell_state(plugin);
   }
   leave(plugin);
   return LV2_WORKER_SUCCESS;

@@ -45,9 +45,12 @@ typedef struct {
   LV2_URID time_Position, time_frame, time_speed, time_bar, time_barBeat, time_beat,
       time_beatsPerBar, time_beatUnit, time_beatsPerMinute;
   LV2_URID patch_Get, patch_Set, patch_Put, patch_property, patch_value, patch_subject;
-  LV2_URID hr_plugin, hr_store, hr_store_uuid, hr_tree, hr_branch, hr_osc_url, hr_trouble,
-      hr_settings;
+  LV2_URID hr_plugin, hr_store, hr_store_uuid, hr_tree, hr_branch, hr_standing, hr_silence, hr_snap,
+      hr_tempo_source, hr_osc_url, hr_trouble, hr_settings;
+  LV2_URID state_StateChanged;
 } HrUris;
+
+enum { HR_PROPERTIES = 9 };
 
 typedef struct HrPlugin {
   struct HrPlugin* next; ///< Instances alive, for work that comes late
@@ -65,7 +68,8 @@ typedef struct HrPlugin {
   bool served;   ///< By the OSC endpoint
   char logged_trouble[400];
   uint64_t told_revision;
-  char told[5][400]; ///< Values of the properties last sent
+  char told[HR_PROPERTIES][400]; ///< Values of the properties last sent
+  _Atomic uint64_t state_known;  ///< Hash of the state that the host knows of; 0: none yet
 } HrPlugin;
 
 void hr_uris_map(HrUris* uris, LV2_URID_Map* map);
@@ -74,6 +78,9 @@ void hr_uris_map(HrUris* uris, LV2_URID_Map* map);
 
 /** Decode a time:Position object: Object or Blank, any kind of number. False if it is none. */
 HR_REALTIME bool hr_atom_position(const HrUris* uris, const LV2_Atom* atom, HrPosition* position);
+
+/** Any kind of number that is finite; false for others. */
+HR_REALTIME bool hr_atom_number(const HrUris* uris, const LV2_Atom* atom, double* number);
 
 /** Append an event to an output sequence; false when it does not fit. */
 HR_REALTIME bool hr_atom_append(LV2_Atom_Sequence* sequence, uint32_t capacity, uint32_t frame,
@@ -87,6 +94,9 @@ void hr_properties_receive(HrPlugin* plugin, const LV2_Atom* atom);
 /** Send what has changed of the properties to the host; `all` sends the rest too. */
 void hr_properties_tell(HrPlugin* plugin, bool all);
 
+/** Tell the host that what it would save has changed, if it has (state:StateChanged). */
+void hr_properties_tell_state(HrPlugin* plugin);
+
 /* ---- state.c ---------------------------------------------------------------- */
 
 LV2_State_Status hr_state_save(LV2_Handle handle, LV2_State_Store_Function store,
@@ -95,6 +105,9 @@ LV2_State_Status hr_state_save(LV2_Handle handle, LV2_State_Store_Function store
 LV2_State_Status hr_state_restore(LV2_Handle handle, LV2_State_Retrieve_Function retrieve,
                                   LV2_State_Handle state, uint32_t flags,
                                   const LV2_Feature* const* features);
+
+/** A hash of everything that is saved. */
+uint64_t hr_state_hash(HrPlugin* plugin);
 
 /** Connect to a store and say in the host's log what is wrong, if anything. */
 HrStatus hr_plugin_attach(HrPlugin* plugin, const HrAttachment* attachment);

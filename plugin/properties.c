@@ -9,36 +9,84 @@
 #include <lv2/atom/forge.h>
 #include <lv2/atom/util.h>
 
+#include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { STORE, TREE, BRANCH, OSC_URL, TROUBLE, PROPERTIES };
+/** What can be asked for, and set, by patch messages. */
+typedef struct {
+  size_t urid;      ///< Offset in HrUris
+  const char* key;  ///< What `get` calls it
+  const char* verb; ///< The command that sets it; NULL: it cannot be set so
+  bool number;      ///< Else text
+} Property;
 
-_Static_assert(PROPERTIES == sizeof((HrPlugin*)0)->told / sizeof((HrPlugin*)0)->told[0],
-               "as many values as properties");
+static const Property properties[] = {
+    {offsetof(HrUris, hr_store), "store", NULL, false}, // Set by attaching
+    {offsetof(HrUris, hr_tree), "tree", "tree", false},
+    {offsetof(HrUris, hr_branch), "branch", "switch", false},
+    {offsetof(HrUris, hr_standing), "standing", "standing", false},
+    {offsetof(HrUris, hr_silence), "silence", "silence", true},
+    {offsetof(HrUris, hr_snap), "snap", "snap", true},
+    {offsetof(HrUris, hr_tempo_source), "tempo/source", "tempo/source", false},
+    {offsetof(HrUris, hr_osc_url), NULL, NULL, false},
+    {offsetof(HrUris, hr_trouble), "trouble", NULL, false},
+};
 
-static LV2_URID property_urid(const HrUris* uris, unsigned property)
+_Static_assert(sizeof properties / sizeof *properties == HR_PROPERTIES, "as many as are told");
+
+enum { VALUE_SIZE = 4096 };
+
+static LV2_URID property_urid(const HrUris* uris, const Property* property)
 {
-  const LV2_URID urids[PROPERTIES] = {uris->hr_store, uris->hr_tree, uris->hr_branch,
-                                      uris->hr_osc_url, uris->hr_trouble};
-  return urids[property];
+  LV2_URID urid;
+  memcpy(&urid, (const char*)uris + property->urid, sizeof urid);
+  return urid;
 }
 
-static void get_values(HrPlugin* plugin, const char* values[PROPERTIES], HrSessionState* state)
+/** The row that `get` answers, as text. */
+static void take_row(void* data, const HrValue* values, size_t count)
 {
-  hr_session_state(plugin->session, state);
-  values[STORE] = state->store_path;
-  values[TREE] = state->tree_name;
-  values[BRANCH] = state->branch_name;
-  values[OSC_URL] = hr_osc_url();
-  values[TROUBLE] = state->trouble_text;
+  char* const text = data;
+  if (count > 1 && values[1].type == HR_VALUE_TEXT) {
+    snprintf(text, VALUE_SIZE, "%s", values[1].text);
+  } else if (count > 1) {
+    snprintf(text, VALUE_SIZE, "%" PRId64, values[1].integer);
+  }
 }
 
-/** Put a patch:Set on the ring for the output port; false if that is full. */
-static bool send_set(HrPlugin* plugin, unsigned property, const char* value)
+static void get_value(HrPlugin* plugin, const Property* property, char text[VALUE_SIZE])
+{
+  const HrAnswer answer = {take_row, text};
+  *text = '\0';
+  if (property->key) {
+    const HrValue key = hr_value_text(property->key);
+    hr_command_run(plugin->session, "get", &key, 1, "property", &answer, NULL);
+  } else {
+    snprintf(text, VALUE_SIZE, "%s", hr_osc_url());
+  }
+}
+
+/** Put an atom on the ring for the output port; false if that is full. */
+static bool send(HrPlugin* plugin, const LV2_Atom* atom)
+{
+  const uint32_t size = (uint32_t)sizeof *atom + atom->size;
+  void* const room = hr_ring_begin(plugin->engine->notify, 1, size);
+  if (!room) {
+    return false;
+  }
+  memcpy(room, atom, size);
+  hr_ring_end(plugin->engine->notify);
+  return true;
+}
+
+/** Tell of a property by patch:Set. */
+static bool send_set(HrPlugin* plugin, const Property* property, const char* value)
 {
   const HrUris* const uris = &plugin->uris;
-  uint8_t buffer[4096 + 256];
+  uint8_t buffer[VALUE_SIZE + 256];
   LV2_Atom_Forge forge;
   LV2_Atom_Forge_Frame frame;
   lv2_atom_forge_init(&forge, plugin->map);
@@ -50,49 +98,59 @@ static bool send_set(HrPlugin* plugin, unsigned property, const char* value)
   lv2_atom_forge_urid(&forge, property_urid(uris, property));
   lv2_atom_forge_key(&forge, uris->patch_value);
   const LV2_Atom_Forge_Ref done =
-      lv2_atom_forge_string(&forge, value, (uint32_t)strnlen(value, 4095));
+      property->number ? lv2_atom_forge_int(&forge, (int32_t)strtol(value, NULL, 10))
+                       : lv2_atom_forge_string(&forge, value, (uint32_t)strlen(value));
   lv2_atom_forge_pop(&forge, &frame);
-
-  const LV2_Atom* const atom = (const LV2_Atom*)buffer;
-  const uint32_t size = (uint32_t)sizeof *atom + atom->size;
-  void* const room = done ? hr_ring_begin(plugin->engine->notify, 1, size) : NULL;
-  if (!room) {
-    return false;
-  }
-  memcpy(room, atom, size);
-  hr_ring_end(plugin->engine->notify);
-  return true;
+  return done && send(plugin, (const LV2_Atom*)buffer);
 }
 
 void hr_properties_tell(HrPlugin* plugin, bool all)
 {
-  const char* values[PROPERTIES];
-  HrSessionState state;
-  get_values(plugin, values, &state);
-  for (unsigned i = 0; i < PROPERTIES; ++i) {
-    const bool news = strncmp(values[i], plugin->told[i], sizeof plugin->told[i] - 1) != 0;
-    if ((news || all) && send_set(plugin, i, values[i])) {
-      snprintf(plugin->told[i], sizeof plugin->told[i], "%s", values[i]);
+  for (unsigned i = 0; i < HR_PROPERTIES; ++i) {
+    char value[VALUE_SIZE];
+    char* const told = plugin->told[i];
+    get_value(plugin, &properties[i], value);
+    const bool news = strncmp(value, told, sizeof plugin->told[i] - 1) != 0;
+    if ((news || all) && send_set(plugin, &properties[i], value)) {
+      snprintf(told, sizeof plugin->told[i], "%.*s", (int)sizeof plugin->told[i] - 1, value);
     }
   }
 }
 
-static void tell_one(HrPlugin* plugin, LV2_URID urid)
+void hr_properties_tell_state(HrPlugin* plugin)
 {
-  const char* values[PROPERTIES];
-  HrSessionState state;
-  get_values(plugin, values, &state);
-  for (unsigned i = 0; i < PROPERTIES; ++i) {
-    if (property_urid(&plugin->uris, i) == urid) {
-      send_set(plugin, i, values[i]);
+  const LV2_Atom_Object changed = {{sizeof(LV2_Atom_Object_Body), plugin->uris.atom_Object},
+                                   {0, plugin->uris.state_StateChanged}};
+  const uint64_t now = hr_state_hash(plugin);
+  const uint64_t known = atomic_load(&plugin->state_known);
+  /* At first nothing was saved that could differ. */
+  if (now != known && (!known || send(plugin, &changed.atom))) {
+    atomic_store(&plugin->state_known, now);
+  }
+}
+
+static const Property* find_property(const HrUris* uris, LV2_URID urid)
+{
+  for (unsigned i = 0; i < HR_PROPERTIES; ++i) {
+    if (property_urid(uris, &properties[i]) == urid) {
+      return &properties[i];
     }
   }
+  return NULL;
+}
+
+static void tell_one(HrPlugin* plugin, const Property* property)
+{
+  char value[VALUE_SIZE];
+  get_value(plugin, property, value);
+  send_set(plugin, property, value);
 }
 
 /** The text of a String or Path atom, whose size may or may not count its NUL. */
-static bool get_text(const HrUris* uris, const LV2_Atom* atom, char text[4096])
+static bool get_text(const HrUris* uris, const LV2_Atom* atom, char text[VALUE_SIZE])
 {
-  if ((atom->type != uris->atom_String && atom->type != uris->atom_Path) || atom->size >= 4096) {
+  if ((atom->type != uris->atom_String && atom->type != uris->atom_Path) ||
+      atom->size >= VALUE_SIZE) {
     return false;
   }
   memcpy(text, atom + 1, atom->size);
@@ -100,28 +158,28 @@ static bool get_text(const HrUris* uris, const LV2_Atom* atom, char text[4096])
   return true;
 }
 
-static void set_property(HrPlugin* plugin, LV2_URID property, const LV2_Atom* value)
+static void set_property(HrPlugin* plugin, const Property* property, const LV2_Atom* atom)
 {
   const HrUris* const uris = &plugin->uris;
-  const char* verb = NULL;
-  char text[4096];
+  char text[VALUE_SIZE];
+  double number;
+  HrValue value;
   HrError error = {HR_OK, ""};
-  if (!get_text(uris, value, text)) {
+  if (get_text(uris, atom, text)) {
+    value = hr_value_text(text);
+  } else if (hr_atom_number(uris, atom, &number)) {
+    value = hr_value_number(number);
+  } else {
     return;
   }
-  if (property == uris->hr_store) {
+  if (property->verb) {
+    hr_command_run(plugin->session, property->verb, &value, 1, "property", NULL, &error);
+  } else if (property->urid == offsetof(HrUris, hr_store) && value.type == HR_VALUE_TEXT) {
     hr_plugin_attach(plugin, &(HrAttachment){.store = *text ? text : NULL});
-  } else if (property == uris->hr_tree) {
-    verb = "tree";
-  } else if (property == uris->hr_branch) {
-    verb = "switch";
   }
-  if (verb) {
-    const HrValue argument = hr_value_text(text);
-    if (hr_command_run(plugin->session, verb, &argument, 1, "property", NULL, &error)) {
-      lv2_log_error(&plugin->logger, "HalfRemembered: %s\n", error.text);
-      tell_one(plugin, property); // What it still is
-    }
+  if (error.status) {
+    lv2_log_error(&plugin->logger, "HalfRemembered: %s\n", error.text);
+    tell_one(plugin, property); // What it still is
   }
 }
 
@@ -146,13 +204,12 @@ void hr_properties_receive(HrPlugin* plugin, const LV2_Atom* atom)
   if (property && property->type == uris->atom_URID && property->size >= sizeof urid) {
     memcpy(&urid, property + 1, sizeof urid);
   }
-  if (object->body.otype == uris->patch_Get) {
-    if (urid) {
-      tell_one(plugin, urid);
-    } else {
-      hr_properties_tell(plugin, true);
-    }
-  } else if (object->body.otype == uris->patch_Set && urid && value) {
-    set_property(plugin, urid, value);
+  const Property* const known = find_property(uris, urid);
+  if (object->body.otype == uris->patch_Get && !urid) {
+    hr_properties_tell(plugin, true);
+  } else if (object->body.otype == uris->patch_Get && known) {
+    tell_one(plugin, known);
+  } else if (object->body.otype == uris->patch_Set && known && value) {
+    set_property(plugin, known, value);
   }
 }

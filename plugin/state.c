@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { PORTABLE = LV2_STATE_IS_POD | LV2_STATE_IS_PORTABLE };
 
@@ -67,6 +68,18 @@ static void write_settings(HrPlugin* plugin, char lines[SETTINGS_TEXT])
   }
 }
 
+uint64_t hr_state_hash(HrPlugin* plugin)
+{
+  HrSessionState now;
+  char lines[SETTINGS_TEXT] = "";
+  char text[sizeof now.store_path + sizeof lines + 64];
+  hr_session_state(plugin->session, &now);
+  write_settings(plugin, lines);
+  const int size = snprintf(text, sizeof text, "%s\n#%u #%u\n%s", now.store_path, now.tree,
+                            hr_branch_number(now.branch), lines);
+  return XXH3_64bits(text, (size_t)size);
+}
+
 /* The store's path is saved as text, not as a Path: hosts would copy the live
  * file into the session, byte for byte. The default store is saved as none, so
  * that the session moves to another machine's. */
@@ -112,6 +125,7 @@ LV2_State_Status hr_state_save(LV2_Handle handle, LV2_State_Store_Function store
     write_settings(plugin, lines);
     status = save_text(plugin, store, state, uris->hr_settings, lines);
   }
+  atomic_store(&plugin->state_known, hr_state_hash(plugin));
   return status;
 }
 
@@ -186,5 +200,6 @@ LV2_State_Status hr_state_restore(LV2_Handle handle, LV2_State_Retrieve_Function
   if (retrieve_text(plugin, retrieve, state, uris->hr_settings, lines, sizeof lines)) {
     restore_settings(plugin, lines);
   }
+  atomic_store(&plugin->state_known, hr_state_hash(plugin));
   return LV2_STATE_SUCCESS;
 }

@@ -36,7 +36,8 @@ typedef struct {
   bool rolling;
   int64_t host_frame;
   double tempo;
-  bool tell; ///< Send the position with the next block
+  double speed; ///< Of the host's transport while it rolls
+  bool tell;    ///< Send the position with the next block
   char error[400];
 } Rig;
 
@@ -55,7 +56,7 @@ static inline bool rig_write(void* handle, uint32_t frame, const uint8_t* bytes,
 
 static inline bool rig_open(Rig* rig, const HrAttachment* where)
 {
-  *rig = (Rig){.block = 256, .tempo = 120.0};
+  *rig = (Rig){.block = 256, .tempo = 120.0, .speed = 1.0};
   rig->engine = hr_engine_new(RIG_RATE);
   rig->session = hr_session_new(rig->engine, NULL);
   HrError error = {HR_OK, ""};
@@ -97,7 +98,7 @@ static inline void rig_run_block(Rig* rig, uint32_t frames)
     const HrPosition position = {.has = HR_HAS_FRAME | HR_HAS_SPEED | HR_HAS_TEMPO |
                                         HR_HAS_BEATS_PER_BAR | HR_HAS_BEAT_UNIT,
                                  .frame = rig->host_frame,
-                                 .speed = rig->rolling ? 1.0 : 0.0,
+                                 .speed = rig->rolling ? rig->speed : 0.0,
                                  .tempo = rig->tempo,
                                  .beats_per_bar = 4.0,
                                  .beat_unit = 4};
@@ -111,7 +112,7 @@ static inline void rig_run_block(Rig* rig, uint32_t frames)
   }
   hr_engine_end(rig->engine);
   rig->now += frames;
-  rig->host_frame += rig->rolling ? frames : 0;
+  rig->host_frame += rig->rolling ? (int64_t)(frames * rig->speed) : 0;
   if (hr_engine_wants_work(rig->engine, true)) {
     hr_session_work(rig->session);
   }

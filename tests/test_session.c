@@ -4,9 +4,6 @@
 /* What a player meets without a host's transport, and with one: forks,
  * switches, replay, silence, stops. And what is left when the host is killed. */
 
-#include "tests/rig.h"
-#include "tests/scratch.h"
-
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -20,108 +17,7 @@
 
 #include <cmocka.h>
 
-#define assert_ok(call) assert_int_equal((call), HR_OK)
-
-enum { BEAT = RIG_RATE / 2, BAR = 4 * BEAT };
-
-static Rig rig;
-
-static HrAttachment place(void)
-{
-  return (HrAttachment){.store = scratch_path("store.hr")};
-}
-
-static int setup(void** state)
-{
-  (void)state;
-  if (scratch_make()) {
-    return -1;
-  }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
-  const HrAttachment where = place();
-  return rig_open(&rig, &where) ? 0 : -1;
-}
-
-static int teardown(void** state)
-{
-  (void)state;
-  rig_close(&rig);
-  scratch_remove();
-  return 0;
-}
-
-static void play_note(int64_t in_frames, uint8_t key, int64_t length)
-{
-  rig_play(&rig, in_frames, 0x90, key, 100);
-  rig_play(&rig, in_frames + length, 0x80, key, 64);
-}
-
-static HrSessionState state_now(void)
-{
-  HrSessionState state;
-  hr_session_flush(rig.session);
-  hr_session_state(rig.session, &state);
-  return state;
-}
-
-typedef struct {
-  HrTick tick[4096];
-  uint8_t bytes[4096][3];
-  int count;
-} Music;
-
-/** The whole path of a branch, as it is in the store. */
-static Music music_of(const char* name)
-{
-  static Music music;
-  HrStore* store = NULL;
-  HrTxn* txn = NULL;
-  HrPath path;
-  HrEvent event;
-  HrBranchId branch;
-  const HrSessionState state = state_now();
-  assert_ok(hr_store_open(state.store_path, 0, &store, NULL));
-  assert_ok(hr_txn_begin(store, HR_READ, &txn));
-  assert_ok(hr_branch_find(txn, state.tree, name, &branch));
-  assert_ok(hr_path_open(txn, branch, INT64_MIN, &path));
-  music.count = 0;
-  while (!hr_path_next(&path, &event)) {
-    if (event.kind == HR_EVENT_MIDI && music.count < 4096) {
-      music.tick[music.count] = event.tick;
-      memcpy(music.bytes[music.count++], event.bytes, event.size < 3 ? event.size : 3);
-    }
-  }
-  hr_path_close(&path);
-  hr_txn_abort(txn);
-  HrVerifyReport report;
-  assert_ok(hr_store_verify(store, NULL, NULL, &report));
-  assert_int_equal(report.problems, 0);
-  hr_store_close(store);
-  return music;
-}
-
-static HrTick ticks(double beats)
-{
-  return (HrTick)(beats * HR_TICKS_PER_QUARTER);
-}
-
-/** Every note-on that came out since `from` has its end. */
-static void assert_nothing_hangs(size_t from)
-{
-  int on[16][128] = {{0}};
-  for (size_t i = from; i < rig.output_count; ++i) {
-    const uint8_t* const bytes = rig.output[i].bytes;
-    const int kind = bytes[0] & 0xf0;
-    int* const count = &on[bytes[0] & 15][bytes[1] & 127];
-    *count += kind == 0x90 && bytes[2] ? 1 : 0;
-    *count -= (kind == 0x80 || (kind == 0x90 && !bytes[2])) && *count ? 1 : 0;
-  }
-  for (int channel = 0; channel < 16; ++channel) {
-    for (int key = 0; key < 128; ++key) {
-      assert_int_equal(on[channel][key], 0);
-    }
-  }
-}
+#include "tests/rig_music.h"
 
 /* ---- Jam ------------------------------------------------------------------------ */
 
