@@ -60,13 +60,6 @@ enum {
   LAST_COUNT = sizeof last_rows / sizeof last_rows[0]
 };
 
-static size_t command_count(void)
-{
-  size_t count = 0;
-  hr_command_table(&count);
-  return count;
-}
-
 static size_t item_count(void)
 {
   size_t count = 0;
@@ -76,7 +69,7 @@ static size_t item_count(void)
 
 size_t hr_osc_row_count(void)
 {
-  return OWN_COUNT + command_count() + 1 + item_count() + LAST_COUNT;
+  return OWN_COUNT + hr_command_count() + 1 + item_count() + LAST_COUNT;
 }
 
 /** Fill in the row of a command; `instance` is the part of its address between
@@ -133,13 +126,11 @@ void hr_osc_row(size_t index, HrOscRow* row)
   }
   index -= OWN_COUNT;
 
-  size_t count = 0;
-  const HrCommandInfo* commands = hr_command_table(&count);
-  if (index < count) {
-    fill_command(&commands[index], "<instance>/", row);
+  if (index < hr_command_count()) {
+    fill_command(hr_command_info(index), "<instance>/", row);
     return;
   }
-  index -= count;
+  index -= hr_command_count();
 
   if (index == 0) {
     fill_feedback(&begin_row, row);
@@ -147,6 +138,7 @@ void hr_osc_row(size_t index, HrOscRow* row)
   }
   index -= 1;
 
+  size_t count = 0;
   const HrOscItem* items = hr_osc_items(&count);
   if (index < count) {
     fill_item(&items[index], row);
@@ -176,7 +168,7 @@ const char* hr_osc_row_nearest(const char* verb)
 
   const char* nearest = NULL;
   size_t least = TOO_FAR;
-  const size_t count = OWN_COUNT + command_count();
+  const size_t count = OWN_COUNT + hr_command_count();
   for (size_t i = 0; i < count; ++i) {
     HrOscRow row;
     hr_osc_row(i, &row);

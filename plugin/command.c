@@ -7,89 +7,123 @@
 
 #include <string.h>
 
-typedef HrStatus (*Handler)(HrCall* call);
-
 #define BRANCH_ROW "number:i name:s"
 
-static const HrCommandInfo table[] = {
-    {"fork", HR_COMMAND_TRIGGER, "name:s?", BRANCH_ROW,
-     "Begin a new branch here and now, and go on playing on it"},
-    {"fork/at", HR_COMMAND_VALUE, "position:p name:s?", BRANCH_ROW,
-     "Begin a new branch at a place in the past of this one, and go there"},
-    {"switch", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW,
-     "Go to another branch, at the next quantum"},
-    {"slot", HR_COMMAND_VALUE, "slot:i", BRANCH_ROW,
-     "Go to the n-th of the visible branches, at the next quantum; 0: stay"},
-    {"next", HR_COMMAND_TRIGGER, "", BRANCH_ROW, "Switch to the next visible branch"},
-    {"previous", HR_COMMAND_TRIGGER, "", BRANCH_ROW, "Switch to the visible branch before"},
-    {"cancel", HR_COMMAND_TRIGGER, "", "", "Forget the switch or replay that waits for its time"},
-    {"replay", HR_COMMAND_TRIGGER, "", "",
-     "Hear this branch: from its start (or the loop's), or along with the host if that rolls"},
-    {"replay/at", HR_COMMAND_VALUE, "position:p", "", "Hear this branch from a place on it"},
-    {"follow", HR_COMMAND_TOGGLE, "on:i?", "",
-     "Hear this branch whenever the host's transport rolls, at the host's place"},
-    {"stop", HR_COMMAND_TRIGGER, "", "", "Stop replaying"},
-    {"loop", HR_COMMAND_TOGGLE, "on:i?", "", "Replay a range of bars over and over"},
-    {"loop/range", HR_COMMAND_VALUE, "start:p end:p", "", "Set the range, and loop it"},
-    {"record", HR_COMMAND_TOGGLE, "on:i?", "",
-     "Keep what is played (it always is, unless turned off)"},
-    {"thru", HR_COMMAND_TOGGLE, "on:i?", "", "Pass what is played on to the output"},
-    {"overdub", HR_COMMAND_TOGGLE, "on:i?", "",
-     "Keep what is replayed, too, on the branch that playing over it begins"},
-    {"quantum", HR_COMMAND_VALUE, "when:s", "",
-     "When switches happen: now, beat, bar, loop end, or every so many bars, as in: 4 bars"},
-    {"snap", HR_COMMAND_VALUE, "milliseconds:i", "",
-     "A switch asked for so little after a beat or bar happens at once, as if it had been in time"},
-    {"standing", HR_COMMAND_VALUE, "what:s", "",
-     "What is played while the host's transport stands: side (it goes to a side branch), append "
-     "(to the end of this one) or off (it is not kept)"},
-    {"silence", HR_COMMAND_VALUE, "bars:i", "",
-     "With no host rolling, shorten silences longer than so many bars; 0: never"},
-    {"tempo/source", HR_COMMAND_VALUE, "whose:s", "",
-     "With no host rolling, replay at the tempo recorded, or at the host's"},
-    {"rename", HR_COMMAND_VALUE, "branch:b name:s", BRANCH_ROW, "Give a branch another name"},
-    {"hide", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW,
-     "Put a branch out of sight; nothing is removed"},
-    {"restore", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW, "Bring a hidden branch back"},
-    {"tree", HR_COMMAND_VALUE, "name:s", "", "Go on with another tree, or begin one"},
-    {"panic", HR_COMMAND_TRIGGER, "", "", "End every note that replay has started"},
-    {"list", HR_COMMAND_QUERY, "from:i? count:i?",
-     "number:i name:s parent:i fork:h head:h events:h state:s current:i",
-     "Tell all branches, or so many from a number on"},
-    {"trees", HR_COMMAND_QUERY, "", "number:i name:s branches:i current:i",
-     "Tell all trees of the store"},
-    {"log", HR_COMMAND_QUERY, "",
-     "sequence:i time:d operation:s branch:s other:s tick:h author:s text:s",
-     "Tell what was done, and by whom"},
-    {"get", HR_COMMAND_QUERY, "key:s?", "key:s value", "Tell the state: all of it, or one thing"},
+/** A row of the table, and what it does. */
+typedef struct {
+  HrCommandInfo info;
+  HrStatus (*run)(HrCall* call);
+} Command;
+
+static const Command table[] = {
+    {{"fork", HR_COMMAND_TRIGGER, "name:s?", BRANCH_ROW,
+      "Begin a new branch here and now, and go on playing on it"},
+     hr_run_fork},
+    {{"fork/at", HR_COMMAND_VALUE, "position:p name:s?", BRANCH_ROW,
+      "Begin a new branch at a place in the past of this one, and go there"},
+     hr_run_fork_at},
+    {{"switch", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW,
+      "Go to another branch, at the next quantum"},
+     hr_run_switch},
+    {{"slot", HR_COMMAND_VALUE, "slot:i", BRANCH_ROW,
+      "Go to the n-th of the visible branches, at the next quantum; 0: stay"},
+     hr_run_slot},
+    {{"next", HR_COMMAND_TRIGGER, "", BRANCH_ROW, "Switch to the next visible branch"},
+     hr_run_next},
+    {{"previous", HR_COMMAND_TRIGGER, "", BRANCH_ROW, "Switch to the visible branch before"},
+     hr_run_previous},
+    {{"cancel", HR_COMMAND_TRIGGER, "", "", "Forget the switch or replay that waits for its time"},
+     hr_run_cancel},
+    {{"replay", HR_COMMAND_TRIGGER, "", "",
+      "Hear this branch: from its start (or the loop's), or along with the host if that rolls"},
+     hr_run_replay},
+    {{"replay/at", HR_COMMAND_VALUE, "position:p", "", "Hear this branch from a place on it"},
+     hr_run_replay_at},
+    {{"follow", HR_COMMAND_TOGGLE, "on:i?", "",
+      "Hear this branch whenever the host's transport rolls, at the host's place"},
+     hr_run_follow},
+    {{"stop", HR_COMMAND_TRIGGER, "", "", "Stop replaying"}, hr_run_stop},
+    {{"loop", HR_COMMAND_TOGGLE, "on:i?", "", "Replay a range of bars over and over"}, hr_run_loop},
+    {{"loop/range", HR_COMMAND_VALUE, "start:p end:p", "", "Set the range, and loop it"},
+     hr_run_loop_range},
+    {{"grab", HR_COMMAND_VALUE, "bars:i?", "start:h end:h",
+      "Loop the bars just played, at once (4 of them unless you say how many)"},
+     hr_run_grab},
+    {{"record", HR_COMMAND_TOGGLE, "on:i?", "",
+      "Keep what is played (it always is, unless turned off)"},
+     hr_run_record},
+    {{"thru", HR_COMMAND_TOGGLE, "on:i?", "", "Pass what is played on to the output"}, hr_run_thru},
+    {{"overdub", HR_COMMAND_TOGGLE, "on:i?", "",
+      "Keep what is replayed, too, on the branch that playing over it begins"},
+     hr_run_overdub},
+    {{"quantum", HR_COMMAND_VALUE, "when:s", "",
+      "When switches happen: now, beat, bar, loop end, or every so many bars, as in: 4 bars"},
+     hr_run_quantum},
+    {{"snap", HR_COMMAND_VALUE, "milliseconds:i", "",
+      "A switch asked for so little after a beat or bar happens at once, as if it had been in "
+      "time"},
+     hr_run_snap},
+    {{"standing", HR_COMMAND_VALUE, "what:s", "",
+      "What is played while the host's transport stands: side (it goes to a side branch), append "
+      "(to the end of this one) or off (it is not kept)"},
+     hr_run_standing},
+    {{"silence", HR_COMMAND_VALUE, "bars:i", "",
+      "With no host rolling, shorten silences longer than so many bars; 0: never"},
+     hr_run_silence},
+    {{"tempo/source", HR_COMMAND_VALUE, "whose:s", "",
+      "With no host rolling, replay at the tempo recorded, or at the host's"},
+     hr_run_tempo_source},
+    {{"rename", HR_COMMAND_VALUE, "branch:b name:s", BRANCH_ROW, "Give a branch another name"},
+     hr_run_rename},
+    {{"hide", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW,
+      "Put a branch out of sight; nothing is removed"},
+     hr_run_hide},
+    {{"restore", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW, "Bring a hidden branch back"},
+     hr_run_restore},
+    {{"tree", HR_COMMAND_VALUE, "name:s", "", "Go on with another tree, or begin one"},
+     hr_run_tree},
+    {{"panic", HR_COMMAND_TRIGGER, "", "", "End every note that replay has started"}, hr_run_panic},
+    {{"list", HR_COMMAND_QUERY, "from:i? count:i?",
+      "number:i name:s parent:i fork:h head:h events:h state:s current:i",
+      "Tell all branches, or so many from a number on"},
+     hr_run_list},
+    {{"trees", HR_COMMAND_QUERY, "", "number:i name:s branches:i current:i",
+      "Tell all trees of the store"},
+     hr_run_trees},
+    {{"log", HR_COMMAND_QUERY, "",
+      "sequence:i time:d operation:s branch:s other:s tick:h author:s text:s",
+      "Tell what was done, and by whom"},
+     hr_run_log},
+    {{"get", HR_COMMAND_QUERY, "key:s?", "key:s value", "Tell the state: all of it, or one thing"},
+     hr_run_get},
 };
 
-static const Handler handlers[] = {
-    hr_run_fork,         hr_run_fork_at, hr_run_switch,     hr_run_slot,      hr_run_next,
-    hr_run_previous,     hr_run_cancel,  hr_run_replay,     hr_run_replay_at, hr_run_follow,
-    hr_run_stop,         hr_run_loop,    hr_run_loop_range, hr_run_record,    hr_run_thru,
-    hr_run_overdub,      hr_run_quantum, hr_run_snap,       hr_run_standing,  hr_run_silence,
-    hr_run_tempo_source, hr_run_rename,  hr_run_hide,       hr_run_restore,   hr_run_tree,
-    hr_run_panic,        hr_run_list,    hr_run_trees,      hr_run_log,       hr_run_get,
-};
+enum { COMMANDS = sizeof table / sizeof *table };
 
-_Static_assert(sizeof handlers / sizeof *handlers == sizeof table / sizeof *table,
-               "a handler for each row");
-
-const HrCommandInfo* hr_command_table(size_t* count)
+size_t hr_command_count(void)
 {
-  *count = sizeof table / sizeof *table;
-  return table;
+  return COMMANDS;
 }
 
-const HrCommandInfo* hr_command_find(const char* verb)
+const HrCommandInfo* hr_command_info(size_t index)
 {
-  for (size_t i = 0; i < sizeof table / sizeof *table; ++i) {
-    if (!strcmp(table[i].verb, verb)) {
+  return &table[index].info;
+}
+
+static const Command* find(const char* verb)
+{
+  for (size_t i = 0; i < COMMANDS; ++i) {
+    if (!strcmp(table[i].info.verb, verb)) {
       return &table[i];
     }
   }
   return NULL;
+}
+
+const HrCommandInfo* hr_command_find(const char* verb)
+{
+  const Command* const command = find(verb);
+  return command ? &command->info : NULL;
 }
 
 /** Take the button value off a trigger's arguments; true if it is a release. */
@@ -109,16 +143,16 @@ static bool is_release(HrCall* call)
 HrStatus hr_command_run(HrSession* session, const char* verb, const HrValue* args, size_t count,
                         const char* author, const HrAnswer* answer, HrError* error)
 {
-  const HrCommandInfo* const info = hr_command_find(verb);
-  if (!info) {
+  const Command* const command = find(verb);
+  if (!command) {
     return hr_error(error, HR_ERR_NOT_FOUND, "There is no command \"%s\".", verb);
   }
-  HrCall call = {session, info, args, count, author, answer, error};
+  HrCall call = {session, &command->info, args, count, author, answer, error};
   if (is_release(&call)) {
     return HR_OK;
   }
   hr_session_lock(session);
-  const HrStatus status = handlers[info - table](&call);
+  const HrStatus status = command->run(&call);
   hr_session_unlock(session);
   return status;
 }

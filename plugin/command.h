@@ -60,7 +60,9 @@ typedef struct {
   const char* summary;
 } HrCommandInfo;
 
-const HrCommandInfo* hr_command_table(size_t* count);
+/** The rows of the table, from 0. */
+size_t hr_command_count(void);
+const HrCommandInfo* hr_command_info(size_t index);
 
 /** Find a row by verb; NULL if there is none. */
 const HrCommandInfo* hr_command_find(const char* verb);

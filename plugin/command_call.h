@@ -94,6 +94,7 @@ HrStatus hr_run_replay(HrCall* call);
 HrStatus hr_run_replay_at(HrCall* call);
 HrStatus hr_run_follow(HrCall* call);
 HrStatus hr_run_stop(HrCall* call);
+HrStatus hr_run_grab(HrCall* call);
 HrStatus hr_run_loop_range(HrCall* call);
 HrStatus hr_run_loop(HrCall* call);
 HrStatus hr_run_record(HrCall* call);

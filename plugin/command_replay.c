@@ -7,6 +7,20 @@
 #include <stdio.h>
 #include <string.h>
 
+/** Of a quantum, and of a grab. */
+enum { BARS_MAX = 1024, GRAB_BARS = 4 };
+
+/** Tell the engine to replay as `go` says, which has a stream. */
+static HrStatus send_replay(HrCall* call, const HrGoMessage* go)
+{
+  const HrStatus status = hr_call_send(call, HR_MESSAGE_GO, go, sizeof *go);
+  if (!status) {
+    call->session->replay = true;
+    hr_session_touch(call->session);
+  }
+  return status;
+}
+
 static HrStatus replay_from(HrCall* call, HrTick tick)
 {
   HrSession* const session = call->session;
@@ -17,21 +31,32 @@ static HrStatus replay_from(HrCall* call, HrTick tick)
   } else {
     tick = hr_call_now(session);
   }
-  HrStatus status = hr_call_open_stream(call, session->branch, tick, &go.stream);
-  status = status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
-  if (!status) {
-    session->replay = true;
-    hr_session_touch(session);
+  const HrStatus status = hr_call_open_stream(call, session->branch, tick, &go.stream);
+  return status ? status : send_replay(call, &go);
+}
+
+/** The first event of the branch at or after `tick`; HR_END if there is none. */
+static HrStatus first_event(HrCall* call, HrTick tick, HrTick* first)
+{
+  HrTxn* txn = NULL;
+  HrPath path;
+  HrEvent event;
+  HrStatus status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
+  if (status) {
+    return status;
   }
+  status = hr_path_open(txn, call->session->branch, tick, &path);
+  status = status ? status : hr_path_next(&path, &event);
+  *first = status ? 0 : event.tick;
+  hr_path_close(&path);
+  hr_txn_abort(txn);
   return status;
 }
 
 HrStatus hr_run_replay(HrCall* call)
 {
   HrSession* const session = call->session;
-  HrTxn* txn = NULL;
-  HrPath path;
-  HrEvent event = {0};
+  HrTick first;
   if (!session->engine) {
     return hr_call_not_playing(call);
   }
@@ -39,20 +64,15 @@ HrStatus hr_run_replay(HrCall* call)
   if (status) {
     return status;
   }
-  status = hr_txn_begin(session->binding.store, HR_READ, &txn);
-  if (status) {
-    return hr_call_fail(call, status);
-  }
-  status = hr_path_open(txn, session->branch, INT64_MIN, &path);
-  status = status ? status : hr_path_next(&path, &event);
-  hr_path_close(&path);
-  hr_txn_abort(txn);
+  status = first_event(call, INT64_MIN, &first);
   if (status == HR_END && !hr_call_rolling(session)) {
     return hr_error(call->error, HR_ERR_NOT_FOUND,
                     "There is nothing to replay on this branch yet. Play something.");
   }
-  const HrTick start = session->loop.on ? session->loop.start : event.tick < 0 ? event.tick : 0;
-  return replay_from(call, start);
+  if (status && status != HR_END) {
+    return hr_call_fail(call, status);
+  }
+  return replay_from(call, session->loop.on ? session->loop.start : first < 0 ? first : 0);
 }
 
 HrStatus hr_run_replay_at(HrCall* call)
@@ -153,6 +173,58 @@ HrStatus hr_run_loop(HrCall* call)
   }
   loop->on = on;
   return send_loop(call);
+}
+
+/** The last `bars` whole bars before `now`, as the engine counts them. */
+static HrLoopMessage last_bars(const HrSession* session, HrTick now, int64_t bars)
+{
+  const HrShared* const shared = &session->engine->shared;
+  const uint32_t meter = atomic_load_explicit(&shared->meter, memory_order_relaxed);
+  const HrTick line = atomic_load_explicit(&shared->bar_tick, memory_order_relaxed);
+  const HrTempo tempo = {0.0, (uint16_t)(meter >> 16), (uint16_t)meter};
+  const HrTick bar = hr_tempo_bar_length(&tempo);
+  const HrTick end = hr_grid_ceiling(now + 1, line, bar) - bar;
+  return (HrLoopMessage){true, end - bars * bar, end};
+}
+
+HrStatus hr_run_grab(HrCall* call)
+{
+  HrSession* const session = call->session;
+  HrGoMessage go = {.what = HR_GO_REPLAY, .quantum = HR_QUANTUM_NOW};
+  int64_t bars;
+  HrTick first;
+  HrStatus status = session->engine ? HR_OK : hr_call_not_playing(call);
+  status = status ? status : hr_call_count(call, 0, GRAB_BARS, &bars);
+  status = status || !bars ? status : hr_call_prepare(call);
+  if (status || !bars) {
+    return status;
+  }
+  const HrTick now = hr_call_now(session);
+  const HrLoopMessage range = last_bars(session, now, bars < BARS_MAX ? bars : BARS_MAX);
+  status = first_event(call, range.start, &first);
+  if (status == HR_END || (!status && first >= range.end)) {
+    return hr_error(call->error, HR_ERR_NOT_FOUND,
+                    "Nothing was played in the last %d bars. Play something, then grab it.",
+                    (int)bars);
+  }
+  status = status ? hr_call_fail(call, status)
+                  : hr_call_send(call, HR_MESSAGE_LOOP, &range, sizeof range);
+  if (status) {
+    return status;
+  }
+  session->loop = range;
+  HrTick from = now;
+  if (!hr_call_rolling(session)) { // Where the loop is now, had it begun when the range ended
+    go.what |= HR_GO_LOCATE | HR_GO_PHASE;
+    from = range.start + (now - range.end) % (range.end - range.start);
+  }
+  status = hr_call_open_stream(call, session->branch, from, &go.stream);
+  go.stream.at = now;
+  status = status ? status : send_replay(call, &go);
+  if (!status) {
+    HR_CALL_ROW(call, hr_value_tick(range.start), hr_value_tick(range.end));
+  }
+  return status;
 }
 
 /* ---- Settings -------------------------------------------------------------- */
@@ -257,7 +329,7 @@ static const struct {
               {"bar", HR_QUANTUM_BAR, 1},    {"loop end", HR_QUANTUM_LOOP_END, 1},
               {"2 bars", HR_QUANTUM_BAR, 2}, {"4 bars", HR_QUANTUM_BAR, 4},
               {"8 bars", HR_QUANTUM_BAR, 8}};
-enum { QUANTA = sizeof quanta / sizeof *quanta, BARS_MAX = 1024 };
+enum { QUANTA = sizeof quanta / sizeof *quanta };
 
 void hr_quantum_text(HrQuantum quantum, uint32_t bars, char text[HR_QUANTUM_TEXT])
 {

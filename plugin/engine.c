@@ -27,6 +27,85 @@ const uint32_t hr_setting_defaults[HR_SETTINGS] = {
     [HR_SET_TEMPO_SOURCE] = HR_TEMPO_RECORDED,
 };
 
+/* ---- Where we are ------------------------------------------------------- */
+
+HR_REALTIME static int64_t frame_at(const HrEngine* engine, uint32_t frame)
+{
+  return engine->block + frame;
+}
+
+HR_REALTIME static HrTick position_at(const HrEngine* engine, uint32_t frame)
+{
+  return hr_clock_tick(&engine->clock, frame_at(engine, frame));
+}
+
+/** Replay goes round: the own clock with it; the host's goes straight on. */
+HR_REALTIME static bool looping(const HrEngine* engine)
+{
+  return hr_loop_valid(&engine->loop) && engine->replay && engine->clock.running &&
+         (!engine->clock.rolling || hr_player_plays(&engine->player));
+}
+
+/** The clock's tick of the end of this lap. */
+HR_REALTIME static HrTick lap_end(const HrEngine* engine)
+{
+  return engine->loop.end + (engine->clock.rolling ? engine->player.shift : 0);
+}
+
+/* ---- What the world is told ----------------------------------------------- */
+
+/** Tell which stream rings are in use; before the messages that offered them are released. */
+HR_REALTIME static void publish_streams(HrEngine* engine)
+{
+  HrShared* const shared = &engine->shared;
+  const uint32_t playing = engine->player.stream.ring;
+  const uint32_t waiting = engine->pending.what ? engine->pending.stream.ring : HR_NO_STREAM;
+  const uint32_t used = 1u << playing | 1u << waiting | 1u << engine->ahead.ring;
+  atomic_store_explicit(&shared->playing, playing, memory_order_relaxed);
+  atomic_store_explicit(&shared->streams, used & ((1u << HR_STREAMS) - 1), memory_order_release);
+}
+
+/** Tell the world, at the end of a block. */
+HR_REALTIME static void publish(HrEngine* engine)
+{
+  HrShared* const shared = &engine->shared;
+  const HrRecorder* const recorder = &engine->recorder;
+  const HrClock* const clock = &engine->clock;
+  const HrTick position = position_at(engine, 0);
+  const bool waits = engine->pending.what != 0;
+  const memory_order order = memory_order_relaxed;
+  atomic_store_explicit(&shared->position, position, order);
+  atomic_store_explicit(&shared->head, recorder->target.head, order);
+  atomic_store_explicit(&shared->bar_tick, clock->bar_tick, order);
+  atomic_store_explicit(&shared->tempo, clock->tempo.tempo, order);
+  atomic_store_explicit(&shared->meter,
+                        (uint32_t)clock->tempo.beats_per_bar << 16 | clock->tempo.beat_unit, order);
+  atomic_store_explicit(&shared->rolling, clock->rolling, order);
+  atomic_store_explicit(&shared->transport, clock->cued || clock->ever_rolled, order);
+  atomic_store_explicit(&shared->running, clock->running, order);
+  atomic_store_explicit(&shared->replay, engine->replay, order);
+  atomic_store_explicit(
+      &shared->pending_number,
+      waits && engine->pending.what & HR_GO_SWITCH ? engine->pending.target.number : 0, order);
+  atomic_store_explicit(&shared->pending_beats,
+                        waits ? (double)(engine->pending_tick - position) /
+                                    (double)hr_tempo_beat_length(&clock->tempo)
+                              : 0.0,
+                        order);
+  publish_streams(engine);
+  atomic_store_explicit(&shared->numbers_left, recorder->numbers.end - recorder->numbers.next,
+                        order);
+  atomic_store_explicit(&shared->recorded, recorder->recorded, order);
+  atomic_store_explicit(&shared->replayed, engine->player.played, order);
+  atomic_store_explicit(&shared->malformed, engine->malformed, order);
+  atomic_store_explicit(&shared->unheard, engine->output.unheard, order);
+  atomic_store_explicit(&shared->dropped, recorder->dropped, order);
+  atomic_store_explicit(&shared->capture, recorder->capture, memory_order_release);
+  atomic_store_explicit(&shared->frames, (uint64_t)engine->block, memory_order_release);
+}
+
+/* ---- Life -------------------------------------------------------------- */
+
 HrEngine* hr_engine_new(double rate)
 {
   HrEngine* const engine = malloc(sizeof *engine);
@@ -56,6 +135,7 @@ HrEngine* hr_engine_new(double rate)
   engine->recorder.target.empty = true;
   engine->recorder.target.fresh = true;
   engine->recorder.target.tempo = engine->clock.tempo;
+  publish(engine);
   return engine;
 }
 
@@ -77,31 +157,6 @@ void hr_engine_free(HrEngine* engine)
 void hr_engine_activate(HrEngine* engine)
 {
   engine->release_all = true;
-}
-
-/* ---- Where we are ------------------------------------------------------- */
-
-HR_REALTIME static int64_t frame_at(const HrEngine* engine, uint32_t frame)
-{
-  return engine->block + frame;
-}
-
-HR_REALTIME static HrTick position_at(const HrEngine* engine, uint32_t frame)
-{
-  return hr_clock_tick(&engine->clock, frame_at(engine, frame));
-}
-
-/** Replay goes round: the own clock with it; the host's goes straight on. */
-HR_REALTIME static bool looping(const HrEngine* engine)
-{
-  return hr_loop_valid(&engine->loop) && engine->replay && engine->clock.running &&
-         (!engine->clock.rolling || hr_player_plays(&engine->player));
-}
-
-/** The clock's tick of the end of this lap. */
-HR_REALTIME static HrTick lap_end(const HrEngine* engine)
-{
-  return engine->loop.end + (engine->clock.rolling ? engine->player.shift : 0);
 }
 
 /* ---- Asking for music ----------------------------------------------------- */
@@ -678,17 +733,6 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
   }
 }
 
-/** Tell which stream rings are in use; before the messages that offered them are released. */
-HR_REALTIME static void publish_streams(HrEngine* engine)
-{
-  HrShared* const shared = &engine->shared;
-  const uint32_t playing = engine->player.stream.ring;
-  const uint32_t waiting = engine->pending.what ? engine->pending.stream.ring : HR_NO_STREAM;
-  const uint32_t used = 1u << playing | 1u << waiting | 1u << engine->ahead.ring;
-  atomic_store_explicit(&shared->playing, playing, memory_order_relaxed);
-  atomic_store_explicit(&shared->streams, used & ((1u << HR_STREAMS) - 1), memory_order_release);
-}
-
 HR_REALTIME static void take_messages(HrEngine* engine)
 {
   uint64_t position = hr_ring_read_position(engine->messages);
@@ -965,44 +1009,6 @@ void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint
 void hr_engine_poll(HrEngine* engine)
 {
   take_messages(engine);
-}
-
-HR_REALTIME static void publish(HrEngine* engine)
-{
-  HrShared* const shared = &engine->shared;
-  const HrRecorder* const recorder = &engine->recorder;
-  const HrClock* const clock = &engine->clock;
-  const HrTick position = position_at(engine, 0);
-  const bool waits = engine->pending.what != 0;
-  const memory_order order = memory_order_relaxed;
-  atomic_store_explicit(&shared->position, position, order);
-  atomic_store_explicit(&shared->head, recorder->target.head, order);
-  atomic_store_explicit(&shared->bar_tick, clock->bar_tick, order);
-  atomic_store_explicit(&shared->tempo, clock->tempo.tempo, order);
-  atomic_store_explicit(&shared->meter,
-                        (uint32_t)clock->tempo.beats_per_bar << 16 | clock->tempo.beat_unit, order);
-  atomic_store_explicit(&shared->rolling, clock->rolling, order);
-  atomic_store_explicit(&shared->transport, clock->cued || clock->ever_rolled, order);
-  atomic_store_explicit(&shared->running, clock->running, order);
-  atomic_store_explicit(&shared->replay, engine->replay, order);
-  atomic_store_explicit(
-      &shared->pending_number,
-      waits && engine->pending.what & HR_GO_SWITCH ? engine->pending.target.number : 0, order);
-  atomic_store_explicit(&shared->pending_beats,
-                        waits ? (double)(engine->pending_tick - position) /
-                                    (double)hr_tempo_beat_length(&clock->tempo)
-                              : 0.0,
-                        order);
-  publish_streams(engine);
-  atomic_store_explicit(&shared->numbers_left, recorder->numbers.end - recorder->numbers.next,
-                        order);
-  atomic_store_explicit(&shared->recorded, recorder->recorded, order);
-  atomic_store_explicit(&shared->replayed, engine->player.played, order);
-  atomic_store_explicit(&shared->malformed, engine->malformed, order);
-  atomic_store_explicit(&shared->unheard, engine->output.unheard, order);
-  atomic_store_explicit(&shared->dropped, recorder->dropped, order);
-  atomic_store_explicit(&shared->capture, recorder->capture, memory_order_release);
-  atomic_store_explicit(&shared->frames, (uint64_t)engine->block, memory_order_release);
 }
 
 void hr_engine_end(HrEngine* engine)

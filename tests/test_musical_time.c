@@ -183,6 +183,70 @@ static void test_overdubbing_a_loop(void** state)
   assert_nothing_hangs(0);
 }
 
+/** The bars just played go round at once, in time, though the tap came late. */
+static void test_grab(void** state)
+{
+  (void)state;
+  static const uint8_t keys[] = {64, 65, 66, 67, 68, 69, 70, 71, 64, 65, 66, 67};
+  for (int i = 0; i < 12; ++i) {
+    play_note(i * BEAT, (uint8_t)(60 + i), BEAT / 2);
+  }
+  rig_run(&rig, 3 * BAR + BEAT / 4);
+  say_number("thru", 0);
+  rig.output_count = 0;
+  say_number("grab", 2);
+  rig_run(&rig, 3 * BAR);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, 512);
+  const RigEvent* ons[32];
+  const int64_t begins = 3 * BAR; // As if it had begun on the bar line
+  assert_int_equal(note_ons(ons, 32), 13);
+  assert_int_equal(ons[0]->bytes[1], 64); // Still held there
+  for (int i = 1; i < 12; ++i) {
+    assert_int_equal(ons[i]->bytes[1], keys[i]);
+    assert_int_equal(ons[i]->frame, begins + i * BEAT);
+  }
+  assert_nothing_hangs(0);
+  say_number("grab", 0); // A button let go
+}
+
+/** The same along a rolling host, which goes on; what is played then goes on the end. */
+static void test_grab_while_rolling(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  for (int i = 0; i < 8; ++i) {
+    play_note(i * BEAT, (uint8_t)(60 + i), BEAT / 2);
+  }
+  rig_run(&rig, 2 * BAR + 3 * BEAT / 4);
+  say_number("thru", 0);
+  rig.output_count = 0;
+  const int64_t begins = 2 * BAR;
+  say_number("grab", 1);
+  play_note(2 * BEAT, 90, BEAT / 2);
+  rig_run(&rig, 2 * BAR);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  const RigEvent* ons[32];
+  assert_int_equal(note_ons(ons, 32), 8);
+  for (int i = 0; i < 8; ++i) {
+    assert_int_equal(ons[i]->bytes[1], 64 + (i + 1) % 4);
+    assert_int_equal(ons[i]->frame, begins + (i + 1) * BEAT);
+  }
+  const Music music = music_of("main");
+  assert_int_equal(music.count, 18);
+  assert_int_equal(music.bytes[16][1], 90);
+  assert_nothing_hangs(0);
+}
+
+static void test_nothing_to_grab(void** state)
+{
+  (void)state;
+  const HrValue two = hr_value_integer(2);
+  assert_int_equal(rig_command(&rig, "grab", &two, 1), HR_ERR_NOT_FOUND);
+  assert_false(state_now().loop);
+}
+
 /* ---- When switches happen --------------------------------------------------------- */
 
 /** Two branches of four bars: keys from 60, and on "other" from 80, both
@@ -494,6 +558,9 @@ int main(void)
       TEST(test_a_loop_along_a_rolling_host),
       TEST(test_playing_over_a_loop),
       TEST(test_overdubbing_a_loop),
+      TEST(test_grab),
+      TEST(test_grab_while_rolling),
+      TEST(test_nothing_to_grab),
       TEST(test_a_late_tap_means_the_bar_just_passed),
       TEST(test_every_so_many_bars),
       TEST(test_standing_appends),

@@ -92,15 +92,14 @@ static void spell_arguments(const HrCommandInfo* info, char* text, size_t size)
 
 void hr_verbs_print_help(FILE* file)
 {
-  size_t count;
-  const HrCommandInfo* const table = hr_command_table(&count);
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < hr_command_count(); ++i) {
+    const HrCommandInfo* const info = hr_command_info(i);
     char arguments[100];
     char usage[140];
-    if (hr_verbs_find(table[i].verb)) {
-      spell_arguments(&table[i], arguments, sizeof arguments);
-      snprintf(usage, sizeof usage, "%s %s", table[i].verb, arguments);
-      fprintf(file, "  %-24s %s\n", usage, table[i].summary);
+    if (hr_verbs_find(info->verb)) {
+      spell_arguments(info, arguments, sizeof arguments);
+      snprintf(usage, sizeof usage, "%s %s", info->verb, arguments);
+      fprintf(file, "  %-24s %s\n", usage, info->summary);
     }
   }
 }
@@ -108,15 +107,14 @@ void hr_verbs_print_help(FILE* file)
 const char* hr_verbs_nearest(const char* verb)
 {
   enum { TOO_FAR = 3 };
-  size_t count;
-  const HrCommandInfo* const table = hr_command_table(&count);
   const char* nearest = NULL;
   size_t least = TOO_FAR;
-  for (size_t i = 0; i < count; ++i) {
-    const size_t distance = hr_osc_text_distance(verb, table[i].verb, TOO_FAR);
+  for (size_t i = 0; i < hr_command_count(); ++i) {
+    const char* const known = hr_command_info(i)->verb;
+    const size_t distance = hr_osc_text_distance(verb, known, TOO_FAR);
     if (distance < least) {
       least = distance;
-      nearest = table[i].verb;
+      nearest = known;
     }
   }
   return nearest;
