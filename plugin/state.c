@@ -59,12 +59,12 @@ static void write_setting(void* data, const HrValue* values, size_t count)
   }
 }
 
-static void write_settings(HrPlugin* plugin, char lines[SETTINGS_TEXT])
+/** Every setting, as rows of `get`. */
+static void each_setting(HrPlugin* plugin, const HrAnswer* answer)
 {
-  const HrAnswer answer = {write_setting, lines};
   for (unsigned i = 0; i < SETTINGS; ++i) {
     const HrValue key = hr_value_text(settings[i]);
-    hr_command_run(plugin->session, "get", &key, 1, "session", &answer, NULL);
+    hr_command_run(plugin->session, "get", &key, 1, "session", answer, NULL);
   }
 }
 
@@ -74,7 +74,7 @@ uint64_t hr_state_hash(HrPlugin* plugin)
   char lines[SETTINGS_TEXT] = "";
   char text[sizeof now.store_path + sizeof lines + 64];
   hr_session_state(plugin->session, &now);
-  write_settings(plugin, lines);
+  each_setting(plugin, &(HrAnswer){write_setting, lines});
   const int size = snprintf(text, sizeof text, "%s\n#%u #%u\n%s", now.store_path, now.tree,
                             hr_branch_number(now.branch), lines);
   return XXH3_64bits(text, (size_t)size);
@@ -122,7 +122,7 @@ LV2_State_Status hr_state_save(LV2_Handle handle, LV2_State_Store_Function store
   }
   if (!status) {
     char lines[SETTINGS_TEXT] = "";
-    write_settings(plugin, lines);
+    each_setting(plugin, &(HrAnswer){write_setting, lines});
     status = save_text(plugin, store, state, uris->hr_settings, lines);
   }
   atomic_store(&plugin->state_known, hr_state_hash(plugin));

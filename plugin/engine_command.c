@@ -1,0 +1,232 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* What the session sends: what happens at once, and what waits for its time. */
+
+#include "plugin/engine_parts.h"
+
+#include <math.h>
+#include <string.h>
+
+void hr_engine_publish_streams(HrEngine* engine)
+{
+  HrShared* const shared = &engine->shared;
+  const uint32_t playing = engine->player.stream.ring;
+  const uint32_t waiting = engine->pending.what ? engine->pending.stream.ring : HR_NO_STREAM;
+  const uint32_t used = 1u << playing | 1u << waiting | 1u << engine->ahead.ring;
+  atomic_store_explicit(&shared->playing, playing, memory_order_relaxed);
+  atomic_store_explicit(&shared->streams, used & ((1u << HR_STREAMS) - 1), memory_order_release);
+}
+
+/** The tick so many milliseconds of playing before `tick`. */
+HR_REALTIME static HrTick earlier(const HrEngine* engine, HrTick tick, uint32_t milliseconds)
+{
+  return tick - llrint(engine->clock.ticks_per_frame * engine->clock.rate * milliseconds / 1000.0);
+}
+
+void hr_engine_schedule(HrEngine* engine, uint32_t frame)
+{
+  const HrClock* const clock = &engine->clock;
+  const HrGoMessage* const go = &engine->pending;
+  const HrTick now = hr_engine_tick(engine, frame);
+  engine->pending_tick = engine->pending_from = now;
+  if (!clock->running || go->quantum == HR_QUANTUM_NOW) {
+    return;
+  }
+  const bool beats = go->quantum == HR_QUANTUM_BEAT;
+  const uint32_t bars = go->quantum == HR_QUANTUM_BAR ? go->bars : 1;
+  const HrTick length =
+      beats ? hr_tempo_beat_length(&clock->tempo) : hr_tempo_bar_length(&clock->tempo) * bars;
+  HrTick line = go->quantum == HR_QUANTUM_LOOP_END && hr_engine_looping(engine)
+                    ? hr_engine_lap_end(engine)
+                : beats ? hr_grid_ceiling(now, clock->bar_tick, length)
+                        : hr_clock_bar_ceiling(clock, now, bars);
+  engine->pending_tick = engine->pending_from = line;
+  if (go->quantum != HR_QUANTUM_LOOP_END && line > now &&
+      line - length >= earlier(engine, now, engine->settings[HR_SET_SNAP])) {
+    engine->pending_tick = now;
+    engine->pending_from = line - length;
+  }
+}
+
+HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessage* go, HrTick tick,
+                                     HrTick from)
+{
+  HrClock* const clock = &engine->clock;
+  engine->replay = true;
+  if (go->what & HR_GO_FOLLOW && !clock->rolling) {
+    if (clock->cued && !clock->running) {
+      hr_engine_cue(engine, clock->cue_tick);
+    }
+  } else if (go->what & HR_GO_LOCATE && !clock->rolling) {
+    const HrTick since = go->what & HR_GO_PHASE ? tick - go->stream.at : 0;
+    const HrTick there = go->stream.tick + since;
+    clock->tempo = go->stream.tempo;
+    hr_clock_set(clock, hr_engine_frame(engine, frame), there, true);
+    go->stream.at = go->stream.tick;
+    hr_engine_play(engine, &go->stream, there);
+    engine->last_event = there;
+    engine->straight = false;
+    engine->pass_start = hr_loop_valid(&engine->loop) ? engine->loop.start : INT64_MIN;
+    engine->pass = 1;
+  } else if (go->stream.ring != HR_NO_STREAM && go->stream.at <= from) {
+    hr_engine_play(engine, &go->stream, from);
+  } else {
+    hr_player_drop(&engine->player, &go->stream);
+    hr_engine_ask(engine, tick);
+  }
+}
+
+/** Fork by command: at once, whatever else is pending. */
+HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
+{
+  const HrTick tick = hr_engine_tick(engine, engine->cursor);
+  if (hr_engine_fork(engine, tick, go->target.number, true, go->cause)) {
+    engine->side = engine->over = false;
+    hr_engine_leave_replay(engine, engine->cursor);
+  }
+}
+
+void hr_engine_take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
+{
+  HrGoMessage go = engine->pending;
+  HrClock* const clock = &engine->clock;
+  engine->pending.what = 0;
+  if (go.what & (HR_GO_SWITCH | HR_GO_REPLAY | HR_GO_STOP)) {
+    hr_player_release(&engine->player, frame);
+    hr_engine_play_nothing(engine);
+    engine->overdubbing = engine->layered = engine->over = false;
+  }
+  if (go.what & HR_GO_STOP) {
+    engine->replay = false;
+    hr_engine_forget_ahead(engine);
+  }
+  if (go.what & HR_GO_SWITCH && go.target.number != engine->recorder.target.number) {
+    hr_engine_go_to(engine, engine->pending_from, &go.target, go.cause);
+  }
+  if (go.what & HR_GO_REPLAY) {
+    const bool begins = !engine->replay;
+    start_replay(engine, frame, &go, tick, engine->pending_from);
+    if (begins && clock->rolling) {
+      hr_engine_look_ahead_again(engine);
+    }
+  }
+  if (go.what & HR_GO_PARK && !clock->rolling) {
+    clock->tempo = go.target.tempo;
+    hr_engine_park(engine, frame, go.park_tick);
+  } else if (go.what & HR_GO_STOP && !clock->rolling) {
+    hr_engine_park(engine, frame, hr_engine_resume_tick(engine, &engine->recorder.target));
+  }
+}
+
+HR_REALTIME static void forget_pending(HrEngine* engine)
+{
+  if (engine->pending.what) {
+    hr_player_drop(&engine->player, &engine->pending.stream);
+    engine->pending.what = 0;
+  }
+}
+
+/** A fork happens; anything else waits for its time, in place of what waited before. */
+HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
+{
+  if (go->what & HR_GO_FORK) {
+    fork_now(engine, go);
+    return;
+  }
+  forget_pending(engine);
+  if (!(go->what & HR_GO_CANCEL)) {
+    engine->pending = *go;
+    hr_engine_schedule(engine, engine->cursor);
+  }
+}
+
+HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachMessage* message)
+{
+  hr_player_release(&engine->player, frame);
+  hr_engine_play_nothing(engine);
+  hr_recorder_attach(&engine->recorder, message);
+  engine->side = engine->over = false;
+  engine->straight = false;
+  engine->overdubbing = engine->layered = false;
+  forget_pending(engine);
+  if (!engine->clock.rolling) {
+    engine->clock.tempo = message->target.tempo;
+    engine->clock.bar_tick = 0;
+    engine->clock.bar = 0;
+    engine->replay = false;
+    hr_engine_forget_ahead(engine);
+    hr_engine_park(engine, frame, hr_engine_resume_tick(engine, &message->target));
+  } else if (engine->replay) {
+    hr_engine_ask(engine, hr_engine_tick(engine, frame));
+    hr_engine_look_ahead_again(engine);
+  }
+}
+
+HR_REALTIME static void take_stream(HrEngine* engine, const HrStreamMessage* message)
+{
+  HrStreamStart stream = message->stream;
+  if (message->request != engine->wanted[message->wish].request || !engine->replay) {
+    hr_player_drop(&engine->player, &stream);
+  } else if (message->wish == HR_WISH_AHEAD) {
+    hr_player_drop(&engine->player, &engine->ahead);
+    engine->ahead = stream;
+  } else {
+    hr_engine_play(engine, &stream, stream.at);
+  }
+}
+
+HR_REALTIME static void take_setting(HrEngine* engine, const HrSetMessage* message)
+{
+  engine->settings[message->setting] = message->value;
+  if (message->setting == HR_SET_RECORD && !message->value) {
+    hr_recorder_close_held(&engine->recorder, hr_engine_tick(engine, engine->cursor));
+  }
+}
+
+HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
+{
+  const void* const payload = record + 1;
+  switch (record->type) {
+  case HR_MESSAGE_ATTACH:
+    attach(engine, engine->cursor, payload);
+    break;
+  case HR_MESSAGE_GO:
+    take_go(engine, payload);
+    break;
+  case HR_MESSAGE_STREAM:
+    take_stream(engine, payload);
+    break;
+  case HR_MESSAGE_SET:
+    take_setting(engine, payload);
+    break;
+  case HR_MESSAGE_RESCUE: {
+    const HrRescue* const rescue = payload;
+    if (engine->recorder.target.number == rescue->number) {
+      engine->recorder.target.number = rescue->fork;
+    }
+    break;
+  }
+  case HR_MESSAGE_NUMBERS:
+    memcpy(&engine->recorder.numbers, payload, sizeof engine->recorder.numbers);
+    break;
+  case HR_MESSAGE_LOOP:
+    memcpy(&engine->loop, payload, sizeof engine->loop);
+    hr_engine_look_ahead_again(engine);
+    break;
+  default:
+    engine->release_all = true;
+    break;
+  }
+}
+
+void hr_engine_take_messages(HrEngine* engine)
+{
+  uint64_t position = hr_ring_read_position(engine->messages);
+  const HrRecord* record;
+  while ((record = hr_ring_next(engine->messages, &position))) {
+    take_message(engine, record);
+    hr_engine_publish_streams(engine);
+    hr_ring_release(engine->messages, position);
+  }
+}

@@ -1,0 +1,224 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* What is kept, and on which branch. */
+
+#include "plugin/engine_parts.h"
+
+void hr_engine_park(HrEngine* engine, uint32_t frame, HrTick tick)
+{
+  HrClock* const clock = &engine->clock;
+  const bool follows = clock->ever_rolled && clock->cued && !engine->side;
+  hr_clock_set(clock, hr_engine_frame(engine, frame), follows ? clock->cue_tick : tick, false);
+  engine->straight = false;
+}
+
+HrTick hr_engine_resume_tick(const HrEngine* engine, const HrTarget* target)
+{
+  return target->fresh ? target->head : hr_clock_bar_ceiling(&engine->clock, target->head + 1, 1);
+}
+
+void hr_engine_update_target(HrTarget* target, const HrTarget* left, HrTick tick)
+{
+  if (target->number == left->number) {
+    *target = *left;
+  }
+  target->head = tick > target->head ? tick : target->head;
+}
+
+bool hr_engine_fork(HrEngine* engine, HrTick tick, uint32_t number, bool carry,
+                    HrCaptureCause cause)
+{
+  const HrTarget left = engine->recorder.target;
+  if (!hr_recorder_fork(&engine->recorder, tick, number, carry, cause)) {
+    return false;
+  }
+  hr_engine_update_target(&engine->pending.target, &left, tick);
+  hr_engine_update_target(&engine->home, &left, tick);
+  return true;
+}
+
+void hr_engine_go_to(HrEngine* engine, HrTick tick, const HrTarget* target, HrCaptureCause cause)
+{
+  hr_recorder_switch(&engine->recorder, tick, target, cause);
+  engine->side = engine->over = false;
+  engine->straight = false;
+  hr_engine_look_ahead_again(engine);
+}
+
+/** The new branch has the beginning of what sounds in its past: it gets the end, too. */
+HR_REALTIME static void record_releases(HrEngine* engine)
+{
+  HrRecorder* const recorder = &engine->recorder;
+  HrSounding sounding = engine->player.sounding;
+  uint8_t bytes[3];
+  while (hr_sounding_release(&sounding, bytes)) {
+    hr_recorder_append(recorder, recorder->target.head, &recorder->target.tempo, bytes,
+                       sizeof bytes);
+  }
+}
+
+/** Play over a branch that goes round: when it begins again, it is the current one again. */
+HR_REALTIME static void note_over(HrEngine* engine, const HrTarget* looped)
+{
+  if (!engine->over && !engine->overdubbing && !engine->side && !engine->clock.rolling &&
+      hr_engine_looping(engine)) {
+    engine->home = *looped;
+    engine->over = true;
+  }
+}
+
+void hr_engine_leave_replay(HrEngine* engine, uint32_t frame)
+{
+  if (!engine->replay) {
+    return;
+  }
+  const bool plays = hr_player_plays(&engine->player);
+  engine->overdubbing = plays && engine->settings[HR_SET_OVERDUB];
+  if (engine->overdubbing) {
+    if (hr_engine_looping(engine) && !engine->clock.rolling) {
+      engine->layered = true;
+      hr_engine_look_ahead(engine, engine->loop.start);
+    } else {
+      hr_engine_look_ahead_again(engine);
+    }
+    return;
+  }
+  record_releases(engine);
+  if (plays && hr_engine_looping(engine)) {
+    return;
+  }
+  hr_player_release(&engine->player, frame);
+  hr_engine_play_nothing(engine);
+  hr_engine_look_ahead_again(engine);
+  if (!engine->clock.rolling) {
+    hr_engine_replay_is_off(engine);
+  }
+}
+
+/** Play on while the host stands at `tick`: one tick later, much less than a
+ * frame, so that the ends of notes at `tick` are in the new branch's past. */
+HR_REALTIME static void begin_side_branch(HrEngine* engine, HrTick tick)
+{
+  HrTarget home = engine->recorder.target;
+  if (hr_engine_fork(engine, tick, 0, false, (HrCaptureCause){HR_CAUSE_PLAYING, 0, 0})) {
+    home.head = home.head > tick ? home.head : tick;
+    engine->home = home;
+    engine->side = true;
+  }
+}
+
+/** Start the own clock, for somebody plays: at `tick`, or where the settings say. */
+HR_REALTIME static HrTick start_own_clock(HrEngine* engine, uint32_t frame, HrTick tick)
+{
+  HrClock* const clock = &engine->clock;
+  const HrTarget* const target = &engine->recorder.target;
+  if (engine->cued) {
+    hr_engine_play_nothing(engine); // That was for the host's start, not for ours
+  }
+  if (clock->ever_rolled && !engine->side) {
+    if (engine->settings[HR_SET_STANDING] == HR_STANDING_SIDE) {
+      begin_side_branch(engine, ++tick);
+    } else if (tick < target->head) {
+      tick = hr_engine_resume_tick(engine, target);
+    }
+  }
+  hr_clock_set(clock, hr_engine_frame(engine, frame), tick, true);
+  return tick;
+}
+
+/** Playing before the head: on a branch of its own. Each time round a loop
+ * begins at its start, unless the music there was heard and so belongs to it. */
+HR_REALTIME static bool fork_from_past(HrEngine* engine, uint32_t frame, HrTick tick)
+{
+  const bool pass = engine->pass_start != INT64_MIN;
+  const bool heard = engine->replay && hr_player_plays(&engine->player);
+  const HrCaptureCause cause = {pass ? HR_CAUSE_PASS : HR_CAUSE_PLAYING, pass ? engine->pass : 0,
+                                0};
+  const HrTick at = pass && !heard && engine->pass_start < tick ? engine->pass_start : tick;
+  HrTarget left = engine->recorder.target;
+  if (!hr_engine_fork(engine, at, 0, false, cause)) {
+    return false;
+  }
+  left.head = left.head > at ? left.head : at;
+  hr_engine_leave_replay(engine, frame);
+  note_over(engine, &left);
+  return true;
+}
+
+bool hr_engine_records(const HrEngine* engine)
+{
+  return engine->enabled && engine->settings[HR_SET_RECORD];
+}
+
+/** Hosts end notes when they stop and locate: that ends what is held in the
+ * record, where the branch is, and starts nothing. */
+HR_REALTIME static void record_release(HrEngine* engine, HrTick tick, const uint8_t* bytes,
+                                       uint32_t size)
+{
+  HrRecorder* const recorder = &engine->recorder;
+  HrSounding held = recorder->held;
+  if (hr_sounding_follow(&held, bytes, size)) {
+    const HrTick head = recorder->target.head;
+    hr_recorder_append(recorder, tick > head ? tick : head, &recorder->target.tempo, bytes, size);
+  }
+}
+
+void hr_engine_record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
+{
+  HrRecorder* const recorder = &engine->recorder;
+  const HrTarget* const target = &recorder->target;
+  HrClock* const clock = &engine->clock;
+  HrTick tick = hr_engine_tick(engine, frame);
+  const bool past = tick < target->head && !target->empty;
+  if (hr_sound_kind(bytes, size) == HR_SOUND_RELEASE && (!clock->running || past)) {
+    record_release(engine, tick, bytes, size);
+    return;
+  }
+  if (clock->ever_rolled && !clock->rolling &&
+      engine->settings[HR_SET_STANDING] == HR_STANDING_OFF) {
+    return;
+  }
+  if (!clock->running) {
+    tick = start_own_clock(engine, frame, tick);
+  }
+  if (tick < target->head && !target->empty &&
+      (engine->straight || !fork_from_past(engine, frame, tick))) {
+    /* Time goes on, the host's beats were a little off; or no room is left for
+     * a new branch. It is kept all the same. */
+    tick = target->head;
+  }
+  if (engine->settings[HR_SET_OVERDUB] && clock->rolling && hr_engine_looping(engine)) {
+    engine->overdubbing = true; // Nothing forks where the clock runs straight on
+  }
+  hr_recorder_append(recorder, tick, &clock->tempo, bytes, size);
+  engine->last_event = tick;
+  engine->straight = true;
+}
+
+void hr_engine_note_pass(HrEngine* engine, HrTick start)
+{
+  engine->pass = engine->pass_start == start ? engine->pass + 1 : 2;
+  engine->pass_start = start;
+}
+
+void hr_engine_return_home(HrEngine* engine, HrTick tick)
+{
+  const HrTarget left = engine->recorder.target;
+  const HrTarget home = engine->home;
+  hr_engine_go_to(engine, tick, &home, (HrCaptureCause){HR_CAUSE_HOME, 0, 0});
+  hr_engine_update_target(&engine->pending.target, &left, tick);
+}
+
+HrTick hr_engine_silence_tick(const HrEngine* engine)
+{
+  const HrClock* const clock = &engine->clock;
+  const HrTick bars = engine->settings[HR_SET_SILENCE];
+  if (!bars || clock->rolling || !clock->running ||
+      (engine->replay && hr_player_plays(&engine->player)) ||
+      hr_sounding_any(&engine->recorder.held)) {
+    return INT64_MAX;
+  }
+  return hr_clock_bar_ceiling(clock, engine->last_event, 1) +
+         bars * hr_tempo_bar_length(&clock->tempo);
+}

@@ -1,0 +1,187 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* What is heard: asking the session for music, playing it, going round. */
+
+#include "plugin/engine_parts.h"
+
+HR_REALTIME static void send_wish(HrEngine* engine, HrWish wish)
+{
+  HrWanted* const wanted = &engine->wanted[wish];
+  const HrTick shift = hr_loop_valid(&engine->loop) ? hr_loop_shift(&engine->loop, wanted->at) : 0;
+  const HrStreamRequest request = {.wish = wish,
+                                   .request = wanted->request,
+                                   .branch = engine->recorder.target.number,
+                                   .at = wanted->at,
+                                   .tick = wanted->at - shift};
+  wanted->unsent = !hr_engine_request(engine, HR_REQUEST_STREAM, &request, sizeof request);
+}
+
+void hr_engine_send_wishes(HrEngine* engine)
+{
+  for (HrWish wish = 0; wish < HR_WISHES; ++wish) {
+    if (engine->wanted[wish].unsent) {
+      send_wish(engine, wish);
+    }
+  }
+}
+
+HR_REALTIME static void forget_wish(HrEngine* engine, HrWish wish)
+{
+  engine->wanted[wish].unsent = false;
+  ++engine->wanted[wish].request; // An answer still under way is not wanted any more
+}
+
+HR_REALTIME static void ask(HrEngine* engine, HrWish wish, HrTick at)
+{
+  forget_wish(engine, wish);
+  engine->wanted[wish].at = at;
+  send_wish(engine, wish);
+}
+
+void hr_engine_play_nothing(HrEngine* engine)
+{
+  hr_player_stop(&engine->player);
+  forget_wish(engine, HR_WISH_NOW);
+  engine->cued = false;
+}
+
+void hr_engine_forget_ahead(HrEngine* engine)
+{
+  forget_wish(engine, HR_WISH_AHEAD);
+  hr_player_drop(&engine->player, &engine->ahead);
+}
+
+void hr_engine_look_ahead(HrEngine* engine, HrTick at)
+{
+  hr_engine_forget_ahead(engine);
+  engine->wanted[HR_WISH_AHEAD].at = at;
+  if (engine->replay && engine->enabled) {
+    ask(engine, HR_WISH_AHEAD, at);
+  }
+}
+
+void hr_engine_look_ahead_again(HrEngine* engine)
+{
+  const bool wanted = engine->clock.rolling || engine->layered;
+  if (wanted) {
+    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+  } else {
+    hr_engine_forget_ahead(engine);
+  }
+}
+
+void hr_engine_ask(HrEngine* engine, HrTick tick)
+{
+  hr_engine_play_nothing(engine);
+  ask(engine, HR_WISH_NOW, tick);
+}
+
+void hr_engine_cue(HrEngine* engine, HrTick tick)
+{
+  hr_engine_ask(engine, tick);
+  engine->cued = true;
+}
+
+/** Take over the tempo of the music, on the own clock. */
+HR_REALTIME static void take_tempo(HrEngine* engine, HrTick tick, HrTempo tempo)
+{
+  HrClock* const clock = &engine->clock;
+  if (engine->settings[HR_SET_TEMPO_SOURCE] == HR_TEMPO_HOST && clock->said_tempo > 0.0) {
+    tempo.tempo = clock->said_tempo;
+  }
+  hr_clock_set_tempo(clock, hr_engine_frame(engine, engine->cursor), tick, &tempo);
+}
+
+void hr_engine_play(HrEngine* engine, HrStreamStart* stream, HrTick from)
+{
+  HrClock* const clock = &engine->clock;
+  const bool straight = clock->rolling || engine->cued; // The host's clock knows no loop of ours
+  const bool loops = hr_loop_valid(&engine->loop) && straight;
+  HrTempo tempo;
+  forget_wish(engine, HR_WISH_NOW);
+  hr_player_start(&engine->player, stream, from, loops ? &engine->loop : NULL, &tempo);
+  stream->ring = HR_NO_STREAM;
+  if (clock->running) {
+    if (!clock->rolling) {
+      take_tempo(engine, hr_engine_tick(engine, engine->cursor), tempo);
+    }
+    hr_player_chase(&engine->player, engine->cursor);
+  }
+}
+
+void hr_engine_replay_is_off(HrEngine* engine)
+{
+  engine->replay = false;
+  hr_engine_forget_ahead(engine);
+  hr_engine_request(engine, HR_REQUEST_ENDED, NULL, 0);
+}
+
+HR_REALTIME static void replay_ended(HrEngine* engine, uint32_t frame)
+{
+  hr_player_release(&engine->player, frame);
+  hr_engine_play_nothing(engine);
+  engine->overdubbing = false;
+  engine->last_event = hr_engine_tick(engine, frame);
+  if (!engine->clock.rolling) {
+    hr_engine_replay_is_off(engine);
+  }
+}
+
+void hr_engine_play_event(HrEngine* engine, uint32_t frame, const HrRecord* record, uint64_t after)
+{
+  const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
+  const uint8_t* const bytes = (const uint8_t*)(event + 1);
+  const HrTick tick = hr_player_tick(&engine->player, event);
+  HrTempo tempo = engine->clock.tempo;
+  if (record->type == HR_STREAM_END) {
+    replay_ended(engine, frame);
+    return;
+  }
+  if (record->type == HR_STREAM_META && !engine->clock.rolling &&
+      hr_meta_apply(&tempo, bytes, event->size)) {
+    take_tempo(engine, tick, tempo);
+  } else if (record->type == HR_STREAM_MIDI && engine->overdubbing &&
+             engine->settings[HR_SET_RECORD]) {
+    const HrTick head = engine->recorder.target.head;
+    hr_recorder_append(&engine->recorder, tick > head ? tick : head, &engine->clock.tempo, bytes,
+                       event->size);
+  }
+  hr_player_take(&engine->player, frame, record, after);
+}
+
+bool hr_engine_play_ahead(HrEngine* engine, HrTick tick)
+{
+  if (engine->ahead.ring == HR_NO_STREAM || engine->ahead.at != tick) {
+    return false;
+  }
+  hr_engine_play(engine, &engine->ahead, tick);
+  return true;
+}
+
+void hr_engine_end_lap(HrEngine* engine, uint32_t frame)
+{
+  const HrTick start = engine->loop.start;
+  hr_player_release(&engine->player, frame);
+  if (engine->clock.rolling) {
+    hr_player_lap(&engine->player, engine->loop.end - start);
+    return;
+  }
+  hr_recorder_close_held(&engine->recorder, engine->loop.end);
+  hr_clock_set(&engine->clock, hr_engine_frame(engine, frame), start, true);
+  engine->straight = false;
+  engine->overdubbing = false;
+  if (engine->over) {
+    hr_engine_return_home(engine, start);
+  }
+  hr_engine_note_pass(engine, start);
+  const bool layered = engine->layered;
+  engine->layered = false;
+  if (!hr_player_plays(&engine->player) || layered) {
+    if (!hr_engine_play_ahead(engine, start)) {
+      hr_engine_ask(engine, start);
+    }
+    return;
+  }
+  hr_player_lap(&engine->player, 0);
+}
