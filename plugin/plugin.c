@@ -348,7 +348,7 @@ HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
   if (freewheeling) {
     wake_session(plugin, true);
   }
-  if (frames) {
+  if (frames && !hr_ring_used(plugin->engine->carry)) { // Music goes first
     write_notifications(plugin, &output);
   }
   hr_engine_begin(plugin->engine, frames, port_is_on(plugin, HR_PORT_ENABLED, true),
