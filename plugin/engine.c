@@ -560,6 +560,7 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
   hr_recorder_attach(&engine->recorder, message);
   engine->side = false;
   engine->overdubbing = false;
+  engine->work_wanted = true; // The ring left has got its last
   forget_pending(engine);
   if (!engine->clock.rolling) {
     engine->clock.tempo = message->target.tempo;
