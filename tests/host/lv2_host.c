@@ -57,6 +57,13 @@ static struct {
   uint32_t out_capacity; ///< That the plugin asks for
 } bundle;
 
+/** What every block needs. */
+typedef struct {
+  LV2_URID atom_Blank, midi_MidiEvent, patch_Set, patch_property, patch_value, time_Position,
+      time_frame, time_speed, time_bar, time_barBeat, time_beatUnit, time_beatsPerBar,
+      time_beatsPerMinute;
+} Uris;
+
 typedef struct {
   char* name; ///< Fragment of its URI
   char* value;
@@ -81,6 +88,7 @@ struct HostImpl {
   LV2_URID_Unmap unmap;
   LV2_Log_Log log;
   LV2_Atom_Forge forge;
+  Uris uris;
   bool active;
 
   float controls[PORTS_MAX];
@@ -133,6 +141,23 @@ static LV2_URID map_uri(LV2_URID_Map_Handle handle, const char* uri)
   }
   pthread_mutex_unlock(&urids.mutex);
   return i + 1;
+}
+
+static Uris map_uris(void)
+{
+  return (Uris){.atom_Blank = map_uri(NULL, LV2_ATOM__Blank),
+                .midi_MidiEvent = map_uri(NULL, LV2_MIDI__MidiEvent),
+                .patch_Set = map_uri(NULL, LV2_PATCH__Set),
+                .patch_property = map_uri(NULL, LV2_PATCH__property),
+                .patch_value = map_uri(NULL, LV2_PATCH__value),
+                .time_Position = map_uri(NULL, LV2_TIME__Position),
+                .time_frame = map_uri(NULL, LV2_TIME__frame),
+                .time_speed = map_uri(NULL, LV2_TIME__speed),
+                .time_bar = map_uri(NULL, LV2_TIME__bar),
+                .time_barBeat = map_uri(NULL, LV2_TIME__barBeat),
+                .time_beatUnit = map_uri(NULL, LV2_TIME__beatUnit),
+                .time_beatsPerBar = map_uri(NULL, LV2_TIME__beatsPerBar),
+                .time_beatsPerMinute = map_uri(NULL, LV2_TIME__beatsPerMinute)};
 }
 
 static const char* unmap_urid(LV2_URID_Unmap_Handle handle, LV2_URID urid)
@@ -295,6 +320,7 @@ Host* host_new(const HostOptions* options)
       worker_new(host->traits, host->options.seed, host->options.rate, host->options.threaded);
   set_up_features(host);
   lv2_atom_forge_init(&host->forge, &host->map);
+  host->uris = map_uris();
 
   instantiate(host);
   const LV2_Worker_Interface* worker =
@@ -430,8 +456,7 @@ static void add_pending(Host* host, uint32_t frame, const LV2_Atom* header, cons
 
 void host_atom(Host* host, uint32_t frame, const char* type, const void* body, uint32_t size)
 {
-  const LV2_Atom header = {size, map_uri(NULL, type)};
-  add_pending(host, frame, &header, body);
+  add_pending(host, frame, &(LV2_Atom){size, map_uri(NULL, type)}, body);
 }
 
 void host_midi(Host* host, uint32_t frame, const void* bytes, uint32_t size)
@@ -455,7 +480,7 @@ void host_midi(Host* host, uint32_t frame, const void* bytes, uint32_t size)
       --*count;
     }
   }
-  host_atom(host, frame, LV2_MIDI__MidiEvent, message, size);
+  add_pending(host, frame, &(LV2_Atom){size, host->uris.midi_MidiEvent}, message);
 }
 
 static LV2_URID property_urid(const char* property)
@@ -492,11 +517,11 @@ static void add_patch(Host* host, const char* type, const char* property, const 
   lv2_atom_forge_set_buffer(&host->forge, message.bytes, sizeof message);
   require(lv2_atom_forge_object(&host->forge, &object, 0, map_uri(NULL, type)), "patch message");
   if (property) {
-    lv2_atom_forge_key(&host->forge, map_uri(NULL, LV2_PATCH__property));
+    lv2_atom_forge_key(&host->forge, host->uris.patch_property);
     lv2_atom_forge_urid(&host->forge, property_urid(property));
   }
   if (value) {
-    lv2_atom_forge_key(&host->forge, map_uri(NULL, LV2_PATCH__value));
+    lv2_atom_forge_key(&host->forge, host->uris.patch_value);
     forge_text(host, value);
   }
   lv2_atom_forge_pop(&host->forge, &object);
@@ -513,10 +538,10 @@ void host_get(Host* host, const char* property)
   add_patch(host, LV2_PATCH__Get, property, NULL);
 }
 
-static void forge_number(Host* host, const char* key, double value, LV2_URID type)
+static void forge_number(Host* host, LV2_URID key, double value, LV2_URID type)
 {
   LV2_Atom_Forge* forge = &host->forge;
-  lv2_atom_forge_key(forge, map_uri(NULL, key));
+  lv2_atom_forge_key(forge, key);
   if (type == forge->Float || host->traits->position_blank) {
     lv2_atom_forge_float(forge, (float)value);
   } else if (type == forge->Double) {
@@ -544,19 +569,18 @@ static void forge_position(Host* host)
   const double bar = floor(beat / (double)transport->beats_per_bar);
   LV2_Atom_Forge_Frame object;
   lv2_atom_forge_frame_time(forge, 0);
-  LV2_Atom_Forge_Ref ref =
-      lv2_atom_forge_object(forge, &object, 0, map_uri(NULL, LV2_TIME__Position));
+  LV2_Atom_Forge_Ref ref = lv2_atom_forge_object(forge, &object, 0, host->uris.time_Position);
   if (host->traits->position_blank) {
-    lv2_atom_forge_deref(forge, ref)->type = map_uri(NULL, LV2_ATOM__Blank);
+    lv2_atom_forge_deref(forge, ref)->type = host->uris.atom_Blank;
   }
-  forge_number(host, LV2_TIME__frame, (double)transport->frame, forge->Long);
-  forge_number(host, LV2_TIME__speed, transport->rolling ? 1.0 : 0.0, forge->Float);
-  forge_number(host, LV2_TIME__bar, bar, forge->Long);
-  forge_number(host, LV2_TIME__barBeat, beat - bar * (double)transport->beats_per_bar,
+  forge_number(host, host->uris.time_frame, (double)transport->frame, forge->Long);
+  forge_number(host, host->uris.time_speed, transport->rolling ? 1.0 : 0.0, forge->Float);
+  forge_number(host, host->uris.time_bar, bar, forge->Long);
+  forge_number(host, host->uris.time_barBeat, beat - bar * (double)transport->beats_per_bar,
                forge->Double);
-  forge_number(host, LV2_TIME__beatUnit, transport->beat_unit, forge->Int);
-  forge_number(host, LV2_TIME__beatsPerBar, (double)transport->beats_per_bar, forge->Float);
-  forge_number(host, LV2_TIME__beatsPerMinute, transport->tempo, forge->Float);
+  forge_number(host, host->uris.time_beatUnit, transport->beat_unit, forge->Int);
+  forge_number(host, host->uris.time_beatsPerBar, (double)transport->beats_per_bar, forge->Float);
+  forge_number(host, host->uris.time_beatsPerMinute, transport->tempo, forge->Float);
   lv2_atom_forge_pop(forge, &object);
   host->told = *transport;
 }
@@ -604,7 +628,7 @@ static void write_note_offs(Host* host)
       for (; host->ending[channel][key]; --host->ending[channel][key]) {
         const uint8_t bytes[] = {(uint8_t)(0x80 | channel), (uint8_t)key, 64};
         lv2_atom_forge_frame_time(forge, 0);
-        lv2_atom_forge_atom(forge, sizeof bytes, map_uri(NULL, LV2_MIDI__MidiEvent));
+        lv2_atom_forge_atom(forge, sizeof bytes, host->uris.midi_MidiEvent);
         require(lv2_atom_forge_write(forge, bytes, sizeof bytes), "too many notes to end");
       }
     }
@@ -618,8 +642,8 @@ static void write_input(Host* host, uint32_t start, uint64_t end)
   LV2_Atom_Forge_Frame sequence;
   lv2_atom_forge_set_buffer(forge, host->in, IN_BYTES);
   lv2_atom_forge_sequence_head(forge, &sequence, 0);
-  if (host->jumped && chance_once_in(&host->chance, 2)) {
-    write_events(host, start, (uint64_t)start + 1); // Notes precede the loop's position
+  if (host->jumped && host->options.notes_first) {
+    write_events(host, start, (uint64_t)start + 1);
   }
   host->jumped = false;
   if (position_is_due(host)) {
@@ -657,11 +681,11 @@ static void read_patch(Host* host, const LV2_Atom_Object* object)
 {
   const LV2_Atom* property = NULL;
   const LV2_Atom* value = NULL;
-  if (object->body.otype != map_uri(NULL, LV2_PATCH__Set)) {
+  if (object->body.otype != host->uris.patch_Set) {
     return;
   }
-  lv2_atom_object_get(object, map_uri(NULL, LV2_PATCH__property), &property,
-                      map_uri(NULL, LV2_PATCH__value), &value, 0);
+  lv2_atom_object_get(object, host->uris.patch_property, &property, host->uris.patch_value, &value,
+                      0);
   if (property && value) {
     keep_property(host, property, value);
   }
@@ -670,11 +694,11 @@ static void read_patch(Host* host, const LV2_Atom_Object* object)
 static void read_output(Host* host, uint32_t frames)
 {
   const LV2_Atom_Sequence* sequence = (const LV2_Atom_Sequence*)host->out;
-  const LV2_URID midi = map_uri(NULL, LV2_MIDI__MidiEvent);
+  const LV2_URID midi = host->uris.midi_MidiEvent;
   const uint32_t events_max = host->traits->out_events_max;
   uint32_t count = 0;
   int64_t last = 0;
-  if (sequence->atom.type != map_uri(NULL, LV2_ATOM__Sequence) ||
+  if (sequence->atom.type != host->forge.Sequence ||
       sequence->atom.size + sizeof(LV2_Atom) > host->options.out_capacity) {
     ++host->faults;
     return;
@@ -760,9 +784,8 @@ static void run_block(Host* host, uint32_t start, uint32_t frames, uint64_t end)
 {
   take_restored_controls(host);
   write_input(host, start, end);
-  memset(host->out, 0xaa, host->options.out_capacity);
   LV2_Atom* out = (LV2_Atom*)host->out;
-  out->type = map_uri(NULL, LV2_ATOM__Chunk);
+  out->type = host->forge.Chunk;
   out->size = host->options.out_capacity - (uint32_t)sizeof *out;
 
   lilv_instance_run(host->instance, frames);

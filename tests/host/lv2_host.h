@@ -30,11 +30,12 @@ typedef struct HostImpl Host;
 /** Zero-initialised it is a plain host for the bundle, the same every time. */
 typedef struct {
   HostPolicy policy;
-  uint32_t seed;         ///< Of what the policy's host leaves to chance; 0: nothing
-  bool linked;           ///< Run the plugin that is linked into this program, not the bundle's
-  bool threaded;         ///< Work on a thread, in real time; else between the blocks, by frames
-  bool inactive;         ///< Do not activate yet
-  double rate;           ///< 0: 48000
+  uint32_t seed;    ///< Of what the policy's host leaves to chance; 0: nothing
+  bool linked;      ///< Run the plugin that is linked into this program, not the bundle's
+  bool threaded;    ///< Work on a thread, in real time; else between the blocks, by frames
+  bool inactive;    ///< Do not activate yet
+  bool notes_first; ///< Notes on the first frame of a loop precede its position: Ardour, at times
+  double rate;      ///< 0: 48000
   uint32_t out_capacity; ///< Bytes of the output buffer; 0: the policy's
 } HostOptions;
 
