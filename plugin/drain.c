@@ -337,11 +337,15 @@ HrStatus hr_session_drain(HrSession* session, bool now)
 {
   HrBinding* const binding = &session->binding;
   const int64_t time = hr_wall_clock_ns();
+  /* Looked at before the rings that the engine has left: what it holds now is
+   * younger than all that is in them, and may be for the same branch. */
+  const bool waits = binding->capture && hr_ring_used(&binding->capture->ring);
+  hr_session_drain_retired(session, false);
   if (!binding->capture || !binding->store) {
     return binding->capture ? HR_ERR_BUSY : HR_OK;
   }
   binding->capture->file->wall_clock_ns = time;
-  if (!hr_ring_used(&binding->capture->ring)) {
+  if (!waits) {
     session->waiting_since = 0;
     return HR_OK;
   }

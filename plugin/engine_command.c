@@ -146,6 +146,7 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
   hr_player_release(&engine->player, frame);
   hr_engine_play_nothing(engine);
   hr_recorder_attach(&engine->recorder, message);
+  engine->work_wanted = true; // The ring left has got its last
   engine->side = engine->over = false;
   engine->straight = false;
   engine->overdubbing = engine->layered = false;

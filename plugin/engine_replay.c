@@ -164,7 +164,7 @@ void hr_engine_end_lap(HrEngine* engine, uint32_t frame)
   const HrTick start = engine->loop.start;
   hr_player_release(&engine->player, frame);
   if (engine->clock.rolling) {
-    hr_player_lap(&engine->player, engine->loop.end - start);
+    hr_player_lap(&engine->player);
     return;
   }
   hr_recorder_close_held(&engine->recorder, engine->loop.end);
@@ -183,5 +183,5 @@ void hr_engine_end_lap(HrEngine* engine, uint32_t frame)
     }
     return;
   }
-  hr_player_lap(&engine->player, 0);
+  hr_player_lap(&engine->player);
 }

@@ -16,7 +16,8 @@ bool hr_player_plays(const HrPlayer* player)
 
 HrTick hr_player_tick(const HrPlayer* player, const HrStreamEvent* event)
 {
-  return event->tick + player->shift;
+  const HrTick laps = (HrTick)event->lap - player->lap;
+  return event->tick + player->shift + laps * player->step;
 }
 
 void hr_player_drop(const HrPlayer* player, HrStreamStart* stream)
@@ -96,9 +97,13 @@ void hr_player_start(HrPlayer* player, const HrStreamStart* stream, HrTick from,
   hr_player_stop(player);
   player->stream = start;
   player->position = start.start;
-  player->shift = loop ? hr_loop_shift(loop, from) : 0;
-  player->lap =
-      loop ? (uint32_t)((player->shift - (start.at - start.tick)) / (loop->end - loop->start)) : 0;
+  player->shift = player->step = 0;
+  player->lap = 0;
+  if (loop) {
+    player->step = loop->end - loop->start;
+    player->shift = hr_loop_shift(loop, from);
+    player->lap = (uint32_t)((player->shift - (start.at - start.tick)) / player->step);
+  }
   *tempo = start.tempo;
   take_state(player, from, tempo);
 }
@@ -165,8 +170,8 @@ void hr_player_take(HrPlayer* player, uint32_t frame, const HrRecord* record, ui
   hr_ring_release(player->rings[player->stream.ring], after);
 }
 
-void hr_player_lap(HrPlayer* player, HrTick length)
+void hr_player_lap(HrPlayer* player)
 {
   ++player->lap;
-  player->shift += length;
+  player->shift += player->step;
 }

@@ -25,6 +25,7 @@ typedef struct {
   uint64_t position;    ///< Of the next record in its ring
   uint32_t lap;
   HrTick shift;        ///< Clock tick = stream tick + shift, in this lap
+  HrTick step;         ///< What each lap adds to it: 0 where the clock goes back
   HrChase wanted;      ///< The state that the stream asks for
   HrSounding sounding; ///< What it started on the output
   uint64_t played;     ///< Events so far
@@ -56,14 +57,14 @@ HR_REALTIME void hr_player_drop(const HrPlayer* player, HrStreamStart* stream);
  * `*after` is where the stream goes on. */
 HR_REALTIME const HrRecord* hr_player_next(const HrPlayer* player, uint64_t* after);
 
-/** The clock's tick of an event of this lap. */
+/** The clock's tick of an event. */
 HR_REALTIME HrTick hr_player_tick(const HrPlayer* player, const HrStreamEvent* event);
 
 /** Take the record from the stream: put out what is to be heard. */
 HR_REALTIME void hr_player_take(HrPlayer* player, uint32_t frame, const HrRecord* record,
                                 uint64_t after);
 
-/** The next lap begins, `length` ticks after the one before; 0 where the clock goes back. */
-HR_REALTIME void hr_player_lap(HrPlayer* player, HrTick length);
+/** The next lap begins. */
+HR_REALTIME void hr_player_lap(HrPlayer* player);
 
 #endif

@@ -352,7 +352,7 @@ HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
   if (freewheeling) {
     wake_session(plugin, true);
   }
-  if (frames) {
+  if (frames && !hr_output_full(&plugin->engine->output)) { // Music goes first
     write_notifications(plugin, &output);
   }
   hr_engine_begin(plugin->engine, frames, port_is_on(plugin, HR_PORT_ENABLED, true),

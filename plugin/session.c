@@ -578,13 +578,8 @@ bool hr_session_work(HrSession* session)
   if (session->engine) {
     watch_frames(session);
     retry_store(session);
-    if (session->binding.store) {
-      hr_session_drain(session, false);
-    }
+    hr_session_drain(session, false);
     handle_requests(session);
-    if (session->retired_count) {
-      hr_session_drain_retired(session, false);
-    }
     if (session->binding.store) {
       refill_numbers(session);
       hr_session_read_ahead(session);

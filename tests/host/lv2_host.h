@@ -2,13 +2,15 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file lv2_host.h
- * A scripted LV2 host: loads the built bundle, runs the plugin block by block
- * with the events it is given, and keeps what comes out. It behaves like the
- * hosts in the field, at their worst where that is asked for.
+ * A scripted LV2 host: runs the plugin block by block with the events it is
+ * given, and keeps what comes out. It behaves as one of the hosts in the field
+ * does (lv2_policy.h), at its worst where a seed leaves that to chance.
  *
- * Threads: a Host belongs to the thread that made it, which is its audio
- * thread; the worker has one of its own (HOST_WORKER_THREAD). Several hosts
- * may live at a time: they are several instances in one process.
+ * Threads: a Host is run by one thread at a time, which is its audio thread;
+ * host_save(), host_restore() and host_preset() may be called on another
+ * meanwhile, as hosts do. host_new(), host_free(), saving and restoring are for
+ * one thread of the process at a time. Several hosts may live at a time: they
+ * are several instances in one process.
  *
  * Errors: what can only fail if the test is wrong ends the program with a
  * message.
@@ -18,33 +20,23 @@
 #define HR_LV2_HOST_H
 
 #include "tests/host/events.h"
+#include "tests/host/lv2_policy.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef struct HostImpl Host;
 
-typedef enum {
-  HOST_WORKER_LOCKSTEP, ///< On its own thread; host_run() waits for what it asked for
-  HOST_WORKER_THREAD,   ///< On its own thread, whenever that gets to it
-  HOST_WORKER_INLINE,   ///< In schedule_work(), response too: Ardour freewheeling
-  HOST_WORKER_LOST,     ///< Never, though schedule_work() says otherwise: jalv 1.6.6 when full
-} HostWorker;
-
-typedef enum {
-  HOST_POSITION_ON_CHANGE, ///< As jalv does
-  HOST_POSITION_EACH_RUN,  ///< As Ardour does
-  HOST_POSITION_NEVER,
-} HostPosition;
-
-/** Zero-initialised it is a plain host. */
+/** Zero-initialised it is a plain host for the bundle, the same every time. */
 typedef struct {
-  HostWorker worker;
-  HostPosition position;
-  double rate;           ///< 0: 48000
-  uint32_t out_capacity; ///< Bytes of the output buffer; 0: 65536
-  bool blank;            ///< Positions are atom:Blank and all float: Carla
-  bool inactive;         ///< Do not activate yet
+  HostPolicy policy;
+  uint32_t seed;    ///< Of what the policy's host leaves to chance; 0: nothing
+  bool linked;      ///< Run the plugin that is linked into this program, not the bundle's
+  bool threaded;    ///< Work on a thread, in real time; else between the blocks, by frames
+  bool inactive;    ///< Do not activate yet
+  bool notes_first; ///< Notes on the first frame of a loop precede its position: Ardour, at times
+  double rate;      ///< 0: 48000
+  uint32_t out_capacity; ///< Bytes of the output buffer; 0: the policy's
 } HostOptions;
 
 /** Load, instantiate, connect, activate. */
@@ -56,8 +48,15 @@ void host_free(Host* host);
 void host_activate(Host* host);
 void host_deactivate(Host* host);
 
-/** Let the worker work another way from now on. */
-void host_worker(Host* host, HostWorker worker);
+/** The LV2_Handle of a linked plugin, for tests that look inside. */
+void* host_instance(const Host* host);
+
+/** Run as fast as can be from the next block on, or no more, where the policy's
+ * host tells plugins of that. */
+void host_freewheel(Host* host, bool on);
+
+/** Let the worker get no turn any more, or again: its ring fills. */
+void host_stall(Host* host, bool on);
 
 /** Set a control port. */
 void host_control(Host* host, const char* symbol, float value);
@@ -69,13 +68,19 @@ typedef struct {
   double tempo; ///< Of beat units a minute, from frame 0 on
   float beats_per_bar;
   int32_t beat_unit;
+  int64_t loop_start; ///< Where it goes on ...
+  int64_t loop_end;   ///< ... when it rolls to here; 0: no loop
 } HostTransport;
 
 /** Set it, from the next block on. */
 void host_transport(Host* host, const HostTransport* transport);
 
+/** Where it is now. */
+const HostTransport* host_transport_now(const Host* host);
+
 /* ---- Input for the next block, in order of frames ------------------------- */
 
+/** A message; beyond the block's last frame only where the policy's host does that. */
 void host_midi(Host* host, uint32_t frame, const void* bytes, uint32_t size);
 
 /** An atom of any type, known by URI, with any body. */
@@ -89,13 +94,14 @@ void host_get(Host* host, const char* property);
 
 /* ---- Running ----------------------------------------------------------------- */
 
-/** Run one block of `frames`, 0 to 8192. */
+/** Run one cycle of `frames`, 0 to 8192, in as many blocks as the policy's host
+ * makes of it. */
 void host_run(Host* host, uint32_t frames);
 
-/** Run `frames` in blocks of `block`, the last one shorter. */
+/** Run `frames` in cycles of `block`, the last one shorter. */
 void host_run_for(Host* host, uint64_t frames, uint32_t block);
 
-/** Play a list (frames from now on) while running `frames` in blocks whose
+/** Play a list (frames from now on) while running `frames` in cycles whose
  * lengths are taken in turn from `blocks`, which ends with a negative one. */
 void host_play(Host* host, const EventList* list, uint64_t frames, const int32_t* blocks);
 
@@ -115,6 +121,11 @@ EventList* host_output(Host* host);
 /** Events that were unsorted or outside their block, so far. Should stay 0. */
 unsigned host_faults(const Host* host);
 
+/** Events, of those in the output, that the policy's host then loses, because a
+ * block has more of them than it takes; longer messages than it takes are not
+ * counted. Should stay 0. */
+unsigned host_lost(const Host* host);
+
 /** The last value told of a text property by patch:Set, or NULL. */
 const char* host_property(const Host* host, const char* property);
 
@@ -126,8 +137,11 @@ const char* host_log(Host* host);
 /** Save as text, with the control ports. Free it with free(). */
 char* host_save(Host* host);
 
-/** Restore from text; with the features that hosts usually give, or as bare as
- * Ardour does on loading a session. */
-void host_restore(Host* host, const char* text, bool bare);
+/** Restore from text, as on loading a session. */
+void host_restore(Host* host, const char* text);
+
+/** Restore from text, as on choosing a preset while it runs. Ardour has a second
+ * worker for it, which calls work() on this thread. */
+void host_preset(Host* host, const char* text);
 
 #endif

@@ -6,8 +6,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { QUEUE_BYTES = 4096 };
+enum {
+  QUEUE_BYTES = 65536,
+  LATE_FRAMES = 2048, ///< By chance the worker gets its turn as late as this
+};
 
 /** Messages, each a 32-bit size and its bytes. */
 typedef struct {
@@ -16,10 +20,16 @@ typedef struct {
 } Queue;
 
 struct WorkerImpl {
-  HostWorker mode;
+  const HostTraits* traits;
+  Chance chance;
   LV2_Worker_Schedule schedule;
+  LV2_Worker_Schedule restore_schedule;
   const LV2_Worker_Interface* interface;
   LV2_Handle plugin;
+  bool freewheel;
+
+  uint32_t interval; ///< Frames between batches
+  uint32_t wait;     ///< Frames until the next turn (without a thread)
 
   pthread_t thread;
   bool threaded;
@@ -27,45 +37,56 @@ struct WorkerImpl {
   pthread_cond_t changed;
   Queue requests;
   Queue responses;
-  bool busy; ///< work() is being called by the thread
+  bool stalled;
   bool quit;
 };
 
-static LV2_Worker_Status queue_put(Queue* queue, uint32_t size, const void* data)
+static bool queue_put(Queue* queue, size_t capacity, uint32_t size, const void* data)
 {
-  if (!size || size + sizeof size > QUEUE_BYTES - queue->used) {
-    return LV2_WORKER_ERR_NO_SPACE;
+  if (size + sizeof size > capacity - queue->used) {
+    return false;
   }
   memcpy(queue->bytes + queue->used, &size, sizeof size);
-  memcpy(queue->bytes + queue->used + sizeof size, data, size);
+  if (size) {
+    memcpy(queue->bytes + queue->used + sizeof size, data, size);
+  }
   queue->used += sizeof size + size;
-  return LV2_WORKER_SUCCESS;
+  return true;
 }
 
-/** Take the oldest message into `data` (of QUEUE_BYTES); its size, 0 if there is none. */
-static uint32_t queue_take(Queue* queue, void* data)
+/** Take the oldest message into `data` (of QUEUE_BYTES); false if there is none. */
+static bool queue_take(Queue* queue, uint32_t* size, void* data)
 {
-  uint32_t size = 0;
-  if (queue->used) {
-    memcpy(&size, queue->bytes, sizeof size);
-    memcpy(data, queue->bytes + sizeof size, size);
-    queue->used -= sizeof size + size;
-    memmove(queue->bytes, queue->bytes + sizeof size + size, queue->used);
+  if (!queue->used) {
+    return false;
   }
-  return size;
+  memcpy(size, queue->bytes, sizeof *size);
+  memcpy(data, queue->bytes + sizeof *size, *size);
+  queue->used -= sizeof *size + *size;
+  memmove(queue->bytes, queue->bytes + sizeof *size + *size, queue->used);
+  return true;
+}
+
+static LV2_Worker_Status put(Worker* worker, Queue* queue, uint32_t size, const void* data)
+{
+  if (!size && worker->traits->work_empty_fails) {
+    return LV2_WORKER_ERR_UNKNOWN;
+  }
+  pthread_mutex_lock(&worker->mutex);
+  const bool fits = queue_put(queue, worker->traits->work_ring, size, data);
+  pthread_cond_broadcast(&worker->changed);
+  pthread_mutex_unlock(&worker->mutex);
+  return fits ? LV2_WORKER_SUCCESS : worker->traits->work_full;
 }
 
 static LV2_Worker_Status respond(LV2_Worker_Respond_Handle handle, uint32_t size, const void* data)
 {
   Worker* worker = handle;
-  pthread_mutex_lock(&worker->mutex);
-  const LV2_Worker_Status status = queue_put(&worker->responses, size, data);
-  pthread_mutex_unlock(&worker->mutex);
-  return status;
+  return put(worker, &worker->responses, size, data);
 }
 
-static LV2_Worker_Status respond_inline(LV2_Worker_Respond_Handle handle, uint32_t size,
-                                        const void* data)
+static LV2_Worker_Status respond_now(LV2_Worker_Respond_Handle handle, uint32_t size,
+                                     const void* data)
 {
   Worker* worker = handle;
   return worker->interface->work_response
@@ -77,50 +98,64 @@ static LV2_Worker_Status schedule_work(LV2_Worker_Schedule_Handle handle, uint32
                                        const void* data)
 {
   Worker* worker = handle;
-  if (worker->mode == HOST_WORKER_LOST) {
-    return LV2_WORKER_SUCCESS;
+  if (worker->freewheel) {
+    return worker->interface->work(worker->plugin,
+                                   worker->traits->freewheel_responds ? respond_now : respond,
+                                   worker, size, data);
   }
-  if (worker->mode == HOST_WORKER_INLINE) {
-    return size ? worker->interface->work(worker->plugin, respond_inline, worker, size, data)
-                : LV2_WORKER_ERR_NO_SPACE;
+  return put(worker, &worker->requests, size, data);
+}
+
+static LV2_Worker_Status schedule_restore_work(LV2_Worker_Schedule_Handle handle, uint32_t size,
+                                               const void* data)
+{
+  Worker* worker = handle;
+  return worker->interface->work(worker->plugin, respond_now, worker, size, data);
+}
+
+/** Do what is queued, message by message. Called with the mutex held. */
+static void work_batch(Worker* worker)
+{
+  uint8_t message[QUEUE_BYTES];
+  uint32_t size = 0;
+  while (!worker->stalled && !worker->quit && queue_take(&worker->requests, &size, message)) {
+    pthread_mutex_unlock(&worker->mutex);
+    worker->interface->work(worker->plugin, respond, worker, size, message);
+    pthread_mutex_lock(&worker->mutex);
   }
-  pthread_mutex_lock(&worker->mutex);
-  const LV2_Worker_Status status = queue_put(&worker->requests, size, data);
-  pthread_cond_broadcast(&worker->changed);
-  pthread_mutex_unlock(&worker->mutex);
-  return status;
 }
 
 static void* work_thread(void* data)
 {
   Worker* worker = data;
-  uint8_t message[QUEUE_BYTES];
+  const struct timespec interval = {0, (long)(1e9 * worker->traits->work_interval)};
   pthread_mutex_lock(&worker->mutex);
   while (!worker->quit) {
-    const uint32_t size = queue_take(&worker->requests, message);
-    if (!size) {
+    if (worker->stalled || !worker->requests.used) {
       pthread_cond_wait(&worker->changed, &worker->mutex);
       continue;
     }
-    worker->busy = true;
     pthread_mutex_unlock(&worker->mutex);
-    worker->interface->work(worker->plugin, respond, worker, size, message);
+    nanosleep(&interval, NULL);
     pthread_mutex_lock(&worker->mutex);
-    worker->busy = false;
-    pthread_cond_broadcast(&worker->changed);
+    work_batch(worker);
   }
   pthread_mutex_unlock(&worker->mutex);
   return NULL;
 }
 
-Worker* worker_new(HostWorker mode)
+Worker* worker_new(const HostTraits* traits, uint32_t seed, double rate, bool threaded)
 {
   Worker* worker = calloc(1, sizeof *worker);
   if (!worker) {
     abort();
   }
-  worker->mode = mode;
+  worker->traits = traits;
+  worker->chance = chance_of(seed);
+  worker->interval = (uint32_t)(rate * traits->work_interval);
+  worker->threaded = threaded;
   worker->schedule = (LV2_Worker_Schedule){worker, schedule_work};
+  worker->restore_schedule = (LV2_Worker_Schedule){worker, schedule_restore_work};
   pthread_mutex_init(&worker->mutex, NULL);
   pthread_cond_init(&worker->changed, NULL);
   return worker;
@@ -128,11 +163,15 @@ Worker* worker_new(HostWorker mode)
 
 void worker_free(Worker* worker)
 {
+  if (worker->traits->work_outlives) {
+    const uint32_t late = 1;
+    worker->interface->work(worker->plugin, respond, worker, sizeof late, &late);
+  }
+  pthread_mutex_lock(&worker->mutex);
+  worker->quit = true;
+  pthread_cond_broadcast(&worker->changed);
+  pthread_mutex_unlock(&worker->mutex);
   if (worker->threaded) {
-    pthread_mutex_lock(&worker->mutex);
-    worker->quit = true;
-    pthread_cond_broadcast(&worker->changed);
-    pthread_mutex_unlock(&worker->mutex);
     pthread_join(worker->thread, NULL);
   }
   pthread_cond_destroy(&worker->changed);
@@ -145,45 +184,64 @@ LV2_Worker_Schedule* worker_schedule(Worker* worker)
   return &worker->schedule;
 }
 
+LV2_Worker_Schedule* worker_restore_schedule(Worker* worker)
+{
+  return &worker->restore_schedule;
+}
+
 void worker_start(Worker* worker, const LV2_Worker_Interface* interface, LV2_Handle plugin)
 {
   worker->interface = interface;
   worker->plugin = plugin;
-  worker->threaded = !pthread_create(&worker->thread, NULL, work_thread, worker);
-  if (!worker->threaded) {
+  if (worker->threaded && pthread_create(&worker->thread, NULL, work_thread, worker)) {
     abort();
   }
 }
 
-void worker_change(Worker* worker, HostWorker mode)
+void worker_freewheel(Worker* worker, bool on)
 {
-  worker->mode = mode;
+  worker->freewheel = on;
 }
 
-void worker_settle(Worker* worker)
+void worker_stall(Worker* worker, bool on)
 {
-  if (worker->mode == HOST_WORKER_LOCKSTEP) {
-    pthread_mutex_lock(&worker->mutex);
-    while (worker->requests.used || worker->busy) {
-      pthread_cond_wait(&worker->changed, &worker->mutex);
-    }
-    pthread_mutex_unlock(&worker->mutex);
+  pthread_mutex_lock(&worker->mutex);
+  worker->stalled = on;
+  pthread_cond_broadcast(&worker->changed);
+  pthread_mutex_unlock(&worker->mutex);
+}
+
+/** Without a thread: work if the time has come. */
+static void take_turn(Worker* worker, uint32_t frames)
+{
+  if (worker->wait > frames) {
+    worker->wait -= frames;
+    return;
   }
+  pthread_mutex_lock(&worker->mutex);
+  work_batch(worker);
+  pthread_mutex_unlock(&worker->mutex);
+  const bool late = chance_once_in(&worker->chance, 4);
+  worker->wait = worker->interval ? worker->interval
+                 : late           ? chance_choose(&worker->chance, LATE_FRAMES)
+                                  : 0;
 }
 
-void worker_respond(Worker* worker)
+void worker_after_run(Worker* worker, uint32_t frames)
 {
   uint8_t message[QUEUE_BYTES];
+  uint32_t size = 0;
+  if (!worker->threaded) {
+    take_turn(worker, frames);
+  }
   for (;;) {
     pthread_mutex_lock(&worker->mutex);
-    const uint32_t size = queue_take(&worker->responses, message);
+    const bool taken = queue_take(&worker->responses, &size, message);
     pthread_mutex_unlock(&worker->mutex);
-    if (!size) {
+    if (!taken) {
       break;
     }
-    if (worker->interface->work_response) {
-      worker->interface->work_response(worker->plugin, size, message);
-    }
+    respond_now(worker, size, message);
   }
   if (worker->interface->end_run) {
     worker->interface->end_run(worker->plugin);

@@ -2,41 +2,48 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file lv2_worker.h
- * The host's side of the LV2 worker extension, in the ways that hosts do it
- * (HostWorker in lv2_host.h). Room for requests and for responses is 4096
- * bytes each, as in jalv; what does not fit is refused, as is an empty request.
+ * The host's side of the LV2 worker extension, as the policy's host does it.
  *
- * Threads: all calls are for the audio thread.
+ * Without a thread of its own it works after the blocks, when so many frames
+ * have gone by as the policy or chance have it: a test comes out the same every
+ * time. With one it works in real time, as hosts do.
+ *
+ * Threads: all calls are for the audio thread, but for the schedule of
+ * worker_restore_schedule(), which is for the thread that restores.
  */
 
 #ifndef HR_LV2_WORKER_H
 #define HR_LV2_WORKER_H
 
-#include "tests/host/lv2_host.h"
-
-#include <lv2/worker/worker.h>
+#include "tests/host/lv2_policy.h"
 
 typedef struct WorkerImpl Worker;
 
-Worker* worker_new(HostWorker mode);
+Worker* worker_new(const HostTraits* traits, uint32_t seed, double rate, bool threaded);
 
-/** Stop the thread, dropping what is queued, as jalv and Ardour do. */
+/** End the thread and drop what is queued. Where the policy has the worker
+ * outlive its instance, work() is called once more, with a handle that is gone. */
 void worker_free(Worker* worker);
 
 /** For the features. */
 LV2_Worker_Schedule* worker_schedule(Worker* worker);
 
+/** For the features of a restore: a second worker, which works, and responds,
+ * inside its schedule_work(), whatever the first is doing. */
+LV2_Worker_Schedule* worker_restore_schedule(Worker* worker);
+
 /** Say whom to call, and begin. */
 void worker_start(Worker* worker, const LV2_Worker_Interface* interface, LV2_Handle plugin);
 
-/** Change the way. What is queued stays with the thread, which may then work
- * at the same time as an inline call, as when a host begins to freewheel. */
-void worker_change(Worker* worker, HostWorker mode);
+/** Work inside schedule_work() from now on, or no more. What is queued stays
+ * queued, and may be worked on at the same time. */
+void worker_freewheel(Worker* worker, bool on);
 
-/** Lockstep: wait until all that is queued is done. Else nothing. */
-void worker_settle(Worker* worker);
+/** Get no turn any more, as on a machine that is too busy; or again. */
+void worker_stall(Worker* worker, bool on);
 
-/** After run(): pass the responses on, and end the cycle. */
-void worker_respond(Worker* worker);
+/** After a run() of so many frames: work if it is due (without a thread), pass
+ * the responses on, end the cycle. */
+void worker_after_run(Worker* worker, uint32_t frames);
 
 #endif
