@@ -104,12 +104,27 @@ HrStatus hr_command_run(HrSession* session, const char* verb, const HrValue* arg
   if (!info) {
     return hr_error(error, HR_ERR_NOT_FOUND, "There is no command \"%s\".", verb);
   }
-  HrCall call = {session, info, args, count, author, answer, error};
+  HrCall call = {.session = session,
+                 .info = info,
+                 .args = args,
+                 .count = count,
+                 .author = author,
+                 .answer = answer,
+                 .error = error};
   if (is_release(&call)) {
     return HR_OK;
   }
   hr_session_lock(session);
-  const HrStatus status = handlers[info - table](&call);
+  HrStatus status = handlers[info - table](&call);
   hr_session_unlock(session);
+  if (call.to_write) {
+    if (error) {
+      *error = (HrError){HR_OK, ""};
+    }
+    hr_session_lock_writing(session);
+    call.writing = true;
+    status = handlers[info - table](&call);
+    hr_session_unlock_writing(session);
+  }
   return status;
 }
