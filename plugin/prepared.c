@@ -154,11 +154,13 @@ static HrStatus read_stretch(HrPreparedBranch* branch, HrTxn* txn, HrTick from, 
   return status;
 }
 
-/** The end of what a stretch from `tick` may be asked for. */
+/** The end of what a stretch from `tick` may be asked for: a loop's, and a little
+ * more, as the playhead is told between blocks, where it may stand on the end. */
 static HrTick end_of_plan(const HrPlan* plan, HrTick tick)
 {
   const HrTick end = tick + SECONDS_AHEAD * plan->second;
-  return plan->loop.on && tick < plan->loop.end && plan->loop.end < end ? plan->loop.end : end;
+  const HrTick loop_end = plan->loop.end + plan->second / 10;
+  return plan->loop.on && tick < loop_end && loop_end < end ? loop_end : end;
 }
 
 static HrStatus read_music(HrPreparedBranch* branch, HrTxn* txn, const HrPlan* plan)
@@ -176,10 +178,15 @@ static HrStatus read_music(HrPreparedBranch* branch, HrTxn* txn, const HrPlan* p
   if (status) {
     return status;
   }
-  const bool last = here->until == INT64_MAX || (plan->loop.on && here->until == plan->loop.end);
+  const bool goes_round =
+      plan->loop.on && playhead <= plan->loop.end && here->until > plan->loop.end;
   const HrTick half = playhead + (here->until - playhead) / 2;
   branch->from = here->from;
-  branch->renew = last ? INT64_MAX : half > branch->renew ? half : branch->renew;
+  if (goes_round || here->until == INT64_MAX) {
+    branch->renew = INT64_MAX;
+  } else if (half > branch->renew) {
+    branch->renew = half;
+  }
   const HrTick start = plan->loop.start;
   if (!plan->loop.on || (here->from <= start && end_of_plan(plan, start) <= here->until)) {
     return HR_OK;

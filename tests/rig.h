@@ -37,6 +37,7 @@ typedef struct {
   int64_t host_frame;
   double tempo;
   bool tell; ///< Send the position with the next block
+  bool idle; ///< The session does not work: what is captured waits
   char error[400];
 } Rig;
 
@@ -112,7 +113,7 @@ static inline void rig_run_block(Rig* rig, uint32_t frames)
   hr_engine_end(rig->engine);
   rig->now += frames;
   rig->host_frame += rig->rolling ? frames : 0;
-  if (hr_engine_wants_work(rig->engine, true)) {
+  if (!rig->idle && hr_engine_wants_work(rig->engine, true)) {
     hr_session_work(rig->session);
   }
 }
