@@ -142,7 +142,7 @@ static int64_t work_one(HrOscEndpoint* endpoint)
     }
   }
   if (due && due->work_due_ns <= monotonic_ns()) {
-    const bool changed = hr_session_work(due->session);
+    const bool changed = hr_session_tend(due->session);
     // What the work itself changed must not call for more of it.
     const bool told = atomic_exchange(&due->changed, false);
     due->dirty = due->dirty || changed || told;

@@ -147,12 +147,27 @@ HrStatus hr_command_run(HrSession* session, const char* verb, const HrValue* arg
   if (!command) {
     return hr_error(error, HR_ERR_NOT_FOUND, "There is no command \"%s\".", verb);
   }
-  HrCall call = {session, &command->info, args, count, author, answer, error};
+  HrCall call = {.session = session,
+                 .info = &command->info,
+                 .args = args,
+                 .count = count,
+                 .author = author,
+                 .answer = answer,
+                 .error = error};
   if (is_release(&call)) {
     return HR_OK;
   }
   hr_session_lock(session);
-  const HrStatus status = command->run(&call);
+  HrStatus status = command->run(&call);
   hr_session_unlock(session);
+  if (call.to_write) {
+    if (error) {
+      *error = (HrError){HR_OK, ""};
+    }
+    hr_session_lock_writing(session);
+    call.writing = true;
+    status = command->run(&call);
+    hr_session_unlock_writing(session);
+  }
   return status;
 }

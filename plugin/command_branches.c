@@ -14,16 +14,33 @@ static HrTick snap_ticks(const HrSession* session)
   return session->quantum == HR_QUANTUM_NOW ? 0 : llrint(beats * HR_TICKS_PER_QUARTER);
 }
 
+/** What the engine must know of a branch, with what waits in the capture ring.
+ * `*waits`: some of its own music does. */
+static HrStatus find_target(HrCall* call, HrBranchId branch, HrTarget* target, bool* waits)
+{
+  HrSession* const session = call->session;
+  const HrPreparedBranch* const prepared = hr_session_prepared(session, branch);
+  HrStatus status = HR_OK;
+  if (prepared) {
+    *target = prepared->target;
+  } else {
+    HrTxn* txn = NULL;
+    status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+    status = status ? status : hr_target_read(txn, branch, target);
+    hr_txn_abort(txn);
+  }
+  *waits = !status && hr_session_follow_ring(session, target);
+  return status ? hr_call_fail(call, status) : HR_OK;
+}
+
 /** Fill in the part of a message that makes `branch` the current one. */
 static HrStatus aim_at(HrCall* call, HrBranchId branch, HrGoMessage* go)
 {
   HrSession* const session = call->session;
-  HrTxn* txn = NULL;
-  HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
-  status = status ? status : hr_session_target(txn, branch, &go->target);
-  hr_txn_abort(txn);
+  bool waits = false;
+  const HrStatus status = find_target(call, branch, &go->target, &waits);
   if (status) {
-    return hr_call_fail(call, status);
+    return status;
   }
   go->what |= HR_GO_SWITCH;
   const bool runs = atomic_load_explicit(&session->engine->shared.running, memory_order_relaxed);
@@ -31,13 +48,36 @@ static HrStatus aim_at(HrCall* call, HrBranchId branch, HrGoMessage* go)
     go->what |= HR_GO_REPLAY | HR_GO_FOLLOW; // Armed: it is heard when the host starts
   } else if (session->replay) {
     go->what |= HR_GO_REPLAY;
-    return hr_call_open_stream(call, branch, hr_call_now(session) - snap_ticks(session),
-                               &go->stream);
+    return waits && !hr_call_to_write(
+                        call) // It was left a moment ago: not all of it can be read yet
+               ? HR_ERR_BUSY
+               : hr_call_open_stream(call, branch, hr_call_now(session) - snap_ticks(session),
+                                     &go->stream);
   }
   go->what |= HR_GO_PARK;
   const HrTick bar = hr_tempo_bar_length(&go->target.tempo);
   go->park_tick = go->target.fresh ? go->target.head : hr_grid_ceiling(go->target.head + 1, 0, bar);
   return HR_OK;
+}
+
+/** Without an engine, going somewhere is a note in the store. */
+static HrStatus go_in_store(HrCall* call, HrBranchId branch)
+{
+  HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  HrBranch record;
+  uint32_t author = 0;
+  HrStatus status = hr_session_begin(session, &txn);
+  status = status ? status : hr_author_id(txn, call->author, &author);
+  status = status ? status : hr_branch_get(txn, branch, &record);
+  status = status ? status : hr_branch_switch(txn, branch, record.head_tick, author);
+  if (status) {
+    hr_txn_abort(txn);
+    return hr_call_fail(call, status);
+  }
+  status = hr_session_commit(session, txn);
+  session->branch = status ? session->branch : branch;
+  return status ? hr_call_fail(call, status) : HR_OK;
 }
 
 static HrStatus go_to(HrCall* call, HrBranchId branch)
@@ -46,24 +86,26 @@ static HrStatus go_to(HrCall* call, HrBranchId branch)
   HrGoMessage go = {
       .quantum = session->quantum, .bars = session->quantum_bars, .stream.ring = HR_NO_STREAM};
   if (!session->engine) {
-    HrTxn* txn = NULL;
-    HrBranch record;
-    uint32_t author = 0;
-    HrStatus status = hr_txn_begin(session->binding.store, HR_WRITE, &txn);
-    status = status ? status : hr_author_id(txn, call->author, &author);
-    status = status ? status : hr_branch_get(txn, branch, &record);
-    status = status ? status : hr_branch_switch(txn, branch, record.head_tick, author);
-    if (status) {
-      hr_txn_abort(txn);
-      return hr_call_fail(call, status);
-    }
-    status = hr_txn_commit(txn);
-    session->branch = status ? session->branch : branch;
-    return status ? hr_call_fail(call, status) : HR_OK;
+    return go_in_store(call, branch);
   }
   go.cause = (HrCaptureCause){HR_CAUSE_COMMAND, 0, hr_call_wish(call)};
   const HrStatus status = aim_at(call, branch, &go);
   return status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+}
+
+static HrStatus go_and_tell(HrCall* call, HrBranchId branch)
+{
+  const HrStatus status = go_to(call, branch);
+  return status ? status : hr_call_tell_branch(call, branch);
+}
+
+/** Records of branches have changed. */
+static void touch_branches(HrSession* session)
+{
+  if (session->prepared) {
+    hr_prepared_forget(session->prepared, 0);
+  }
+  hr_session_touch_tree(session);
 }
 
 /** Fork in the store, at a place that is known. */
@@ -72,15 +114,15 @@ static HrStatus fork_in_store(HrCall* call, HrTick tick, const char* name, HrBra
   HrSession* const session = call->session;
   HrTxn* txn = NULL;
   HrForkOptions options = {.name = name};
-  HrStatus status = hr_txn_begin(session->binding.store, HR_WRITE, &txn);
+  HrStatus status = hr_session_begin(session, &txn);
   status = status ? status : hr_author_id(txn, call->author, &options.author);
   status = status ? status : hr_branch_fork(txn, session->branch, tick, &options, fork);
   if (status) {
     hr_txn_abort(txn);
     return hr_call_fail(call, status);
   }
-  status = hr_txn_commit(txn);
-  hr_session_touch_tree(session);
+  status = hr_session_commit(session, txn);
+  touch_branches(session);
   return status ? hr_call_fail(call, status) : HR_OK;
 }
 
@@ -109,8 +151,7 @@ HrStatus hr_run_fork_at(HrCall* call)
                     "The branch ends before that. Fork where there is music, or use `fork`.");
   }
   status = fork_in_store(call, tick, name, &fork);
-  status = status ? status : go_to(call, fork);
-  return status ? status : hr_call_tell_branch(call, fork);
+  return status ? status : go_and_tell(call, fork);
 }
 
 static HrPendingFork* free_pending_fork(HrSession* session)
@@ -152,7 +193,7 @@ HrStatus hr_run_fork(HrCall* call)
   HrBranch branch;
   HrBranchId fork;
   HrTxn* txn = NULL;
-  HrStatus status = hr_call_prepare(call);
+  HrStatus status = hr_call_need_tree(call);
   status = status ? status : hr_call_name(call, 0, false, &name);
   if (status || call->session->engine) {
     return status ? status : fork_now(call, name);
@@ -161,102 +202,136 @@ HrStatus hr_run_fork(HrCall* call)
   status = status ? status : hr_branch_get(txn, call->session->branch, &branch);
   hr_txn_abort(txn);
   status = status ? hr_call_fail(call, status) : fork_in_store(call, branch.head_tick, name, &fork);
-  status = status ? status : go_to(call, fork);
-  return status ? status : hr_call_tell_branch(call, fork);
+  return status ? status : go_and_tell(call, fork);
+}
+
+/** The branch named first, which must not be hidden. */
+static HrStatus find_visible(HrCall* call, HrBranchId* branch)
+{
+  HrTxn* txn = NULL;
+  HrBranch record;
+  HrStatus status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
+  if (status) {
+    return hr_call_fail(call, status);
+  }
+  status = hr_call_branch(call, txn, 0, branch);
+  if (!status && !hr_branch_get(txn, *branch, &record) && record.state == HR_BRANCH_HIDDEN) {
+    status = hr_error(call->error, HR_ERR_ARGUMENT, "That branch is hidden. `restore` it first.");
+  }
+  hr_txn_abort(txn);
+  return status;
+}
+
+/** Make sure of a tree, and that every branch of it is in the store. */
+static HrStatus need_branches(HrCall* call)
+{
+  const HrStatus status = hr_call_need_tree(call);
+  return !status && hr_session_fork_waits(call->session) && !hr_call_to_write(call) ? HR_ERR_BUSY
+                                                                                    : status;
 }
 
 HrStatus hr_run_switch(HrCall* call)
 {
-  HrTxn* txn = NULL;
-  HrBranchId branch = 0;
-  HrBranch record;
-  HrStatus status = hr_call_prepare(call);
+  HrStatus status = hr_call_need_tree(call);
   if (status) {
     return status;
   }
-  status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
-  if (status) {
-    return hr_call_fail(call, status);
+  HrBranchId branch = hr_call_prepared_branch(call, 0);
+  if (!branch) {
+    status = need_branches(call);
+    status = status ? status : find_visible(call, &branch);
   }
-  status = hr_call_branch(call, txn, 0, &branch);
-  if (!status && !hr_branch_get(txn, branch, &record) && record.state == HR_BRANCH_HIDDEN) {
-    status = hr_error(call->error, HR_ERR_ARGUMENT, "That branch is hidden. `restore` it first.");
-  }
-  hr_txn_abort(txn);
-  status = status ? status : go_to(call, branch);
-  return status ? status : hr_call_tell_branch(call, branch);
+  return status ? status : go_and_tell(call, branch);
 }
 
-HrStatus hr_run_slot(HrCall* call)
+/** What is known of the branches around the current one; NULL if it may not be true. */
+static const HrLikely* likely(const HrSession* session)
 {
-  HrSession* const session = call->session;
+  return hr_session_prepared_is_fresh(session) && !session->prepared->stale
+             ? &session->prepared->likely
+             : NULL;
+}
+
+static HrStatus find_slot(HrCall* call, int64_t slot, HrBranchId* id)
+{
+  const HrSession* const session = call->session;
+  const HrLikely* const known = likely(session);
   HrTxn* txn = NULL;
   HrBranch branch = {0};
-  int64_t slot;
-  HrStatus status = hr_call_count(call, 0, 0, &slot);
-  if (status || !slot) {
-    return status;
+  if (known && slot <= (int64_t)known->slot_count) {
+    *id = known->slots[slot - 1];
+    return HR_OK;
   }
-  status = hr_call_prepare(call);
-  if (status) {
-    return status;
-  }
-  status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
   while (!status && slot) {
     status = hr_branch_next(txn, session->binding.tree, hr_branch_number(branch.id), &branch);
     slot -= !status && branch.state == HR_BRANCH_ACTIVE;
   }
   hr_txn_abort(txn);
-  if (status == HR_END) {
-    return hr_error(call->error, HR_ERR_NOT_FOUND, "There are not that many branches yet.");
-  }
-  status = status ? hr_call_fail(call, status) : go_to(call, branch.id);
-  return status ? status : hr_call_tell_branch(call, branch.id);
+  *id = branch.id;
+  return status == HR_END
+             ? hr_error(call->error, HR_ERR_NOT_FOUND, "There are not that many branches yet.")
+         : status ? hr_call_fail(call, status)
+                  : HR_OK;
 }
 
-/** The visible branch before or after the current one, around the end. */
-static HrStatus neighbour(HrCall* call, int step)
+HrStatus hr_run_slot(HrCall* call)
 {
-  HrSession* const session = call->session;
-  HrTxn* txn = NULL;
-  HrBranch branch = {0};
-  HrBranchId first = 0, last = 0, before = 0, after = 0;
-  HrStatus status = hr_call_prepare(call);
-  if (status) {
+  HrBranchId branch = 0;
+  int64_t slot;
+  HrStatus status = hr_call_count(call, 0, 0, &slot);
+  if (status || !slot) {
     return status;
   }
-  status = hr_txn_begin(session->binding.store, HR_READ, &txn);
-  while (!status && !(status = hr_branch_next(txn, session->binding.tree,
-                                              hr_branch_number(branch.id), &branch))) {
-    if (branch.state != HR_BRANCH_ACTIVE || branch.id == session->branch) {
-      continue;
-    }
-    first = first ? first : branch.id;
-    last = branch.id;
-    before = branch.id < session->branch ? branch.id : before;
-    after = branch.id > session->branch && !after ? branch.id : after;
+  status = need_branches(call);
+  status = status ? status : find_slot(call, slot, &branch);
+  return status ? status : go_and_tell(call, branch);
+}
+
+static HrStatus find_neighbour(HrCall* call, int step, HrBranchId* id)
+{
+  const HrSession* const session = call->session;
+  const HrBranchId current = hr_session_current(session);
+  const HrLikely* const known = likely(session);
+  HrTxn* txn = NULL;
+  HrBranch branch = {0};
+  *id = !known || session->prepared->origin != current ? 0
+        : step > 0                                     ? known->next
+                                                       : known->previous;
+  if (*id) {
+    return HR_OK;
   }
+  HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  status = status ? status : hr_neighbour(txn, current, step, &branch);
   hr_txn_abort(txn);
-  if (status != HR_END) {
-    return hr_call_fail(call, status);
-  }
-  const HrBranchId target = step > 0 ? (after ? after : first) : (before ? before : last);
-  if (!target) {
-    return hr_error(call->error, HR_ERR_NOT_FOUND,
-                    "There is no other branch yet. `fork` makes one.");
-  }
-  status = go_to(call, target);
-  return status ? status : hr_call_tell_branch(call, target);
+  *id = branch.id;
+  return status == HR_END ? hr_error(call->error, HR_ERR_NOT_FOUND,
+                                     "There is no other branch yet. `fork` makes one.")
+         : status == HR_ERR_LIMIT
+             ? hr_error(call->error, status,
+                        "The next %d branches are hidden. `switch` to one by name.",
+                        HR_NEIGHBOURS_MAX)
+         : status ? hr_call_fail(call, status)
+                  : HR_OK;
+}
+
+/** Go to the visible branch before or after the current one, around the end. */
+static HrStatus go_to_neighbour(HrCall* call, int step)
+{
+  HrBranchId branch = 0;
+  HrStatus status = need_branches(call);
+  status = status ? status : find_neighbour(call, step, &branch);
+  return status ? status : go_and_tell(call, branch);
 }
 
 HrStatus hr_run_next(HrCall* call)
 {
-  return neighbour(call, 1);
+  return go_to_neighbour(call, 1);
 }
 
 HrStatus hr_run_previous(HrCall* call)
 {
-  return neighbour(call, -1);
+  return go_to_neighbour(call, -1);
 }
 
 HrStatus hr_run_cancel(HrCall* call)
@@ -276,7 +351,7 @@ static HrStatus change_branch(HrCall* call, HrStatus (*change)(HrCall* call, HrT
   if (status) {
     return status;
   }
-  status = hr_txn_begin(call->session->binding.store, HR_WRITE, &txn);
+  status = hr_session_begin(call->session, &txn);
   if (status) {
     return hr_call_fail(call, status);
   }
@@ -289,11 +364,11 @@ static HrStatus change_branch(HrCall* call, HrStatus (*change)(HrCall* call, HrT
     hr_txn_abort(txn);
     return status;
   }
-  status = hr_txn_commit(txn);
+  status = hr_session_commit(call->session, txn);
   if (status) {
     return hr_call_fail(call, status);
   }
-  hr_session_touch_tree(call->session);
+  touch_branches(call->session);
   return hr_call_tell_branch(call, branch);
 }
 
@@ -348,6 +423,9 @@ HrStatus hr_run_tree(HrCall* call)
   HrSession* const session = call->session;
   const char* name;
   char path[4096];
+  if (!hr_call_to_write(call)) {
+    return HR_ERR_BUSY;
+  }
   if (!session->binding.store) {
     return hr_call_no_store(call);
   }

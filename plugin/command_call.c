@@ -106,6 +106,31 @@ HrStatus hr_call_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id)
   return find_branch(call, txn, text, id);
 }
 
+HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index)
+{
+  const HrSession* const session = call->session;
+  const HrTreeId tree = session->binding.tree;
+  const HrPreparedBranch* found = NULL;
+  int64_t number = 0;
+  if (index >= call->count || !hr_session_prepared_is_fresh(session)) {
+    return 0;
+  }
+  const HrValue* const value = &call->args[index];
+  if (value->type == HR_VALUE_TEXT && *value->text != '#') {
+    found = hr_prepared_named(session->prepared, value->text);
+  } else if (value->type == HR_VALUE_TEXT) {
+    unsigned digits;
+    char surplus;
+    number = sscanf(value->text, "#%u%c", &digits, &surplus) == 1 ? digits : 0;
+  } else {
+    hr_call_integer(value, &number);
+  }
+  if (number > 0 && number <= UINT32_MAX) {
+    found = hr_prepared_find(session->prepared, hr_branch_id(tree, (uint32_t)number));
+  }
+  return found ? found->branch : 0;
+}
+
 /** Text argument `index` as a name; NULL when it is left out. */
 HrStatus hr_call_name(HrCall* call, size_t index, bool needed, const char** name)
 {
@@ -178,20 +203,37 @@ HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick)
   return status ? hr_call_fail(call, status) : HR_OK;
 }
 
-/** Make sure that there is a tree, and that what was played is in it. */
+bool hr_call_to_write(HrCall* call)
+{
+  call->to_write = !call->writing;
+  return call->writing;
+}
+
 HrStatus hr_call_prepare(HrCall* call)
 {
+  if (!hr_call_to_write(call)) {
+    return HR_ERR_BUSY;
+  }
   const HrStatus status = hr_session_need_tree(call->session);
   return !call->session->binding.store ? hr_call_no_store(call)
          : status                      ? hr_call_fail(call, status)
                                        : HR_OK;
 }
 
+HrStatus hr_call_need_tree(HrCall* call)
+{
+  const HrSession* const session = call->session;
+  return session->engine && session->binding.tree && !call->writing ? HR_OK : hr_call_prepare(call);
+}
+
 HrStatus hr_call_tell_branch(HrCall* call, HrBranchId branch)
 {
+  const HrPreparedBranch* const prepared = hr_session_prepared(call->session, branch);
   HrTxn* txn = NULL;
   char name[HR_NAME_MAX + 1] = "";
-  if (!hr_txn_begin(call->session->binding.store, HR_READ, &txn)) {
+  if (prepared) {
+    memcpy(name, prepared->name, sizeof name);
+  } else if (!hr_txn_begin(call->session->binding.store, HR_READ, &txn)) {
     hr_branch_name(txn, branch, name);
     hr_txn_abort(txn);
   }
@@ -234,7 +276,8 @@ HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick at, HrStrea
   const bool straight = hr_call_rolling(call->session) && hr_loop_valid(loop);
   stream->at = at;
   stream->tick = at - (straight ? hr_loop_shift(loop, at) : 0);
-  const HrStatus status = hr_session_open_stream(call->session, branch, HR_STREAM_LOOPED, stream);
+  stream->loop = *loop;
+  const HrStatus status = hr_session_open_stream(call->session, branch, false, stream);
   if (status == HR_ERR_BUSY) {
     return hr_error(call->error, status, "Too many switches at once. Try again.");
   }

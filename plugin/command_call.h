@@ -5,8 +5,12 @@
  * What the commands share: the call being run, its arguments, its answer.
  * command.c has the table, and command_branches.c, command_replay.c and
  * command_queries.c what each row does. All of it runs with the session's
- * mutex held, on any thread but the audio thread. On failure a function has
- * filled the call's error. */
+ * `lock` held, on any thread but the audio thread. On failure a function has
+ * filled the call's error.
+ *
+ * A command begins without the session's `writing`, so that it waits for nobody.
+ * If it finds that it needs to drain or to write, it says so by
+ * hr_call_to_write(), before it has done or told anything, and is run again. */
 
 #ifndef HR_COMMAND_CALL_H
 #define HR_COMMAND_CALL_H
@@ -22,6 +26,8 @@ typedef struct {
   const char* author;
   const HrAnswer* answer;
   HrError* error;
+  bool writing;  ///< It has the session's `writing` as well
+  bool to_write; ///< It turned out to need that: to be run again with it
 } HrCall;
 
 /* ---- Answers ------------------------------------------------------------ */
@@ -54,6 +60,9 @@ HrStatus hr_call_toggle(HrCall* call, bool now, bool* wanted);
 /** A branch of the session's tree, by name, number or "#number". */
 HrStatus hr_call_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id);
 
+/** The same without the store, if it is one that is prepared; 0: it is not. */
+HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index);
+
 /** A name; NULL when it is left out and not `needed`. */
 HrStatus hr_call_name(HrCall* call, size_t index, bool needed, const char** name);
 
@@ -63,8 +72,17 @@ HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick);
 
 /* ---- The session and its engine -------------------------------------------- */
 
-/** Make sure that there is a tree, and that what was played is in it. */
+/** True if the command may write; else it is to return HR_ERR_BUSY, and will be
+ * run again, when it may. */
+bool hr_call_to_write(HrCall* call);
+
+/** Make sure that there is a tree, and that what was played is in it; then the
+ * command may write. */
 HrStatus hr_call_prepare(HrCall* call);
+
+/** Make sure that there is a tree. What was played may still wait in the capture
+ * ring, unless the command may write. */
+HrStatus hr_call_need_tree(HrCall* call);
 
 HrStatus hr_call_send(HrCall* call, uint32_t type, const void* payload, uint32_t size);
 /** Open a stream of `branch` to be played at the clock's tick `at`. */

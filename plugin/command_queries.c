@@ -22,7 +22,12 @@ HrStatus hr_run_list(HrCall* call)
   if (status || !session->binding.tree) {
     return status;
   }
-  hr_session_drain(session, true);
+  if (hr_session_fork_waits(session)) {
+    if (!hr_call_to_write(call)) {
+      return HR_ERR_BUSY;
+    }
+    hr_session_drain(session, true);
+  }
   status = hr_txn_begin(session->binding.store, HR_READ, &txn);
   uint32_t number = from > 0 && from <= UINT32_MAX ? (uint32_t)from - 1 : 0;
   while (!status && count-- > 0) {

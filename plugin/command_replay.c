@@ -162,7 +162,7 @@ HrStatus hr_run_loop(HrCall* call)
     HrTarget target;
     status = hr_call_prepare(call);
     status = status ? status : hr_txn_begin(session->binding.store, HR_READ, &txn);
-    status = status ? status : hr_session_target(txn, session->branch, &target);
+    status = status ? status : hr_target_read(txn, session->branch, &target);
     hr_txn_abort(txn);
     if (status) {
       return status;

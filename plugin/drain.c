@@ -16,24 +16,31 @@
 
 #define RETRY_INTERVAL_NS 1000000000
 
-/** One ring's records on their way into one transaction. */
+/** One ring's records on their way into one transaction, which is done without
+ * the session's lock: what it takes from the session is a copy, and what becomes
+ * of it is the session's when the transaction is committed. */
 typedef struct {
   HrSession* session; ///< NULL for a dead process' ring
   HrBinding* binding;
+  uint64_t from, until; ///< Positions in the ring: applied after the commit, and known of before it
+  HrPendingFork pending_forks[HR_PENDING_FORKS];
+  HrRescue rescues[HR_RESCUES];
+  unsigned rescue_count;
+
   HrTxn* txn;
   HrTreeId tree;
   uint32_t author;
   HrBranchId branch; ///< Current after the last FORK or SWITCH; 0: unchanged
   bool tree_changed;
+  bool more;        ///< The transaction had room for no more
   HrRescue rescued; ///< The last rescue; number 0: none
 } Drain;
 
 static uint32_t rescue_of(const Drain* drain, uint32_t number)
 {
-  const HrSession* const session = drain->session;
-  for (unsigned i = 0; session && i < session->rescue_count; ++i) {
-    if (session->rescues[i].number == number) {
-      return session->rescues[i].fork;
+  for (unsigned i = 0; i < drain->rescue_count; ++i) {
+    if (drain->rescues[i].number == number) {
+      return drain->rescues[i].fork;
     }
   }
   return number;
@@ -42,16 +49,27 @@ static uint32_t rescue_of(const Drain* drain, uint32_t number)
 /** From now on events for `number` go to `fork`; to itself: no longer. */
 static void remember_rescue(Drain* drain, uint32_t number, uint32_t fork)
 {
-  HrSession* const session = drain->session;
-  for (unsigned i = 0; session && i < session->rescue_count; ++i) {
-    if (session->rescues[i].number == number) {
-      session->rescues[i].fork = fork;
+  for (unsigned i = 0; i < drain->rescue_count; ++i) {
+    if (drain->rescues[i].number == number) {
+      drain->rescues[i].fork = fork;
       return;
     }
   }
-  if (session && number != fork && session->rescue_count < HR_RESCUES) {
-    session->rescues[session->rescue_count++] = (HrRescue){number, fork};
+  if (number != fork && drain->rescue_count < HR_RESCUES) {
+    drain->rescues[drain->rescue_count++] = (HrRescue){number, fork};
   }
+}
+
+/** The next whole record of a ring, in which nothing else is to be expected. */
+static const HrCaptureHeader* next_record(const HrCapture* capture, uint64_t* position,
+                                          const HrRecord** record)
+{
+  while ((*record = hr_ring_next(&capture->ring, position))) {
+    if ((*record)->size >= sizeof(HrCaptureHeader)) {
+      return (const HrCaptureHeader*)(*record + 1);
+    }
+  }
+  return NULL;
 }
 
 /** Make the tree that a ring of a new instance waits for. */
@@ -148,8 +166,8 @@ static HrStatus apply_fork(Drain* drain, const HrRecord* record)
   HrForkOptions options = {.number = header->branch, .author = drain->author, .go_there = true};
   HrStatus status = HR_OK;
   HrBranchId fork;
-  for (unsigned i = 0; drain->session && i < HR_PENDING_FORKS; ++i) {
-    const HrPendingFork* const pending = &drain->session->pending_forks[i];
+  for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
+    const HrPendingFork* const pending = &drain->pending_forks[i];
     if (pending->number == header->branch) {
       options.name = *pending->name ? pending->name : NULL;
       status = hr_author_id(drain->txn, pending->author, &options.author);
@@ -210,33 +228,95 @@ static HrStatus apply(Drain* drain, const HrRecord* record)
   }
 }
 
+/** Apply what the ring held when the batch began, and commit it. On failure
+ * nothing has changed. */
+static HrStatus write_batch(Drain* drain)
+{
+  HrCapture* const capture = drain->binding->capture;
+  HrCaptureRecord consumed = {0, 0};
+  HrStatus status = hr_txn_begin(drain->binding->store, HR_WRITE, &drain->txn);
+  if (status) {
+    return status;
+  }
+  status = hr_capture_get(drain->txn, capture->file->uuid, &consumed);
+  if (status == HR_ERR_NOT_FOUND) {
+    status = HR_OK;
+  } else if (!status && !drain->tree) {
+    drain->tree = (HrTreeId)consumed.tree; // Made in the last breath of a dead process
+  }
+  drain->from = consumed.consumed > drain->from ? consumed.consumed : drain->from;
+  const char* const author = hr_name_valid(capture->file->author) ? capture->file->author : "midi";
+  status = status ? status : hr_author_id(drain->txn, author, &drain->author);
+
+  uint64_t position = drain->from;
+  uint32_t count = 0;
+  const HrRecord* record = NULL;
+  while (!status && count < BATCH_RECORDS && position < drain->until &&
+         (record = hr_ring_next(&capture->ring, &position))) {
+    status = apply(drain, record);
+    ++count;
+  }
+  consumed = (HrCaptureRecord){position, drain->tree};
+  status = status || !count ? status : hr_capture_put(drain->txn, capture->file->uuid, &consumed);
+  if (status || !count) {
+    hr_txn_abort(drain->txn);
+  } else {
+    status = hr_txn_commit(drain->txn);
+  }
+  drain->more = record && position < drain->until;
+  drain->until = position;
+  return status;
+}
+
 static void forget_pending_fork(HrSession* session, uint32_t number)
 {
-  for (unsigned i = 0; session && i < HR_PENDING_FORKS; ++i) {
+  for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
     if (session->pending_forks[i].number == number) {
       session->pending_forks[i].number = 0;
     }
   }
 }
 
-/** After a commit: what the session knows of its branch moves on. */
-static void drained(Drain* drain, uint64_t from, uint64_t to)
+/** What is prepared for the branches in a batch is not true any more, and the
+ * names of its forks are given. */
+static void forget_applied(const Drain* drain)
 {
   HrSession* const session = drain->session;
-  HrRing* const ring = &drain->binding->capture->ring;
-  if (drain->tree != drain->binding->tree) {
-    drain->binding->tree = drain->tree;
-    hr_capture_bind(drain->binding->capture, drain->binding->store, drain->tree);
-  }
-  uint64_t position = from;
+  uint64_t position = drain->from;
+  uint32_t last = 0;
   const HrRecord* record;
-  while (session && position < to && (record = hr_ring_next(ring, &position))) {
+  const HrCaptureHeader* header;
+  while (position < drain->until &&
+         (header = next_record(drain->binding->capture, &position, &record))) {
     if (record->type == HR_CAPTURE_FORK) {
-      forget_pending_fork(session, ((const HrCaptureHeader*)(record + 1))->branch);
+      forget_pending_fork(session, header->branch);
+      hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->size));
+    } else if (record->type != HR_CAPTURE_SWITCH && header->branch != last) {
+      hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->branch));
+      last = header->branch;
     }
   }
-  hr_ring_release(ring, to);
-  if (session && drain->binding == &session->binding && drain->branch) {
+  if (drain->rescued.number) {
+    hr_prepared_forget(session->prepared, 0);
+  }
+}
+
+/** After a commit: what the session knows of its branch moves on. */
+static void drained(const Drain* drain)
+{
+  HrSession* const session = drain->session;
+  HrBinding* const binding = drain->binding;
+  if (drain->tree != binding->tree) {
+    binding->tree = drain->tree;
+    hr_capture_bind(binding->capture, binding->store, drain->tree);
+  }
+  if (session) {
+    forget_applied(drain);
+    memcpy(session->rescues, drain->rescues, sizeof session->rescues);
+    session->rescue_count = drain->rescue_count;
+  }
+  hr_ring_release(&binding->capture->ring, drain->until);
+  if (session && binding == &session->binding && drain->branch) {
     session->branch = drain->branch;
   }
   if (session && drain->rescued.number) {
@@ -247,53 +327,32 @@ static void drained(Drain* drain, uint64_t from, uint64_t to)
   }
 }
 
-/** One transaction's worth. `*more` says that the ring holds more than that. */
+/** One transaction's worth. `*more` says that the ring held more than that. */
 static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
 {
-  HrCapture* const capture = binding->capture;
-  Drain drain = {.session = session, .binding = binding, .tree = binding->tree};
-  HrCaptureRecord consumed = {0, 0};
-  *more = false;
-  HrStatus status = hr_txn_begin(binding->store, HR_WRITE, &drain.txn);
-  if (status) {
-    return status;
+  const HrRing* const ring = &binding->capture->ring;
+  Drain drain = {.session = session,
+                 .binding = binding,
+                 .from = hr_ring_read_position(ring),
+                 .until = hr_ring_write_position(ring),
+                 .tree = binding->tree};
+  unsigned depth = 0;
+  if (session) {
+    /* The name of a fork is known before the engine hears of the fork, so that
+     * none before `until` is missing. */
+    memcpy(drain.pending_forks, session->pending_forks, sizeof drain.pending_forks);
+    memcpy(drain.rescues, session->rescues, sizeof drain.rescues);
+    drain.rescue_count = session->rescue_count;
+    depth = hr_session_release(session);
   }
-  status = hr_capture_get(drain.txn, capture->file->uuid, &consumed);
-  if (status == HR_ERR_NOT_FOUND) {
-    status = HR_OK;
-  } else if (!status && !drain.tree) {
-    drain.tree = (HrTreeId)consumed.tree; // Made in the last breath of a dead process
+  const HrStatus status = write_batch(&drain);
+  if (session) {
+    hr_session_retake(session, depth);
   }
-  const uint64_t read = hr_ring_read_position(&capture->ring);
-  const uint64_t start = consumed.consumed > read ? consumed.consumed : read;
-  const char* const author = hr_name_valid(capture->file->author) ? capture->file->author : "midi";
-  status = status ? status : hr_author_id(drain.txn, author, &drain.author);
-
-  uint64_t position = start;
-  uint32_t count = 0;
-  const HrRecord* record = NULL;
-  while (!status && count < BATCH_RECORDS && (record = hr_ring_next(&capture->ring, &position))) {
-    status = apply(&drain, record);
-    ++count;
-  }
-  *more = record != NULL;
-  if (status || !count) {
-    hr_txn_abort(drain.txn);
-    if (!status) {
-      hr_ring_release(&capture->ring, position);
-    }
-    return status;
-  }
-  consumed = (HrCaptureRecord){position, drain.tree};
-  status = hr_capture_put(drain.txn, capture->file->uuid, &consumed);
-  if (status) {
-    hr_txn_abort(drain.txn);
-    return status;
-  }
-  status = hr_txn_commit(drain.txn);
   if (!status) {
-    drained(&drain, start, position);
+    drained(&drain);
   }
+  *more = drain.more;
   return status;
 }
 
@@ -305,6 +364,79 @@ HrStatus hr_binding_drain(HrSession* session, HrBinding* binding)
     status = binding->store ? drain_batch(session, binding, &more) : HR_ERR_BUSY;
   }
   return status;
+}
+
+/* ---- What waits ---------------------------------------------------------- */
+
+/** Walks through what the session's ring holds. */
+typedef struct {
+  const HrCapture* capture;
+  uint64_t position;
+  const HrRecord* record;
+  const HrCaptureHeader* header;
+} Walk;
+
+static Walk begin_walk(const HrSession* session)
+{
+  const HrCapture* const capture = session->binding.capture;
+  return (Walk){.capture = capture,
+                .position = capture ? hr_ring_read_position(&capture->ring) : 0};
+}
+
+static bool step(Walk* walk)
+{
+  walk->header = walk->capture ? next_record(walk->capture, &walk->position, &walk->record) : NULL;
+  return walk->header != NULL;
+}
+
+HrBranchId hr_session_current(const HrSession* session)
+{
+  HrBranchId current = session->branch;
+  for (Walk walk = begin_walk(session); step(&walk);) {
+    if (walk.record->type == HR_CAPTURE_FORK || walk.record->type == HR_CAPTURE_SWITCH) {
+      current = hr_branch_id(session->binding.tree, walk.header->branch);
+    }
+  }
+  return current;
+}
+
+bool hr_session_fork_waits(const HrSession* session)
+{
+  bool waits = false;
+  for (Walk walk = begin_walk(session); !waits && step(&walk);) {
+    waits = walk.record->type == HR_CAPTURE_FORK;
+  }
+  return waits;
+}
+
+/** Let an event of the target's own move its end, as appending it will. */
+static void follow_event(HrTarget* target, const HrRecord* record, const HrCaptureHeader* header)
+{
+  if (header->tick > target->head || target->empty) {
+    target->head = header->tick;
+  }
+  target->empty = false;
+  target->fresh = false;
+  if (record->type == HR_CAPTURE_META && record->size - sizeof *header >= header->size) {
+    hr_meta_apply(&target->tempo, (const uint8_t*)(header + 1), header->size);
+  }
+}
+
+bool hr_session_follow_ring(const HrSession* session, HrTarget* target)
+{
+  bool music = false;
+  for (Walk walk = begin_walk(session); step(&walk);) {
+    const HrCaptureHeader* const header = walk.header;
+    const uint32_t type = walk.record->type;
+    if (type == HR_CAPTURE_FORK && header->size == target->number && header->tick > target->head) {
+      target->head = header->tick; // A branch ends no earlier than its children begin
+    } else if ((type == HR_CAPTURE_MIDI || type == HR_CAPTURE_META) &&
+               header->branch == target->number) {
+      follow_event(target, walk.record, header);
+      music = true;
+    }
+  }
+  return music;
 }
 
 /** Is there a fork or a switch among what came since the last look? */
@@ -376,10 +508,11 @@ HrStatus hr_session_drain(HrSession* session, bool now)
 }
 
 /** Free a ring that is empty and written to by nobody. */
-static void free_binding(HrBinding* binding, bool remove)
+static void free_binding(HrSession* session, HrBinding* binding, bool remove)
 {
   uint8_t uuid[16];
   HrTxn* txn = NULL;
+  const unsigned depth = hr_session_release(session);
   memcpy(uuid, binding->capture->file->uuid, sizeof uuid);
   const bool known = binding->tree != 0;
   hr_capture_free(binding->capture, remove);
@@ -392,6 +525,7 @@ static void free_binding(HrBinding* binding, bool remove)
     }
   }
   hr_store_close(binding->store);
+  hr_session_retake(session, depth);
 }
 
 void hr_session_drain_retired(HrSession* session, bool engine_is_done)
@@ -409,7 +543,7 @@ void hr_session_drain_retired(HrSession* session, bool engine_is_done)
     }
     const bool empty = !hr_binding_drain(session, binding);
     if (left && (empty || engine_is_done)) {
-      free_binding(binding, empty);
+      free_binding(session, binding, empty);
     } else {
       session->retired[kept++] = *binding;
     }

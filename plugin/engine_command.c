@@ -67,7 +67,7 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
     hr_engine_play(engine, &go->stream, there);
     engine->last_event = there;
     engine->straight = false;
-    engine->pass_start = hr_loop_valid(&engine->loop) ? engine->loop.start : INT64_MIN;
+    engine->pass_start = hr_engine_looping(engine) ? hr_engine_loop(engine)->start : INT64_MIN;
     engine->pass = 1;
   } else if (go->stream.ring != HR_NO_STREAM && go->stream.at <= from) {
     hr_engine_play(engine, &go->stream, from);

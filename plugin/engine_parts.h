@@ -25,17 +25,23 @@ HR_REALTIME static inline HrTick hr_engine_tick(const HrEngine* engine, uint32_t
   return hr_clock_tick(&engine->clock, hr_engine_frame(engine, frame));
 }
 
+/** The loop of the music that plays; while none does, the one it will have. */
+HR_REALTIME static inline const HrLoopMessage* hr_engine_loop(const HrEngine* engine)
+{
+  return hr_player_plays(&engine->player) ? &engine->player.stream.loop : &engine->loop;
+}
+
 /** Replay goes round: the own clock with it; the host's goes straight on. */
 HR_REALTIME static inline bool hr_engine_looping(const HrEngine* engine)
 {
-  return hr_loop_valid(&engine->loop) && engine->replay && engine->clock.running &&
+  return hr_loop_valid(hr_engine_loop(engine)) && engine->replay && engine->clock.running &&
          (!engine->clock.rolling || hr_player_plays(&engine->player));
 }
 
 /** The clock's tick of the end of this lap. */
 HR_REALTIME static inline HrTick hr_engine_lap_end(const HrEngine* engine)
 {
-  return engine->loop.end + (engine->clock.rolling ? engine->player.shift : 0);
+  return hr_engine_loop(engine)->end + (engine->clock.rolling ? engine->player.shift : 0);
 }
 
 /* ---- engine_replay.c ------------------------------------------------------ */

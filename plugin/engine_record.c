@@ -78,7 +78,7 @@ void hr_engine_leave_replay(HrEngine* engine, uint32_t frame)
   if (engine->overdubbing) {
     if (hr_engine_looping(engine) && !engine->clock.rolling) {
       engine->layered = true;
-      hr_engine_look_ahead(engine, engine->loop.start);
+      hr_engine_look_ahead(engine, hr_engine_loop(engine)->start);
     } else {
       hr_engine_look_ahead_again(engine);
     }

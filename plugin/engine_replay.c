@@ -13,7 +13,8 @@ HR_REALTIME static void send_wish(HrEngine* engine, HrWish wish)
                                    .request = wanted->request,
                                    .branch = engine->recorder.target.number,
                                    .at = wanted->at,
-                                   .tick = wanted->at - shift};
+                                   .tick = wanted->at - shift,
+                                   .loop = engine->loop};
   wanted->unsent = !hr_engine_request(engine, HR_REQUEST_STREAM, &request, sizeof request);
 }
 
@@ -97,10 +98,9 @@ void hr_engine_play(HrEngine* engine, HrStreamStart* stream, HrTick from)
 {
   HrClock* const clock = &engine->clock;
   const bool straight = clock->rolling || engine->cued; // The host's clock knows no loop of ours
-  const bool loops = hr_loop_valid(&engine->loop) && straight;
   HrTempo tempo;
   forget_wish(engine, HR_WISH_NOW);
-  hr_player_start(&engine->player, stream, from, loops ? &engine->loop : NULL, &tempo);
+  hr_player_start(&engine->player, stream, from, straight, &tempo);
   stream->ring = HR_NO_STREAM;
   if (clock->running) {
     if (!clock->rolling) {
@@ -161,25 +161,25 @@ bool hr_engine_play_ahead(HrEngine* engine, HrTick tick)
 
 void hr_engine_end_lap(HrEngine* engine, uint32_t frame)
 {
-  const HrTick start = engine->loop.start;
+  const HrLoopMessage loop = *hr_engine_loop(engine);
   hr_player_release(&engine->player, frame);
   if (engine->clock.rolling) {
     hr_player_lap(&engine->player);
     return;
   }
-  hr_recorder_close_held(&engine->recorder, engine->loop.end);
-  hr_clock_set(&engine->clock, hr_engine_frame(engine, frame), start, true);
+  hr_recorder_close_held(&engine->recorder, loop.end);
+  hr_clock_set(&engine->clock, hr_engine_frame(engine, frame), loop.start, true);
   engine->straight = false;
   engine->overdubbing = false;
   if (engine->over) {
-    hr_engine_return_home(engine, start);
+    hr_engine_return_home(engine, loop.start);
   }
-  hr_engine_note_pass(engine, start);
+  hr_engine_note_pass(engine, loop.start);
   const bool layered = engine->layered;
   engine->layered = false;
   if (!hr_player_plays(&engine->player) || layered) {
-    if (!hr_engine_play_ahead(engine, start)) {
-      hr_engine_ask(engine, start);
+    if (!hr_engine_play_ahead(engine, loop.start)) {
+      hr_engine_ask(engine, loop.start);
     }
     return;
   }

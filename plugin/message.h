@@ -65,13 +65,33 @@ typedef struct {
   HrTempo tempo; ///< In force at the head
 } HrTarget;
 
+typedef struct {
+  bool on;
+  HrTick start;
+  HrTick end;
+} HrLoopMessage;
+
+static inline bool hr_loop_valid(const HrLoopMessage* loop)
+{
+  return loop->on && loop->end > loop->start;
+}
+
+/** How far the clock, running straight on, is ahead of the loop's ticks at
+ * `tick`: whole laps, none before the loop's end is reached for the first time. */
+static inline HrTick hr_loop_shift(const HrLoopMessage* loop, HrTick tick)
+{
+  const HrTick length = loop->end - loop->start;
+  return tick < loop->end ? 0 : (tick - loop->start) / length * length;
+}
+
 /** A stream opened for the engine. */
 typedef struct {
-  uint32_t ring;  ///< Index, HR_NO_STREAM for none
-  uint64_t start; ///< Position in that ring where it begins
-  HrTick tick;    ///< Where on the path it begins
-  HrTick at;      ///< The clock's tick that this is for: another one in a loop
-  HrTempo tempo;  ///< In force there
+  uint32_t ring;      ///< Index, HR_NO_STREAM for none
+  uint64_t start;     ///< Position in that ring where it begins
+  HrTick tick;        ///< Where on the path it begins
+  HrTick at;          ///< The clock's tick that this is for: another one in a loop
+  HrLoopMessage loop; ///< That it goes round, if any
+  HrTempo tempo;      ///< In force there
 } HrStreamStart;
 
 typedef struct {
@@ -129,25 +149,6 @@ typedef struct {
   uint32_t value;
 } HrSetMessage;
 
-typedef struct {
-  bool on;
-  HrTick start;
-  HrTick end;
-} HrLoopMessage;
-
-static inline bool hr_loop_valid(const HrLoopMessage* loop)
-{
-  return loop->on && loop->end > loop->start;
-}
-
-/** How far the clock, running straight on, is ahead of the loop's ticks at
- * `tick`: whole laps, none before the loop's end is reached for the first time. */
-static inline HrTick hr_loop_shift(const HrLoopMessage* loop, HrTick tick)
-{
-  const HrTick length = loop->end - loop->start;
-  return tick < loop->end ? 0 : (tick - loop->start) / length * length;
-}
-
 /** In a stream ring. A stream, and each lap of a loop, begins with the state
  * that the synthesizer should be in there (chasing). */
 enum {
@@ -179,6 +180,7 @@ typedef struct {
   uint32_t branch;  ///< Of which
   HrTick at;        ///< HrStreamStart's
   HrTick tick;
+  HrLoopMessage loop;
 } HrStreamRequest;
 
 typedef struct {

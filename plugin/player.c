@@ -90,8 +90,8 @@ HR_REALTIME static void take_state(HrPlayer* player, HrTick from, HrTempo* tempo
   drop_ending_notes(player, from);
 }
 
-void hr_player_start(HrPlayer* player, const HrStreamStart* stream, HrTick from,
-                     const HrLoopMessage* loop, HrTempo* tempo)
+void hr_player_start(HrPlayer* player, const HrStreamStart* stream, HrTick from, bool straight,
+                     HrTempo* tempo)
 {
   const HrStreamStart start = *stream;
   hr_player_stop(player);
@@ -99,9 +99,9 @@ void hr_player_start(HrPlayer* player, const HrStreamStart* stream, HrTick from,
   player->position = start.start;
   player->shift = player->step = 0;
   player->lap = 0;
-  if (loop) {
-    player->step = loop->end - loop->start;
-    player->shift = hr_loop_shift(loop, from);
+  if (straight && hr_loop_valid(&start.loop)) {
+    player->step = start.loop.end - start.loop.start;
+    player->shift = hr_loop_shift(&start.loop, from);
     player->lap = (uint32_t)((player->shift - (start.at - start.tick)) / player->step);
   }
   *tempo = start.tempo;

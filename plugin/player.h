@@ -33,11 +33,11 @@ typedef struct {
 
 HR_REALTIME void hr_player_init(HrPlayer* player, HrRing* const* rings, HrOutput* output);
 
-/** Play `stream` from the clock's tick `from` on. With `loop` the clock runs
- * straight on through it. What the stream holds before `from` only counts for
- * the state, and for `tempo`. The state is not sent yet. */
+/** Play `stream` from the clock's tick `from` on. `straight`: the clock runs
+ * straight on through its loop. What the stream holds before `from` only counts
+ * for the state, and for `tempo`. The state is not sent yet. */
 HR_REALTIME void hr_player_start(HrPlayer* player, const HrStreamStart* stream, HrTick from,
-                                 const HrLoopMessage* loop, HrTempo* tempo);
+                                 bool straight, HrTempo* tempo);
 
 HR_REALTIME bool hr_player_plays(const HrPlayer* player);
 

@@ -12,6 +12,9 @@
 
 #define RETRY_INTERVAL_NS 2000000000
 
+/** The host's worker is taken to do the work if it did some within this time. */
+#define WORKER_NS 300000000
+
 static pthread_mutex_t numbers_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t numbers_taken[16]; ///< Bits: session numbers in use, from 1
 
@@ -41,11 +44,57 @@ static void give_back_number(uint32_t number)
 void hr_session_lock(HrSession* session)
 {
   pthread_mutex_lock(&session->lock);
+  ++session->depth;
 }
 
 void hr_session_unlock(HrSession* session)
 {
+  --session->depth;
   pthread_mutex_unlock(&session->lock);
+}
+
+void hr_session_lock_writing(HrSession* session)
+{
+  pthread_mutex_lock(&session->writing);
+  hr_session_lock(session);
+}
+
+void hr_session_unlock_writing(HrSession* session)
+{
+  hr_session_unlock(session);
+  pthread_mutex_unlock(&session->writing);
+}
+
+unsigned hr_session_release(HrSession* session)
+{
+  const unsigned depth = session->depth;
+  for (unsigned i = 0; i < depth; ++i) {
+    hr_session_unlock(session);
+  }
+  return depth;
+}
+
+void hr_session_retake(HrSession* session, unsigned depth)
+{
+  for (unsigned i = 0; i < depth; ++i) {
+    hr_session_lock(session);
+  }
+}
+
+HrStatus hr_session_begin(HrSession* session, HrTxn** txn)
+{
+  const unsigned depth = hr_session_release(session);
+  const HrStatus status = hr_txn_begin(session->binding.store, HR_WRITE, txn);
+  hr_session_retake(session, depth);
+  return status;
+}
+
+HrStatus hr_session_commit(HrSession* session, HrTxn* txn)
+{
+  const unsigned depth = hr_session_release(session);
+  const HrStatus status = hr_txn_commit(txn);
+  hr_session_retake(session, depth);
+  return status;
 }
 
 void hr_session_touch(HrSession* session)
@@ -75,16 +124,20 @@ void hr_session_set_trouble(HrSession* session, const HrError* error)
 HrSession* hr_session_new(HrEngine* engine, HrError* error)
 {
   HrSession* const session = calloc(1, sizeof *session);
+  HrPrepared* const prepared = session && engine ? hr_prepared_new() : NULL;
   pthread_mutexattr_t attributes;
-  if (!session) {
+  if (!session || (engine && !prepared)) {
+    free(session);
     hr_error(error, HR_ERR_NO_MEMORY, "Out of memory.");
     return NULL;
   }
   pthread_mutexattr_init(&attributes);
   pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(&session->writing, &attributes);
   pthread_mutex_init(&session->lock, &attributes);
   pthread_mutexattr_destroy(&attributes);
   session->engine = engine;
+  session->prepared = prepared;
   session->number = take_number();
   memcpy(session->settings, hr_setting_defaults, sizeof session->settings);
   session->quantum = HR_QUANTUM_BAR;
@@ -97,8 +150,7 @@ static void unreserve(HrSession* session)
 {
   const HrBinding* const binding = &session->binding;
   HrTxn* txn = NULL;
-  if (!binding->store || !binding->tree || !session->engine ||
-      hr_txn_begin(binding->store, HR_WRITE, &txn)) {
+  if (!binding->store || !binding->tree || !session->engine || hr_session_begin(session, &txn)) {
     return;
   }
   const HrNumbers engine = session->engine->recorder.numbers;
@@ -110,7 +162,7 @@ static void unreserve(HrSession* session)
   if (status) {
     hr_txn_abort(txn);
   } else {
-    hr_txn_commit(txn);
+    hr_session_commit(session, txn);
   }
 }
 
@@ -132,7 +184,7 @@ void hr_session_free(HrSession* session)
   if (!session) {
     return;
   }
-  hr_session_lock(session);
+  hr_session_lock_writing(session);
   if (session->binding.capture) {
     settle_for_default_store(session);
     hr_session_drain(session, true);
@@ -142,9 +194,11 @@ void hr_session_free(HrSession* session)
   } else {
     hr_store_close(session->binding.store);
   }
-  hr_session_unlock(session);
+  hr_session_unlock_writing(session);
   give_back_number(session->number);
   pthread_mutex_destroy(&session->lock);
+  pthread_mutex_destroy(&session->writing);
+  hr_prepared_free(session->prepared);
   free(session);
 }
 
@@ -165,22 +219,6 @@ HrStatus hr_session_send(HrSession* session, uint32_t type, const void* payload,
 }
 
 /* ---- Attaching -------------------------------------------------------- */
-
-HrStatus hr_session_target(HrTxn* txn, HrBranchId id, HrTarget* target)
-{
-  HrBranch branch;
-  HrTempo tempo;
-  HrStatus status = hr_branch_get(txn, id, &branch);
-  status = status ? status : hr_tempo_at(txn, id, INT64_MAX, &tempo);
-  if (!status) {
-    *target = (HrTarget){.number = hr_branch_number(id),
-                         .empty = !branch.parent && !branch.event_count,
-                         .fresh = !branch.event_count,
-                         .head = branch.head_tick,
-                         .tempo = tempo};
-  }
-  return status;
-}
 
 /** Share out the numbers from `first` on. */
 static void share_numbers(uint32_t first, HrNumbers* engine, HrNumbers* own)
@@ -262,7 +300,7 @@ static HrStatus find_place(HrSession* session, HrStore* store, const HrAttachmen
   if (!status && session->engine && hr_capture_tree_in_use(store, place->tree)) {
     status = fork_beside(txn, &place->branch);
   }
-  status = status ? status : hr_session_target(txn, place->branch, &place->target);
+  status = status ? status : hr_target_read(txn, place->branch, &place->target);
   if (!session->engine || status) {
     hr_txn_abort(txn);
     return status;
@@ -367,25 +405,41 @@ static void set_retired(HrSession* session, bool retired)
   }
 }
 
+/** Open the store that is wished for; a tool is content to read it. */
+static HrStatus open_store(HrSession* session, const HrAttachment* wish, HrStore** store,
+                           HrError* error)
+{
+  const unsigned depth = hr_session_release(session);
+  HrStatus status = open_wanted(wish, session->engine ? HR_STORE_CREATE : 0, store, error);
+  if (!session->engine && (status == HR_ERR_PERMISSION || status == HR_ERR_READ_ONLY)) {
+    status = open_wanted(wish, HR_STORE_READ_ONLY, store, error);
+  }
+  hr_session_retake(session, depth);
+  return status;
+}
+
+/** Bring in what others left for the store, and look up the place to go to. */
+static HrStatus prepare_place(HrSession* session, HrStore* store, const HrAttachment* wish,
+                              Place* place, HrError* error)
+{
+  set_retired(session, true); // It is no other player to share the tree with
+  const unsigned depth = hr_session_release(session);
+  hr_session_recover(store);
+  const HrStatus status = find_place(session, store, wish, place);
+  hr_session_retake(session, depth);
+  return status ? hr_error(error, status, "Cannot use the store %s: %s.", hr_store_path(store),
+                           hr_strerror(status))
+                : HR_OK;
+}
+
 static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* error)
 {
   Place place = {0};
   HrStore* store = NULL;
-  HrStatus status = open_wanted(wish, session->engine ? HR_STORE_CREATE : 0, &store, error);
-  if (!session->engine && (status == HR_ERR_PERMISSION || status == HR_ERR_READ_ONLY)) {
-    status = open_wanted(wish, HR_STORE_READ_ONLY, &store, error);
-  }
+  HrStatus status = open_store(session, wish, &store, error);
   if (!status) {
     hr_session_drain(session, true);
-    hr_session_recover(store);
-  }
-  if (!status) {
-    set_retired(session, true); // It is no other player to share the tree with
-    status = find_place(session, store, wish, &place);
-    if (status) {
-      hr_error(error, status, "Cannot use the store %s: %s.", hr_store_path(store),
-               hr_strerror(status));
-    }
+    status = prepare_place(session, store, wish, &place, error);
   }
   if (!status && session->engine) {
     status = move_engine(session, store, &place, error);
@@ -404,6 +458,9 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   session->scanned = 0;
   session->replay =
       session->replay && session->engine && atomic_load(&session->engine->shared.rolling);
+  if (session->prepared) {
+    hr_prepared_reset(session->prepared);
+  }
   return HR_OK;
 }
 
@@ -421,7 +478,7 @@ static void record_without_store(HrSession* session)
 HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, HrError* error)
 {
   HrError own = {0};
-  hr_session_lock(session);
+  hr_session_lock_writing(session);
   const HrAttachment wish = *attachment;
   const HrStatus status = attach(session, &wish, &own);
   if (!status) {
@@ -436,7 +493,7 @@ HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, H
     record_without_store(session);
   }
   hr_session_touch_tree(session);
-  hr_session_unlock(session);
+  hr_session_unlock_writing(session);
   if (error) {
     *error = own;
   }
@@ -459,7 +516,7 @@ HrStatus hr_session_need_tree(HrSession* session)
   uint32_t first = 0;
   const char* name = binding->capture ? binding->capture->file->tree_name : "";
   uint32_t taken;
-  status = hr_txn_begin(binding->store, HR_WRITE, &txn);
+  status = hr_session_begin(session, &txn);
   if (status) {
     return status;
   }
@@ -471,7 +528,7 @@ HrStatus hr_session_need_tree(HrSession* session)
     hr_txn_abort(txn);
     return status;
   }
-  status = hr_txn_commit(txn);
+  status = hr_session_commit(session, txn);
   if (!status) {
     binding->tree = tree;
     session->branch = hr_branch_id(tree, 1);
@@ -485,16 +542,26 @@ HrStatus hr_session_need_tree(HrSession* session)
 
 /* ---- Work ------------------------------------------------------------- */
 
+/** The music of `branch` is complete in the store. */
+static bool is_drained(const HrSession* session, HrBranchId branch)
+{
+  HrTarget target = {.number = hr_branch_number(branch)};
+  return !hr_session_fork_waits(session) && !hr_session_follow_ring(session, &target);
+}
+
 static void answer_stream_request(HrSession* session, const HrStreamRequest* request)
 {
-  HrStreamMessage message = {.wish = request->wish,
-                             .request = request->request,
-                             .stream = {.tick = request->tick, .at = request->at}};
-  hr_session_drain(session, true); // The branch may be one that the ring tells of
-  if (!session->branch ||
-      hr_session_open_stream(session, session->branch,
-                             request->wish == HR_WISH_AHEAD ? HR_STREAM_AHEAD : HR_STREAM_LOOPED,
-                             &message.stream)) {
+  HrStreamMessage message = {
+      .wish = request->wish,
+      .request = request->request,
+      .stream = {.tick = request->tick, .at = request->at, .loop = request->loop}};
+  HrBranchId branch = hr_session_current(session);
+  if (!branch || !is_drained(session, branch)) {
+    hr_session_drain(session, true);
+    branch = session->branch;
+  }
+  if (!branch ||
+      hr_session_open_stream(session, branch, request->wish == HR_WISH_AHEAD, &message.stream)) {
     return;
   }
   hr_session_send(session, HR_MESSAGE_STREAM, &message, sizeof message);
@@ -537,7 +604,7 @@ static void refill_numbers(HrSession* session)
   const bool own_low = session->numbers.end - session->numbers.next < 4;
   HrTxn* txn = NULL;
   HrNumbers engine, own;
-  if (!binding->tree || (!engine_low && !own_low) || hr_txn_begin(binding->store, HR_WRITE, &txn)) {
+  if (!binding->tree || (!engine_low && !own_low) || hr_session_begin(session, &txn)) {
     return;
   }
   uint32_t first = 0;
@@ -546,7 +613,7 @@ static void refill_numbers(HrSession* session)
     return;
   }
   share_numbers(first, &engine, &own);
-  if (!hr_txn_commit(txn) &&
+  if (!hr_session_commit(session, txn) &&
       !hr_session_send(session, HR_MESSAGE_NUMBERS, &engine, sizeof engine)) {
     session->numbers = own;
   }
@@ -571,30 +638,54 @@ static void watch_frames(HrSession* session)
   }
 }
 
+/** What the engine waits for comes first, what waits for the disk later.
+ * Returns true if anything changed. */
+static bool work(HrSession* session)
+{
+  const uint64_t before = session->revision;
+  watch_frames(session);
+  retry_store(session);
+  handle_requests(session);
+  if (session->binding.store) {
+    hr_session_read_ahead(session);
+  }
+  hr_session_drain(session, false);
+  if (session->binding.store) {
+    refill_numbers(session);
+    hr_session_prepare(session);
+  }
+  return session->revision != before;
+}
+
 bool hr_session_work(HrSession* session)
 {
-  hr_session_lock(session);
-  const uint64_t before = session->revision;
-  if (session->engine) {
-    watch_frames(session);
-    retry_store(session);
-    hr_session_drain(session, false);
-    handle_requests(session);
-    if (session->binding.store) {
-      refill_numbers(session);
-      hr_session_read_ahead(session);
-    }
+  if (!session->engine) {
+    return false;
   }
-  const bool changed = session->revision != before;
-  hr_session_unlock(session);
+  hr_session_lock_writing(session);
+  session->worked_at = hr_wall_clock_ns();
+  const bool changed = work(session);
+  hr_session_unlock_writing(session);
+  return changed;
+}
+
+bool hr_session_tend(HrSession* session)
+{
+  if (!session->engine || pthread_mutex_trylock(&session->writing)) {
+    return false; // Somebody is at it
+  }
+  hr_session_lock(session);
+  const int64_t idle = hr_wall_clock_ns() - session->worked_at;
+  const bool changed = (idle < 0 || idle >= WORKER_NS) && work(session);
+  hr_session_unlock_writing(session);
   return changed;
 }
 
 HrStatus hr_session_flush(HrSession* session)
 {
-  hr_session_lock(session);
+  hr_session_lock_writing(session);
   const HrStatus status = hr_session_drain(session, true);
-  hr_session_unlock(session);
+  hr_session_unlock_writing(session);
   return status;
 }
 

@@ -7,8 +7,10 @@
  * the rings; it applies what the audio thread captured, reads ahead for replay,
  * and carries commands to the audio thread.
  *
- * Threads: any but the audio thread. Every call takes the session's mutex for
- * its length; none is held over a wait for another session.
+ * Threads: any but the audio thread. Calls exclude each other by a mutex that
+ * is never held over a wait for the disk, for another writer or for another
+ * session. Those that write to the store (attach, flush, work, free) exclude
+ * each other for their whole length by a second one.
  */
 
 #ifndef HR_SESSION_H
@@ -53,10 +55,15 @@ HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, H
  * calls it itself. Nothing happens to a store opened read-only. */
 void hr_session_recover(HrStore* store);
 
-/** The periodic work: drain, commit when due, read ahead. Called by the LV2
- * worker and, should the host lose its messages, by the OSC thread.
+/** The periodic work: answer the engine, read ahead, drain, commit when due,
+ * prepare for a switch. Called by the LV2 worker, and done when it returns.
  * Returns true if anything a subscriber can see changed. */
 bool hr_session_work(HrSession* session);
+
+/** The same, should the host lose its worker's messages: only if the worker has
+ * not called lately and is not inside. For the OSC thread, which must not wait
+ * for the disk while somebody else can. */
+bool hr_session_tend(HrSession* session);
 
 /** Drain and commit now. */
 HrStatus hr_session_flush(HrSession* session);

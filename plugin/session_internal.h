@@ -2,13 +2,24 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file session_internal.h
- * What session.c, drain.c, read_ahead.c and the commands share. Everything here
- * is called with the session's mutex held. */
+ * What session.c, drain.c, read_ahead.c and the commands share.
+ *
+ * A session has two mutexes. `lock` guards its fields and its ends of the rings
+ * that lead to the engine; it is held for moments, and never over a wait for
+ * the disk or for another writer. `writing` is held by whoever writes to the
+ * store, drains rings or moves to another store: one at a time. It is taken
+ * before `lock`. So a command that only reads and sends, as a switch does,
+ * waits for nobody.
+ *
+ * Everything here is called with `lock` held. What is marked "writing" wants
+ * both, and lets go of `lock` while it waits for the disk: others may then run
+ * commands, but none that drains, writes or moves. */
 
 #ifndef HR_SESSION_INTERNAL_H
 #define HR_SESSION_INTERNAL_H
 
 #include "plugin/engine.h"
+#include "plugin/prepared.h"
 #include "plugin/session.h"
 
 #include <pthread.h>
@@ -39,20 +50,16 @@ typedef struct {
   bool lap_empty; ///< Nothing was found in this lap so far
   bool state_due; ///< The state at `next` comes before its events
   bool live;      ///< Of music that is still being recorded: it ends only once it is played
+  bool damaged;   ///< Something could not be read; to be told
   HrLoopMessage loop;
 } HrReader;
-
-/** How a stream goes on at the end of the music. */
-typedef enum {
-  HR_STREAM_ONCE,
-  HR_STREAM_LOOPED, ///< Round the session's loop, if that is on
-  HR_STREAM_AHEAD,  ///< The same, of music that is still being recorded
-} HrStreamKind;
 
 enum { HR_RETIRED_MAX = 8, HR_PENDING_FORKS = 32, HR_WISHES_KEPT = 32, HR_RESCUES = 16 };
 
 struct HrSessionImpl {
-  pthread_mutex_t lock; ///< Recursive: requests are answered by commands
+  pthread_mutex_t writing; ///< Recursive: requests are answered by commands
+  pthread_mutex_t lock;    ///< Recursive as well
+  unsigned depth;          ///< How often its holder took `lock`
   HrEngine* engine;
   uint32_t number;
 
@@ -74,11 +81,14 @@ struct HrSessionImpl {
   unsigned rescue_count;
 
   HrReader readers[HR_STREAMS];
-  uint32_t offered; ///< Bits: rings named in messages the engine may not have seen
+  uint32_t offered;     ///< Bits: rings named in messages the engine may not have seen
+  uint32_t filling;     ///< Bits: ring being filled from the store, `lock` not held
+  HrPrepared* prepared; ///< NULL without an engine
 
   uint64_t scanned;      ///< Position in the capture ring up to which records were looked at
   int64_t waiting_since; ///< When the oldest record not in the store was first seen; 0: none
   int64_t retry_at;      ///< When to try the store again after trouble
+  int64_t worked_at;     ///< When the host's worker last called
   uint64_t frames_seen;
   int64_t frames_seen_at;
 
@@ -98,6 +108,19 @@ struct HrSessionImpl {
 void hr_session_lock(HrSession* session);
 void hr_session_unlock(HrSession* session);
 
+/** Take `writing`, then `lock`. Not with `lock` alone in hand. */
+void hr_session_lock_writing(HrSession* session);
+void hr_session_unlock_writing(HrSession* session);
+
+/** Writing. Let go of `lock`, however often it was taken, for a wait; returns
+ * what hr_session_retake() needs. */
+unsigned hr_session_release(HrSession* session);
+void hr_session_retake(HrSession* session, unsigned depth);
+
+/** Writing. Begin a write transaction, and commit one, without `lock`. */
+HrStatus hr_session_begin(HrSession* session, HrTxn** txn);
+HrStatus hr_session_commit(HrSession* session, HrTxn* txn);
+
 /** Count a change and tell who listens. */
 void hr_session_touch(HrSession* session);
 void hr_session_touch_tree(HrSession* session);
@@ -105,37 +128,55 @@ void hr_session_touch_tree(HrSession* session);
 /** Remember what is wrong, or (HR_OK) that nothing is. */
 void hr_session_set_trouble(HrSession* session, const HrError* error);
 
-/** Bring what the capture ring holds into the store: when `now` is set, when
- * something waits long enough, or when a fork or switch is among it. */
+/** Writing. Bring what the capture ring holds into the store: when `now` is
+ * set, when something waits long enough, or when a fork or switch is among it. */
 HrStatus hr_session_drain(HrSession* session, bool now);
 
-/** Drain a ring into its store to the end. Names and authors of forks come
- * from `session`, which may be NULL for another process' ring. */
+/** Writing. Drain a ring into its store, up to what it holds now. Names and
+ * authors of forks come from `session`, which is NULL for another process' ring. */
 HrStatus hr_binding_drain(HrSession* session, HrBinding* binding);
 
-/** Drain retired rings and free those that the engine has left. */
+/** Writing. Drain retired rings and free those that the engine has left. */
 void hr_session_drain_retired(HrSession* session, bool engine_is_done);
 
 /** Write what the command "quantum" takes for this one: "bar", "4 bars". */
 void hr_quantum_text(HrQuantum quantum, uint32_t bars, char text[HR_QUANTUM_TEXT]);
 
-/** Make the session's tree, if it has none yet. */
+/** Writing. Make the session's tree, if it has none yet. */
 HrStatus hr_session_need_tree(HrSession* session);
 
-/** Open a stream of `branch` in a free ring and fill it. `start` says from
- * which `tick`, and what it is for (`at`); the rest of it is filled in.
- * HR_ERR_BUSY if every ring is in use. */
-HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, HrStreamKind kind,
+/** The current branch, also if the store does not know of it yet; 0: none. */
+HrBranchId hr_session_current(const HrSession* session);
+
+/** True if a branch that the store does not know waits in the capture ring. */
+bool hr_session_fork_waits(const HrSession* session);
+
+/** Bring `target`, as the store knows it, up to what waits in the capture ring.
+ * True if music of its own does, which nothing read from the store has. */
+bool hr_session_follow_ring(const HrSession* session, HrTarget* target);
+
+/** What is prepared for a branch; NULL if nothing is, or if it is too old to be
+ * trusted. Lives as long as `lock` is held. */
+const HrPreparedBranch* hr_session_prepared(const HrSession* session, HrBranchId branch);
+
+/** True if what is prepared can be trusted now. */
+bool hr_session_prepared_is_fresh(const HrSession* session);
+
+/** Open a stream of `branch` in a free ring and fill it: without the store, if
+ * the music there is prepared. `start` says from which `tick`, what it is for
+ * (`at`) and which `loop` it goes round; the rest of it is filled in. `ahead`:
+ * its music may still be being recorded. HR_ERR_BUSY if every ring is in use. */
+HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, bool ahead,
                                 HrStreamStart* start);
 
-/** Read ahead for all streams in use. */
+/** Writing. Read ahead for all streams in use. */
 void hr_session_read_ahead(HrSession* session);
+
+/** Writing. Prepare for the branches a player is likely to go to. */
+void hr_session_prepare(HrSession* session);
 
 /** Send a message to the engine. HR_ERR_BUSY if the ring is full, as when the
  * host does not run the plugin. */
 HrStatus hr_session_send(HrSession* session, uint32_t type, const void* payload, uint32_t size);
-
-/** Describe a branch for the engine. */
-HrStatus hr_session_target(HrTxn* txn, HrBranchId id, HrTarget* target);
 
 #endif

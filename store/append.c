@@ -130,10 +130,15 @@ static uint32_t words_of(uint32_t size)
   return 1 + (size + 7) / 8;
 }
 
-static void put_words(HrNodeHeader* node, const HrEvent* event, uint32_t words)
+uint32_t hr_event_words(const HrEvent* event)
 {
-  HrWord* const word = (HrWord*)(node + 1) + node->word_count;
-  *word = (HrWord){.offset = (uint32_t)(event->tick - node->base_tick)};
+  return event->kind == HR_EVENT_MIDI && event->size <= 3 ? 1 : words_of(event->size);
+}
+
+void hr_event_put(HrWord* word, HrTick base, const HrEvent* event)
+{
+  const uint32_t words = hr_event_words(event);
+  *word = (HrWord){.offset = (uint32_t)(event->tick - base)};
   if (words == 1) {
     word->length = (uint8_t)event->size;
     memcpy(word->bytes, event->bytes, event->size);
@@ -144,8 +149,14 @@ static void put_words(HrNodeHeader* node, const HrEvent* event, uint32_t words)
     word->bytes[2] = (uint8_t)(event->size >> 16);
     memset(word + words - 1, 0, sizeof *word);
     memcpy(word + 1, event->bytes, event->size);
-    node->flags |= HR_NODE_HAS_LONG;
   }
+}
+
+static void put_event(HrNodeHeader* node, const HrEvent* event)
+{
+  const uint32_t words = hr_event_words(event);
+  hr_event_put((HrWord*)(node + 1) + node->word_count, node->base_tick, event);
+  node->flags |= words > 1 ? HR_NODE_HAS_LONG : 0;
   node->word_count += words;
   node->event_count += 1;
   node->last_tick = event->tick;
@@ -185,7 +196,7 @@ static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppe
   tail->open = true;
   if (state_size) {
     const HrEvent event = {tick, HR_EVENT_META, state_size, state};
-    put_words(tail->node, &event, words_of(state_size));
+    put_event(tail->node, &event);
     tail->node->event_count = 0;
   }
   free(state);
@@ -213,8 +224,7 @@ HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
     return HR_ERR_PAST;
   }
 
-  const bool is_short = event->kind == HR_EVENT_MIDI && event->size <= 3;
-  const uint32_t words = is_short ? 1 : words_of(event->size);
+  const uint32_t words = hr_event_words(event);
   const bool fits = tail->open && tail->node->word_count + words <= HR_NODE_WORDS &&
                     tail->node->author == (options ? options->author : 0) &&
                     event->tick - tail->node->base_tick <= (HrTick)UINT32_MAX;
@@ -224,7 +234,7 @@ HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
       return status;
     }
   }
-  put_words(tail->node, event, words);
+  put_event(tail->node, event);
   if (event->kind == HR_EVENT_META) {
     hr_meta_apply(&tail->tempo, event->bytes, event->size);
   }

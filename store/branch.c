@@ -68,13 +68,12 @@ HrStatus hr_branch_find(HrTxn* txn, HrTreeId tree, const char* name, HrBranchId*
   return hr_name_find(txn, HR_NAMES_BRANCH, tree, name, id);
 }
 
-HrStatus hr_branch_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrBranch* branch)
+/** The first branch of `tree` from `number` on, or, `below` it, the last. */
+static HrStatus find_record(HrTxn* txn, HrTreeId tree, uint32_t number, bool below,
+                            HrBranch* branch)
 {
-  if (after == UINT32_MAX) {
-    return HR_END;
-  }
   MDB_cursor* cursor = NULL;
-  HrBranchId wanted = hr_branch_id(tree, after + 1);
+  HrBranchId wanted = hr_branch_id(tree, number);
   MDB_val key = {sizeof wanted, &wanted};
   MDB_val value;
   int code = mdb_cursor_open(txn->txn, txn->store->branches, &cursor);
@@ -82,15 +81,28 @@ HrStatus hr_branch_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrBranch* bra
     return hr_status_from_lmdb(txn->store, code);
   }
   code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-  mdb_cursor_close(cursor);
+  if (below && (!code || code == MDB_NOTFOUND)) {
+    code = mdb_cursor_get(cursor, &key, &value, code ? MDB_LAST : MDB_PREV);
+  }
   HrBranchId found = 0;
   if (!code) {
     memcpy(&found, key.mv_data, sizeof found);
   }
+  mdb_cursor_close(cursor);
   if (code == MDB_NOTFOUND || (!code && hr_branch_tree(found) != tree)) {
     return HR_END;
   }
   return code ? hr_status_from_lmdb(txn->store, code) : hr_branch_get(txn, found, branch);
+}
+
+HrStatus hr_branch_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrBranch* branch)
+{
+  return after == UINT32_MAX ? HR_END : find_record(txn, tree, after + 1, false, branch);
+}
+
+HrStatus hr_branch_previous(HrTxn* txn, HrTreeId tree, uint32_t before, HrBranch* branch)
+{
+  return find_record(txn, tree, before, true, branch);
 }
 
 /** Move to the parent, or to where the jump pointer leads, which a damaged

@@ -184,6 +184,8 @@ HrStatus hr_branch_name(HrTxn* txn, HrBranchId id, char name[HR_NAME_MAX + 1]);
 HrStatus hr_branch_find(HrTxn* txn, HrTreeId tree, const char* name, HrBranchId* id);
 /** The first branch of `tree` with a number above `after`; HR_END after the last. */
 HrStatus hr_branch_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrBranch* branch);
+/** The last branch of `tree` with a number below `before`; HR_END before the first. */
+HrStatus hr_branch_previous(HrTxn* txn, HrTreeId tree, uint32_t before, HrBranch* branch);
 
 typedef struct {
   uint32_t number;  ///< From hr_tree_reserve(), or 0: take the next
@@ -333,6 +335,13 @@ static inline bool hr_span_next(const HrSpan* span, uint32_t* index, HrEvent* ev
   *index += 1 + words;
   return true;
 }
+
+/** How many words an event takes. */
+uint32_t hr_event_words(const HrEvent* event);
+
+/** Put an event where hr_span_next() finds it again: hr_event_words() words at
+ * `word`, its tick at most UINT32_MAX after `base`. */
+void hr_event_put(HrWord* word, HrTick base, const HrEvent* event);
 
 /* ---- Journal -------------------------------------------------------- */
 

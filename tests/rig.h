@@ -38,6 +38,7 @@ typedef struct {
   double tempo;
   double speed; ///< Of the host's transport while it rolls
   bool tell;    ///< Send the position with the next block
+  bool idle;    ///< The session does not work: what is captured waits
   char error[400];
 } Rig;
 
@@ -113,7 +114,7 @@ static inline void rig_run_block(Rig* rig, uint32_t frames)
   hr_engine_end(rig->engine);
   rig->now += frames;
   rig->host_frame += rig->rolling ? (int64_t)(frames * rig->speed) : 0;
-  if (hr_engine_wants_work(rig->engine, true)) {
+  if (!rig->idle && hr_engine_wants_work(rig->engine, true)) {
     hr_session_work(rig->session);
   }
 }

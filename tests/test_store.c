@@ -735,6 +735,41 @@ static void test_reserved_numbers(void** state)
   verify_clean();
 }
 
+/** Both ways through a tree, over the numbers that nobody took, and not into the trees beside it.
+ */
+static void test_branches_before_and_after(void** state)
+{
+  (void)state;
+  HrTxn* const txn = begin(HR_WRITE);
+  HrTreeId trees[3];
+  HrBranchId ids[4];
+  HrBranch branch;
+  for (int i = 0; i < 3; ++i) {
+    assert_ok(hr_tree_create(txn, NULL, 0, &trees[i]));
+    assert_ok(hr_branch_fork(txn, hr_branch_id(trees[i], 1), 0, NULL, &ids[0]));
+  }
+  ids[1] = hr_branch_id(trees[1], 1);
+  ids[2] = hr_branch_id(trees[1], 2);
+  const HrForkOptions far = {.number = 1000};
+  assert_ok(hr_branch_fork(txn, ids[1], 0, &far, &ids[3]));
+  uint32_t number = UINT32_MAX;
+  for (int i = 3; i >= 1; --i) {
+    assert_ok(hr_branch_previous(txn, trees[1], number, &branch));
+    assert_true(branch.id == ids[i]);
+    number = hr_branch_number(branch.id);
+  }
+  assert_int_equal(hr_branch_previous(txn, trees[1], number, &branch), HR_END);
+  assert_int_equal(hr_branch_previous(txn, trees[1], 0, &branch), HR_END);
+  assert_ok(hr_branch_previous(txn, trees[1], 999, &branch));
+  assert_true(branch.id == ids[2]);
+  assert_ok(hr_branch_next(txn, trees[1], 2, &branch));
+  assert_true(branch.id == ids[3]);
+  assert_int_equal(hr_branch_next(txn, trees[1], 1000, &branch), HR_END);
+  assert_ok(hr_branch_previous(txn, trees[2], UINT32_MAX, &branch)); // The last of all
+  assert_true(branch.id == hr_branch_id(trees[2], 2));
+  hr_txn_abort(txn);
+}
+
 static void test_captures(void** state)
 {
   (void)state;
@@ -792,6 +827,7 @@ int main(int argc, char** argv)
       TEST(test_an_aborted_transaction_leaves_nothing),
       TEST(test_a_damaged_node_is_said_and_stepped_over),
       TEST(test_reserved_numbers),
+      TEST(test_branches_before_and_after),
       TEST(test_captures),
       TEST(test_read_only),
   };
