@@ -251,8 +251,10 @@ static HrPlan make_plan(const HrSession* session)
                  .playhead = atomic_load_explicit(&shared->position, memory_order_relaxed),
                  .second = (HrTick)(quarters * HR_TICKS_PER_QUARTER),
                  .loop = session->loop};
-  plan.loop.on = session->loop.on && session->loop.end > session->loop.start &&
-                 !atomic_load_explicit(&shared->rolling, memory_order_relaxed);
+  plan.loop.on = hr_loop_valid(&session->loop);
+  if (plan.loop.on && atomic_load_explicit(&shared->rolling, memory_order_relaxed)) {
+    plan.playhead -= hr_loop_shift(&plan.loop, plan.playhead);
+  }
   return plan;
 }
 
