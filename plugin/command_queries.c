@@ -8,7 +8,7 @@
 
 static const char* state_name(HrBranchState state)
 {
-  return state == HR_BRANCH_HIDDEN ? "hidden" : state == HR_BRANCH_MERGED ? "merged" : "active";
+  return state == HR_BRANCH_HIDDEN ? "hidden" : "active";
 }
 
 HrStatus hr_run_list(HrCall* call)

@@ -191,7 +191,7 @@ static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppe
       .beat_unit = tail->tempo.beat_unit,
       .author = options ? options->author : 0,
   };
-  hr_node_key(&tail->key, tail->branch.id, tick, tail->branch.node_count);
+  hr_tick_key(&tail->key, tail->branch.id, tick, tail->branch.node_count);
   tail->branch.node_count += 1;
   tail->open = true;
   if (state_size) {

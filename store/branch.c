@@ -105,9 +105,7 @@ HrStatus hr_branch_previous(HrTxn* txn, HrTreeId tree, uint32_t before, HrBranch
   return find_record(txn, tree, before, true, branch);
 }
 
-/** Move to the parent, or to where the jump pointer leads, which a damaged
- * record must not turn into a circle. */
-static HrStatus climb(HrTxn* txn, HrBranchId to, HrBranch* branch)
+HrStatus hr_branch_climb(HrTxn* txn, HrBranchId to, HrBranch* branch)
 {
   const uint32_t depth = branch->depth;
   const HrStatus status = hr_branch_get(txn, to, branch);
@@ -120,11 +118,11 @@ HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* own
   HrStatus status = hr_branch_get(txn, leaf, owner);
   while (!status && owner->parent && tick < owner->fork_tick) {
     HrBranch jump = *owner;
-    status = climb(txn, owner->jump, &jump);
+    status = hr_branch_climb(txn, owner->jump, &jump);
     if (!status && jump.parent && tick < jump.fork_tick) {
       *owner = jump;
     } else if (!status) {
-      status = climb(txn, owner->parent, owner);
+      status = hr_branch_climb(txn, owner->parent, owner);
     }
   }
   return status;
@@ -135,12 +133,24 @@ HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranc
   HrStatus status = hr_branch_get(txn, leaf, branch);
   while (!status && branch->depth > depth) {
     HrBranch jump = *branch;
-    status = climb(txn, branch->jump, &jump);
+    status = hr_branch_climb(txn, branch->jump, &jump);
     if (!status && jump.depth >= depth) {
       *branch = jump;
     } else if (!status) {
-      status = climb(txn, branch->parent, branch);
+      status = hr_branch_climb(txn, branch->parent, branch);
     }
+  }
+  return status;
+}
+
+HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner, HrTick* until)
+{
+  HrStatus status = hr_branch_owner(txn, leaf, tick, owner);
+  *until = INT64_MAX;
+  if (!status && owner->id != leaf) {
+    HrBranch child;
+    status = hr_branch_at_depth(txn, leaf, owner->depth + 1, &child);
+    *until = child.fork_tick;
   }
   return status;
 }
@@ -158,109 +168,140 @@ static HrStatus jump_for_child(HrTxn* txn, const HrBranch* parent, HrBranchId* j
   return status;
 }
 
-HrStatus hr_branch_fork(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
-                        HrBranchId* id)
+/** Number and link a child of `from`'s path at `tick`. */
+static HrStatus link_child(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
+                           const HrTreeRecord* tree, HrBranch* child, HrBranch* parent)
 {
-  static const HrForkOptions defaults;
-  const HrForkOptions* const o = options ? options : &defaults;
-  const HrTreeId tree = hr_branch_tree(from);
-  HrTreeRecord record;
-  HrBranch parent, taken;
-  HrBranchId jump = 0;
-  if (o->name && !hr_name_valid(o->name)) {
-    return HR_ERR_ARGUMENT;
-  }
-  HrStatus status = hr_tail_close(txn);
-  status = status ? status : hr_tree_record(txn, tree, &record);
-  /* The tick before: a second fork at the same place becomes a sibling. */
-  status = status ? status : hr_branch_owner(txn, from, tick - 1, &parent);
-  status = status ? status : jump_for_child(txn, &parent, &jump);
-  if (status) {
-    return status;
-  }
-
-  const uint32_t number = o->number ? o->number : record.next_number;
-  const HrBranch child = {.id = hr_branch_id(tree, number),
-                          .parent = parent.id,
-                          .jump = jump,
-                          .fork_tick = tick,
-                          .head_tick = tick,
-                          .depth = parent.depth + 1,
-                          .author = o->author,
-                          .created_ns = o->created_ns ? o->created_ns : hr_wall_clock_ns()};
+  HrBranch taken;
+  const uint32_t number = options->number ? options->number : tree->next_number;
+  *child = (HrBranch){.id = hr_branch_id(hr_branch_tree(from), number),
+                      .fork_tick = tick,
+                      .head_tick = tick,
+                      .author = options->author,
+                      .created_ns = options->created_ns ? options->created_ns : hr_wall_clock_ns()};
   if (number == UINT32_MAX) {
     return HR_ERR_LIMIT;
   }
-  if (!hr_branch_get(txn, child.id, &taken)) {
-    return HR_ERR_EXISTS;
+  /* The tick before: a second fork at the same place becomes a sibling. */
+  HrStatus status = hr_branch_owner(txn, from, tick - 1, parent);
+  status = status ? status : jump_for_child(txn, parent, &child->jump);
+  if (status) {
+    return status;
   }
-  if (number >= record.next_number) {
-    record.next_number = number + 1;
+  child->parent = parent->id;
+  child->depth = parent->depth + 1;
+  status = hr_branch_get(txn, child->id, &taken);
+  return status == HR_ERR_NOT_FOUND ? HR_OK : status ? status : HR_ERR_EXISTS;
+}
+
+HrStatus hr_branch_make(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
+                        HrTreeRecord* tree, HrJournalRecord* entry)
+{
+  HrBranch child, parent;
+  char name[HR_NAME_MAX + 1];
+  if (options->name && !hr_name_valid(options->name)) {
+    return HR_ERR_ARGUMENT;
   }
-  record.branch_count += 1;
+  HrStatus status = hr_tail_close(txn);
+  status = status ? status : hr_tree_record(txn, hr_branch_tree(from), tree);
+  status = status ? status : link_child(txn, from, tick, options, tree, &child, &parent);
+  if (status) {
+    return status;
+  }
   if (tick > parent.head_tick) {
     /* What the parent gets later must not slip into its child's past. */
     parent.head_tick = tick;
     status = hr_branch_put(txn, &parent);
   }
-
-  char name[HR_NAME_MAX + 1];
-  snprintf(name, sizeof name, "take %u", record.branch_count);
-  HrJournalRecord entry = {.time_ns = child.created_ns,
-                           .branch = child.id,
-                           .other = from,
-                           .tick = tick,
-                           .author = o->author,
-                           .operation = HR_OPERATION_FORK};
-  *id = child.id;
+  *entry = (HrJournalRecord){.time_ns = child.created_ns,
+                             .branch = child.id,
+                             .other = from,
+                             .left = options->go_there ? tree->current : 0,
+                             .tick = tick,
+                             .author = options->author};
+  const uint32_t number = hr_branch_number(child.id);
+  tree->branch_count += 1;
+  tree->next_number = number < tree->next_number ? tree->next_number : number + 1;
+  tree->current = options->go_there ? child.id : tree->current;
+  snprintf(name, sizeof name, "take %u", tree->branch_count);
   status = status ? status : hr_branch_put(txn, &child);
-  status = status
-               ? status
-               : hr_name_set_free(txn, HR_NAMES_BRANCH, tree, child.id, o->name ? o->name : name);
-  status = status ? status : hr_branch_name(txn, child.id, name);
-  record.current = o->go_there ? child.id : record.current;
-  status = status ? status : hr_journal_append(txn, &record, &entry, name);
-  return status ? status : hr_tree_record_put(txn, tree, &record);
+  return status ? status
+                : hr_name_set_free(txn, HR_NAMES_BRANCH, hr_branch_tree(from), child.id,
+                                   options->name ? options->name : name);
 }
 
-/** Add a journal entry about `branch` to its tree. */
-static HrStatus note(HrTxn* txn, HrOperation operation, HrBranchId branch, uint32_t author,
-                     const char* text)
+HrStatus hr_branch_fork(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
+                        HrBranchId* id)
 {
+  static const HrForkOptions defaults;
+  HrTreeRecord tree;
+  HrJournalRecord entry;
+  char name[HR_NAME_MAX + 1];
+  HrStatus status = hr_branch_make(txn, from, tick, options ? options : &defaults, &tree, &entry);
+  if (status) {
+    return status;
+  }
+  *id = entry.branch;
+  entry.operation = HR_OPERATION_FORK;
+  status = hr_branch_name(txn, entry.branch, name);
+  status = status ? status : hr_journal_append(txn, &tree, &entry, name, NULL);
+  return status ? status : hr_tree_record_put(txn, hr_branch_tree(from), &tree);
+}
+
+/** Add an entry to the journal of its branch's tree. */
+static HrStatus tell_journal(HrTxn* txn, HrJournalRecord* entry, const char* text,
+                             const char* before)
+{
+  const HrTreeId tree = hr_branch_tree(entry->branch);
   HrTreeRecord record;
-  HrStatus status = hr_tree_record(txn, hr_branch_tree(branch), &record);
-  HrJournalRecord entry = {.branch = branch, .author = author, .operation = (uint16_t)operation};
-  status = status ? status : hr_journal_append(txn, &record, &entry, text);
-  return status ? status : hr_tree_record_put(txn, hr_branch_tree(branch), &record);
+  HrStatus status = hr_tree_record(txn, tree, &record);
+  status = status ? status : hr_journal_append(txn, &record, entry, text, before);
+  return status ? status : hr_tree_record_put(txn, tree, &record);
 }
 
 HrStatus hr_branch_rename(HrTxn* txn, HrBranchId id, const char* name, uint32_t author)
 {
-  HrBranch branch;
-  HrStatus status = hr_branch_get(txn, id, &branch);
+  char before[HR_NAME_MAX + 1];
+  HrStatus status = hr_branch_name(txn, id, before);
   status = status ? status : hr_name_set(txn, HR_NAMES_BRANCH, hr_branch_tree(id), id, name);
-  return status ? status : note(txn, HR_OPERATION_RENAME, id, author, name);
+  if (status || !strcmp(name, before)) {
+    return status;
+  }
+  return tell_journal(
+      txn, &(HrJournalRecord){.branch = id, .author = author, .operation = HR_OPERATION_RENAME},
+      name, before);
+}
+
+HrStatus hr_branch_put_state(HrTxn* txn, HrBranchId id, HrBranchState state)
+{
+  HrBranch branch;
+  HrStatus status = hr_tail_close(txn);
+  status = status ? status : hr_branch_get(txn, id, &branch);
+  branch.state = state;
+  return status ? status : hr_branch_put(txn, &branch);
 }
 
 HrStatus hr_branch_set_state(HrTxn* txn, HrBranchId id, HrBranchState state, uint32_t author)
 {
+  HrTreeRecord tree;
   HrBranch branch;
-  HrStatus status = hr_tail_flush(txn);
-  status = status ? status : hr_branch_get(txn, id, &branch);
+  HrStatus status = hr_branch_get(txn, id, &branch);
+  status = status ? status : hr_tree_record(txn, hr_branch_tree(id), &tree);
   if (status || branch.state == state) {
     return status;
   }
-  branch.state = state;
-  if (txn->tail.branch.id == id) {
-    txn->tail.branch.state = state;
+  if (state == HR_BRANCH_HIDDEN && tree.current == id) {
+    return HR_ERR_BUSY;
   }
-  status = hr_branch_put(txn, &branch);
-  return status ? status
-                : note(txn, state == HR_BRANCH_HIDDEN ? HR_OPERATION_HIDE : HR_OPERATION_RESTORE,
-                       id, author, NULL);
+  HrJournalRecord entry = {.branch = id,
+                           .author = author,
+                           .operation = state == HR_BRANCH_HIDDEN ? HR_OPERATION_HIDE
+                                                                  : HR_OPERATION_RESTORE};
+  status = hr_branch_put_state(txn, id, state);
+  return status ? status : tell_journal(txn, &entry, NULL, NULL);
 }
 
-HrStatus hr_branch_switch(HrTxn* txn, HrBranchId to, HrTick tick, uint32_t author)
+static HrStatus switch_to(HrTxn* txn, HrBranchId to, HrTick tick, uint32_t author, uint16_t flags)
 {
   const HrTreeId tree = hr_branch_tree(to);
   HrTreeRecord record;
@@ -270,12 +311,26 @@ HrStatus hr_branch_switch(HrTxn* txn, HrBranchId to, HrTick tick, uint32_t autho
   if (status || record.current == to) {
     return status;
   }
-  HrJournalRecord entry = {.branch = to,
-                           .other = record.current,
-                           .tick = tick,
-                           .author = author,
-                           .operation = HR_OPERATION_SWITCH};
+  HrJournalRecord entry = {.branch = to, .author = author, .flags = flags};
+  if (branch.state == HR_BRANCH_HIDDEN) {
+    entry.operation = HR_OPERATION_RESTORE;
+    status = hr_branch_put_state(txn, to, HR_BRANCH_ACTIVE);
+    status = status ? status : hr_journal_append(txn, &record, &entry, NULL, NULL);
+  }
+  entry.operation = HR_OPERATION_SWITCH;
+  entry.other = entry.left = record.current;
+  entry.tick = tick;
   record.current = to;
-  status = hr_journal_append(txn, &record, &entry, NULL);
+  status = status ? status : hr_journal_append(txn, &record, &entry, NULL, NULL);
   return status ? status : hr_tree_record_put(txn, tree, &record);
+}
+
+HrStatus hr_branch_switch(HrTxn* txn, HrBranchId to, HrTick tick, uint32_t author)
+{
+  return switch_to(txn, to, tick, author, 0);
+}
+
+HrStatus hr_branch_switch_quietly(HrTxn* txn, HrBranchId to, HrTick tick, uint32_t author)
+{
+  return switch_to(txn, to, tick, author, HR_JOURNAL_QUIET);
 }

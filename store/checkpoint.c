@@ -51,8 +51,8 @@ static void follow_node(HrChase* chase, const HrNodeHeader* node, HrTick tick)
 static int last_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, MDB_val* key,
                             MDB_val* value)
 {
-  HrNodeKey beyond;
-  hr_node_key(&beyond, branch, tick, 0);
+  HrTickKey beyond;
+  hr_tick_key(&beyond, branch, tick, 0);
   *key = (MDB_val){sizeof beyond, &beyond};
   int code = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
   if (code && code != MDB_NOTFOUND) {
@@ -62,7 +62,7 @@ static int last_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, 
   if (code) {
     return code;
   }
-  const bool ours = key->mv_size == sizeof(HrNodeKey) && hr_node_key_branch(key->mv_data) == branch;
+  const bool ours = key->mv_size == sizeof(HrTickKey) && hr_tick_key_branch(key->mv_data) == branch;
   return ours ? 0 : MDB_NOTFOUND;
 }
 
@@ -70,14 +70,14 @@ static int last_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, 
 static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* value, HrTick tick,
                                   HrChase* chase)
 {
-  HrNodeKey last, node_key;
+  HrTickKey last, node_key;
   memcpy(&last, key->mv_data, sizeof last);
   memcpy(&node_key, key->mv_data, sizeof node_key);
   int code = 0;
-  while (!code && hr_node_key_ordinal(&node_key) % HR_CHECKPOINT_NODES) {
+  while (!code && hr_tick_key_ordinal(&node_key) % HR_CHECKPOINT_NODES) {
     code = mdb_cursor_get(cursor, key, value, MDB_PREV);
     if (code || key->mv_size != sizeof node_key ||
-        hr_node_key_branch(key->mv_data) != hr_node_key_branch(&last)) {
+        hr_tick_key_branch(key->mv_data) != hr_tick_key_branch(&last)) {
       code = mdb_cursor_get(cursor, key, value,
                             MDB_NEXT); // The checkpoint is gone: from what is there
       break;

@@ -12,9 +12,10 @@
  * | -------- | -------------------------------------- | ---------------- |
  * | trees    | u64 tree id                            | HrTreeRecord     |
  * | branches | u64 branch id                          | HrBranchRecord   |
- * | nodes    | HrNodeKey, big-endian, ordered bytes   | node, see below  |
+ * | nodes    | HrTickKey of its first event           | node, see below  |
+| notes    | HrTickKey of its tick                  | HrNoteRecord, name, text, a NUL |
  * | names    | kind byte, then id or text (name.c)    | text or u64 id   |
- * | journal  | u64: tree id << 32 + sequence          | HrJournalRecord, text |
+ * | journal  | u64: tree id << 32 + sequence          | HrJournalRecord, texts |
  * | captures | 16-byte UUID of a capture ring         | HrCaptureRecord  |
  *
  * A branch id is its tree's id in the upper 32 bits and its number within the
@@ -74,7 +75,9 @@ typedef struct {
   uint32_t branch_count; ///< Branches, hidden ones too
   uint32_t journal_count;
   uint32_t author;
-  uint32_t reserved[7];
+  uint32_t undo; ///< Journal entry that an undo is about, 0: none (undo.c)
+  uint32_t redo; ///< Journal entry, an undo, that a redo is about, 0: none
+  uint32_t reserved[5];
 } HrTreeRecord;
 
 typedef struct {
@@ -97,8 +100,8 @@ typedef struct {
 typedef struct {
   uint8_t branch[8];
   uint8_t tick[8];
-  uint8_t ordinal[8]; ///< n-th node of the branch, from 0
-} HrNodeKey;
+  uint8_t ordinal[8]; ///< n-th node of the branch, from 0; a note's id
+} HrTickKey;
 
 typedef struct {
   uint32_t offset; ///< Ticks after the node's base tick
@@ -124,15 +127,42 @@ typedef struct {
   uint64_t checksum; ///< XXH3_64 of all of the node, this field zero, seeded by its key
 } HrNodeHeader;
 
+enum { HR_JOURNAL_QUIET = 1 }; ///< Undo passes over it
+
 typedef struct {
   int64_t time_ns;
   uint64_t branch; ///< The branch the operation made or changed
-  uint64_t other;  ///< Where it came from: parent, or the branch left
+  uint64_t other;  ///< Where it came from: parent, source, or the branch left
+  uint64_t left;   ///< The branch that was current before, 0 if none became current
   int64_t tick;
   uint32_t author;
-  uint16_t operation; ///< HrOperation
-  uint16_t text_size; ///< Bytes of text that follow the record
+  uint32_t refers;      ///< UNDO, REDO: the entry undone or redone; a note's: its id
+  uint32_t below;       ///< What was next to be undone (UNDO: redone) before this entry
+  uint16_t operation;   ///< HrOperation
+  uint16_t flags;       ///< HR_JOURNAL_QUIET
+  uint16_t text_size;   ///< Bytes of text that follow the record
+  uint16_t before_size; ///< Bytes that follow the text: the name before
+  uint32_t reserved;
 } HrJournalRecord;
+
+enum {
+  HR_NOTE_VALENCE = 1,
+  HR_NOTE_AROUSAL = 2,
+  HR_NOTE_AGENCY = 4,
+}; ///< What is known of an emotion
+
+typedef struct {
+  int64_t end_tick; ///< At or after the key's tick
+  int64_t time_ns;
+  uint32_t author;
+  uint8_t kind;                   ///< HrNoteKind
+  uint8_t hidden;                 ///< 0 or 1
+  uint8_t rating;                 ///< 1 to 5, 0: none
+  uint8_t known;                  ///< Which of these three are set
+  float valence, arousal, agency; ///< -1 to 1
+  uint16_t name_size;
+  uint16_t text_size;
+} HrNoteRecord;
 
 typedef struct {
   uint64_t consumed; ///< Bytes of the ring that are in the store
@@ -142,9 +172,10 @@ typedef struct {
 _Static_assert(sizeof(HrStoreHeader) == 64, "header is 64 bytes");
 _Static_assert(sizeof(HrTreeRecord) == 64, "tree record is 64 bytes");
 _Static_assert(sizeof(HrBranchRecord) == 64, "branch record is 64 bytes");
-_Static_assert(sizeof(HrNodeKey) == 24, "node key is 24 bytes");
+_Static_assert(sizeof(HrTickKey) == 24, "node key is 24 bytes");
 _Static_assert(sizeof(HrWord) == 8, "a word is 8 bytes");
 _Static_assert(sizeof(HrNodeHeader) == 64, "node header is 64 bytes");
-_Static_assert(sizeof(HrJournalRecord) == 40, "journal record is 40 bytes");
+_Static_assert(sizeof(HrNoteRecord) == 40, "note record is 40 bytes");
+_Static_assert(sizeof(HrJournalRecord) == 64, "journal record is 64 bytes");
 
 #endif

@@ -20,6 +20,7 @@ struct HrStoreImpl {
   ino_t inode;
   MDB_env* env;
   MDB_dbi trees, branches, nodes, names, journal, captures;
+  MDB_dbi notes; ///< 0: opened for reading, and there are none
   size_t map_bytes;
   bool read_only;
   _Atomic bool failed; ///< A sync reported EIO: what LMDB says later cannot be believed
@@ -32,7 +33,7 @@ struct HrStoreImpl {
 typedef struct {
   HrBranch branch; ///< id 0: none open
   HrTempo tempo;   ///< In force at the head
-  HrNodeKey key;
+  HrTickKey key;
   HrNodeHeader* node; ///< HR_NODE_SIZE bytes, or more for one long event
   size_t bytes;       ///< Allocated at `node`
   bool open;          ///< `node` and `key` are set
@@ -58,6 +59,12 @@ HrStatus hr_put(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, const
 HrStatus hr_tree_record(HrTxn* txn, HrTreeId id, HrTreeRecord* record);
 HrStatus hr_tree_record_put(HrTxn* txn, HrTreeId id, const HrTreeRecord* record);
 HrStatus hr_branch_put(HrTxn* txn, const HrBranch* branch);
+/** Make a branch as hr_branch_fork() says. `tree` and `entry` are filled in for
+ * the caller to complete, add to the journal and write. */
+HrStatus hr_branch_make(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
+                        HrTreeRecord* tree, HrJournalRecord* entry);
+/** Set the state of a branch, and nothing else. */
+HrStatus hr_branch_put_state(HrTxn* txn, HrBranchId id, HrBranchState state);
 
 /** Which table of names: kind in lower case is text -> id, in upper case id -> text. */
 typedef enum { HR_NAMES_TREE = 't', HR_NAMES_BRANCH = 'b', HR_NAMES_AUTHOR = 'a' } HrNameKind;
@@ -66,26 +73,44 @@ typedef enum { HR_NAMES_TREE = 't', HR_NAMES_BRANCH = 'b', HR_NAMES_AUTHOR = 'a'
 HrStatus hr_name_set(HrTxn* txn, HrNameKind kind, uint64_t scope, uint64_t id, const char* name);
 HrStatus hr_name_find(HrTxn* txn, HrNameKind kind, uint64_t scope, const char* name, uint64_t* id);
 HrStatus hr_name_get(HrTxn* txn, HrNameKind kind, uint64_t id, char name[HR_NAME_MAX + 1]);
+/** True for `size` bytes of UTF-8 and a NUL behind them, without control
+ * characters but, if `lines`, those that end a line and tabulators. */
+bool hr_text_valid(const char* text, size_t size, bool lines);
+/** Bytes of the longest beginning of `text` that has at most `room` and does
+ * not cut a character in two. */
+size_t hr_text_cut(const char* text, size_t room);
+
 /** Set `wanted`, or the first of "wanted 2", "wanted 3" ... that is free. */
 HrStatus hr_name_set_free(HrTxn* txn, HrNameKind kind, uint64_t scope, uint64_t id,
                           const char* wanted);
 
-/** Append an entry to the journal of the branch's tree; `record`'s text size is set here. */
+/** Append an entry to the journal of the branch's tree, and make it the next to
+ * be undone if it can be. Sizes of the texts, which may be NULL, and what lies
+ * below are set here, and a time of 0 becomes now; the caller writes `tree`. */
 HrStatus hr_journal_append(HrTxn* txn, HrTreeRecord* tree, HrJournalRecord* record,
-                           const char* text);
+                           const char* text, const char* before);
 
-void hr_node_key(HrNodeKey* key, HrBranchId branch, HrTick tick, uint64_t ordinal);
-HrBranchId hr_node_key_branch(const HrNodeKey* key);
-HrTick hr_node_key_tick(const HrNodeKey* key);
-uint64_t hr_node_key_ordinal(const HrNodeKey* key);
+/** Read a note as it lies in the map; its key has the right size. HR_ERR_DAMAGED
+ * for one that hr_note_add() would not have written. */
+HrStatus hr_note_read(const MDB_val* key, const MDB_val* value, HrNote* note);
+/** Hide or restore a note, and nothing else. */
+HrStatus hr_note_put_hidden(HrTxn* txn, HrTreeId tree, uint32_t id, bool hidden);
+
+/** Whether an operation can be undone, unless its entry is quiet. */
+bool hr_operation_undoable(HrOperation operation);
+
+void hr_tick_key(HrTickKey* key, HrBranchId branch, HrTick tick, uint64_t ordinal);
+HrBranchId hr_tick_key_branch(const HrTickKey* key);
+HrTick hr_tick_key_tick(const HrTickKey* key);
+uint64_t hr_tick_key_ordinal(const HrTickKey* key);
 
 size_t hr_node_bytes(const HrNodeHeader* node);
-uint64_t hr_node_checksum(const HrNodeHeader* node, const HrNodeKey* key);
+uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key);
 /** True if the value is a whole node that belongs at `key`. */
-bool hr_node_valid(const HrNodeKey* key, const MDB_val* value);
+bool hr_node_valid(const HrTickKey* key, const MDB_val* value);
 
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */
-HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrNodeKey* key, MDB_val* value);
+HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value);
 
 /** The state at the end of the path of `branch`, as the bytes of an
  * HR_META_STATE; `*size` is 0 if it is empty. The caller frees `*bytes`. */
@@ -97,7 +122,16 @@ HrStatus hr_tail_flush(HrTxn* txn);
 HrStatus hr_tail_close(HrTxn* txn);
 void hr_tail_free(HrTail* tail);
 
+/** Move `branch` to an ancestor: its parent, or where its jump pointer leads.
+ * HR_ERR_DAMAGED if there is none, or if it would lead in a circle. */
+HrStatus hr_branch_climb(HrTxn* txn, HrBranchId to, HrBranch* branch);
+
 /** The ancestor of `leaf` (or itself) at `depth`. */
 HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranch* branch);
+
+/** The branch on the path of `leaf` that owns `tick`, and the tick where the
+ * path leaves it (INT64_MAX for the leaf itself). */
+HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner,
+                           HrTick* until);
 
 #endif

@@ -22,32 +22,99 @@ const char* hr_operation_name(HrOperation operation)
     return "restore";
   case HR_OPERATION_RENAME_TREE:
     return "rename tree";
+  case HR_OPERATION_MERGE:
+    return "merge";
+  case HR_OPERATION_MARK:
+    return "mark";
+  case HR_OPERATION_NOTE:
+    return "note";
+  case HR_OPERATION_HIDE_NOTE:
+    return "hide note";
+  case HR_OPERATION_RESTORE_NOTE:
+    return "restore note";
+  case HR_OPERATION_UNDO:
+    return "undo";
+  case HR_OPERATION_REDO:
+    return "redo";
   }
   return "unknown";
 }
 
+bool hr_operation_undoable(HrOperation operation)
+{
+  return operation != HR_OPERATION_CREATE && operation != HR_OPERATION_UNDO &&
+         operation != HR_OPERATION_REDO;
+}
+
 HrStatus hr_journal_append(HrTxn* txn, HrTreeRecord* tree, HrJournalRecord* record,
-                           const char* text)
+                           const char* text, const char* before)
 {
   struct {
     HrJournalRecord record;
-    char text[HR_NAME_MAX + 1];
+    char texts[2 * HR_NAME_MAX];
   } entry;
-  const size_t size = text ? strlen(text) : 0;
-  if (size > HR_NAME_MAX) {
+  const size_t text_size = text ? strlen(text) : 0;
+  const size_t before_size = before ? strlen(before) : 0;
+  if (text_size > HR_NAME_MAX || before_size > HR_NAME_MAX) {
     return HR_ERR_ARGUMENT;
   }
-  if (!record->time_ns) {
-    record->time_ns = hr_wall_clock_ns();
-  }
-  record->text_size = (uint16_t)size;
-  entry.record = *record;
-  if (size) {
-    memcpy(entry.text, text, size);
-  }
   tree->journal_count += 1;
+  if (hr_operation_undoable((HrOperation)record->operation) &&
+      !(record->flags & HR_JOURNAL_QUIET)) {
+    record->below = tree->undo;
+    tree->undo = tree->journal_count;
+    tree->redo = 0;
+  }
+  record->time_ns = record->time_ns ? record->time_ns : hr_wall_clock_ns();
+  record->text_size = (uint16_t)text_size;
+  record->before_size = (uint16_t)before_size;
+  entry.record = *record;
+  if (text_size) {
+    memcpy(entry.texts, text, text_size);
+  }
+  if (before_size) {
+    memcpy(entry.texts + text_size, before, before_size);
+  }
   const uint64_t key = (uint64_t)hr_branch_tree(record->branch) << 32 | tree->journal_count;
-  return hr_put(txn, txn->store->journal, &key, sizeof key, &entry, sizeof *record + size);
+  return hr_put(txn, txn->store->journal, &key, sizeof key, &entry,
+                sizeof *record + text_size + before_size);
+}
+
+static HrStatus decode(uint32_t sequence, const MDB_val* value, HrJournalEntry* entry)
+{
+  HrJournalRecord record;
+  if (value->mv_size < sizeof record) {
+    return HR_ERR_DAMAGED;
+  }
+  memcpy(&record, value->mv_data, sizeof record);
+  if (record.text_size > HR_NAME_MAX || record.before_size > HR_NAME_MAX ||
+      value->mv_size != sizeof record + record.text_size + record.before_size) {
+    return HR_ERR_DAMAGED;
+  }
+  *entry = (HrJournalEntry){.sequence = sequence,
+                            .time_ns = record.time_ns,
+                            .operation = (HrOperation)record.operation,
+                            .branch = record.branch,
+                            .other = record.other,
+                            .left = record.left,
+                            .tick = record.tick,
+                            .author = record.author,
+                            .refers = record.refers,
+                            .below = record.below,
+                            .quiet = record.flags & HR_JOURNAL_QUIET};
+  const char* const texts = (const char*)value->mv_data + sizeof record;
+  memcpy(entry->text, texts, record.text_size);
+  memcpy(entry->before, texts + record.text_size, record.before_size);
+  return HR_OK;
+}
+
+HrStatus hr_journal_get(HrTxn* txn, HrTreeId tree, uint32_t sequence, HrJournalEntry* entry)
+{
+  uint64_t wanted = (uint64_t)tree << 32 | sequence;
+  MDB_val key = {sizeof wanted, &wanted};
+  MDB_val value;
+  const int code = mdb_get(txn->txn, txn->store->journal, &key, &value);
+  return code ? hr_status_from_lmdb(txn->store, code) : decode(sequence, &value, entry);
 }
 
 HrStatus hr_journal_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrJournalEntry* entry)
@@ -69,24 +136,5 @@ HrStatus hr_journal_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrJournalEnt
   if (code == MDB_NOTFOUND || (!code && found >> 32 != tree)) {
     return HR_END;
   }
-  if (code) {
-    return hr_status_from_lmdb(txn->store, code);
-  }
-  HrJournalRecord record;
-  if (value.mv_size < sizeof record) {
-    return HR_ERR_DAMAGED;
-  }
-  memcpy(&record, value.mv_data, sizeof record);
-  if (record.text_size > HR_NAME_MAX || value.mv_size != sizeof record + record.text_size) {
-    return HR_ERR_DAMAGED;
-  }
-  *entry = (HrJournalEntry){.sequence = (uint32_t)found,
-                            .time_ns = record.time_ns,
-                            .operation = (HrOperation)record.operation,
-                            .branch = record.branch,
-                            .other = record.other,
-                            .tick = record.tick,
-                            .author = record.author};
-  memcpy(entry->text, (const char*)value.mv_data + sizeof record, record.text_size);
-  return HR_OK;
+  return code ? hr_status_from_lmdb(txn->store, code) : decode((uint32_t)found, &value, entry);
 }

@@ -58,20 +58,38 @@ static size_t utf8_sequence(const uint8_t* s)
   return overlong || surrogate || beyond ? 0 : length;
 }
 
+bool hr_text_valid(const char* text, size_t size, bool lines)
+{
+  for (size_t i = 0; i < size;) {
+    const size_t length = utf8_sequence((const uint8_t*)text + i);
+    const bool layout = lines && (text[i] == '\n' || text[i] == '\t');
+    if (length == 0 || ((uint8_t)text[i] < 0x20 && !layout) || text[i] == 0x7f) {
+      return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
+size_t hr_text_cut(const char* text, size_t room)
+{
+  size_t size = strnlen(text, room + 1);
+  if (size > room) {
+    size = room;
+    while (size > 0 && (text[size] & 0xc0) == 0x80) {
+      --size;
+    }
+  }
+  return size;
+}
+
 bool hr_name_valid(const char* name)
 {
   const size_t size = name ? strnlen(name, HR_NAME_MAX + 1) : 0;
   if (size == 0 || size > HR_NAME_MAX || name[0] == '#') {
     return false;
   }
-  for (size_t i = 0; i < size;) {
-    const size_t length = utf8_sequence((const uint8_t*)name + i);
-    if (length == 0 || (uint8_t)name[i] < 0x20 || name[i] == 0x7f) {
-      return false;
-    }
-    i += length;
-  }
-  return true;
+  return hr_text_valid(name, size, false);
 }
 
 HrStatus hr_name_find(HrTxn* txn, HrNameKind kind, uint64_t scope, const char* name, uint64_t* id)
@@ -134,11 +152,9 @@ HrStatus hr_name_set_free(HrTxn* txn, HrNameKind kind, uint64_t scope, uint64_t 
   for (uint64_t n = 2; status == HR_ERR_EXISTS; ++n) {
     char suffix[24];
     char name[HR_NAME_MAX + 1];
-    int room = HR_NAME_MAX - snprintf(suffix, sizeof suffix, " %llu", (unsigned long long)n);
-    while (room > 0 && (size_t)room < strlen(wanted) && (wanted[room] & 0xc0) == 0x80) {
-      --room; // Never cut a character in two
-    }
-    snprintf(name, sizeof name, "%.*s%s", room, wanted, suffix);
+    const int size = snprintf(suffix, sizeof suffix, " %llu", (unsigned long long)n);
+    const size_t room = hr_text_cut(wanted, HR_NAME_MAX - (size_t)size);
+    snprintf(name, sizeof name, "%.*s%s", (int)room, wanted, suffix);
     status = hr_name_set(txn, kind, scope, id, name);
   }
   return status;

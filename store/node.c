@@ -9,7 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-void hr_node_key(HrNodeKey* key, HrBranchId branch, HrTick tick, uint64_t ordinal)
+void hr_tick_key(HrTickKey* key, HrBranchId branch, HrTick tick, uint64_t ordinal)
 {
   const uint64_t b = htobe64(branch);
   const uint64_t t = htobe64((uint64_t)tick ^ (uint64_t)1 << 63);
@@ -19,21 +19,21 @@ void hr_node_key(HrNodeKey* key, HrBranchId branch, HrTick tick, uint64_t ordina
   memcpy(key->ordinal, &o, sizeof o);
 }
 
-HrBranchId hr_node_key_branch(const HrNodeKey* key)
+HrBranchId hr_tick_key_branch(const HrTickKey* key)
 {
   uint64_t branch;
   memcpy(&branch, key->branch, sizeof branch);
   return be64toh(branch);
 }
 
-HrTick hr_node_key_tick(const HrNodeKey* key)
+HrTick hr_tick_key_tick(const HrTickKey* key)
 {
   uint64_t tick;
   memcpy(&tick, key->tick, sizeof tick);
   return (HrTick)(be64toh(tick) ^ (uint64_t)1 << 63);
 }
 
-uint64_t hr_node_key_ordinal(const HrNodeKey* key)
+uint64_t hr_tick_key_ordinal(const HrTickKey* key)
 {
   uint64_t ordinal;
   memcpy(&ordinal, key->ordinal, sizeof ordinal);
@@ -46,7 +46,7 @@ size_t hr_node_bytes(const HrNodeHeader* node)
 }
 
 /** The key goes into the seed: a whole node in a wrong place is found too. */
-uint64_t hr_node_checksum(const HrNodeHeader* node, const HrNodeKey* key)
+uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key)
 {
   HrNodeHeader header = *node;
   header.checksum = 0;
@@ -55,19 +55,19 @@ uint64_t hr_node_checksum(const HrNodeHeader* node, const HrNodeKey* key)
   return XXH3_64bits_withSeed(node + 1, node->word_count * sizeof(HrWord), first);
 }
 
-bool hr_node_valid(const HrNodeKey* key, const MDB_val* value)
+bool hr_node_valid(const HrTickKey* key, const MDB_val* value)
 {
   const HrNodeHeader* const node = value->mv_data;
   return value->mv_size >= sizeof *node && node->magic == HR_NODE_MAGIC &&
          node->version == HR_FORMAT_VERSION && hr_node_bytes(node) == value->mv_size &&
-         node->base_tick == hr_node_key_tick(key) && node->checksum == hr_node_checksum(node, key);
+         node->base_tick == hr_tick_key_tick(key) && node->checksum == hr_node_checksum(node, key);
 }
 
-HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrNodeKey* key, MDB_val* value)
+HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value)
 {
   MDB_cursor* cursor = NULL;
-  HrNodeKey beyond;
-  hr_node_key(&beyond, branch, INT64_MAX, UINT64_MAX);
+  HrTickKey beyond;
+  hr_tick_key(&beyond, branch, INT64_MAX, UINT64_MAX);
   MDB_val k = {sizeof beyond, &beyond};
   int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
   if (code) {
@@ -85,5 +85,5 @@ HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrNodeKey* key, MDB_val* va
     return HR_ERR_DAMAGED;
   }
   memcpy(key, k.mv_data, sizeof *key);
-  return hr_node_key_branch(key) == branch ? HR_OK : HR_ERR_NOT_FOUND;
+  return hr_tick_key_branch(key) == branch ? HR_OK : HR_ERR_NOT_FOUND;
 }

@@ -26,25 +26,12 @@ void hr_path_close(HrPath* path)
   }
 }
 
-/** Find the branch that owns `path->from`, and where it ends on this path. */
-static HrStatus enter_owner(HrPath* path)
-{
-  HrStatus status = hr_branch_owner(path->txn, path->leaf, path->from, &path->owner);
-  path->until = INT64_MAX;
-  if (!status && path->owner.id != path->leaf) {
-    HrBranch child;
-    status = hr_branch_at_depth(path->txn, path->leaf, path->owner.depth + 1, &child);
-    path->until = child.fork_tick;
-  }
-  return status;
-}
-
 /** Place the cursor on the first node of `path->owner` that may hold an event
  * at or after `path->from`. */
 static int seek_node(HrPath* path, MDB_val* key, MDB_val* value)
 {
-  HrNodeKey wanted;
-  hr_node_key(&wanted, path->owner.id, path->from, 0);
+  HrTickKey wanted;
+  hr_tick_key(&wanted, path->owner.id, path->from, 0);
   *key = (MDB_val){sizeof wanted, &wanted};
   int code = mdb_cursor_get(path->cursor, key, value, MDB_SET_RANGE);
   if (code && code != MDB_NOTFOUND) {
@@ -53,7 +40,7 @@ static int seek_node(HrPath* path, MDB_val* key, MDB_val* value)
   /* The node before may reach across. */
   code = mdb_cursor_get(path->cursor, key, value, code ? MDB_LAST : MDB_PREV);
   if (!code && key->mv_size == sizeof wanted &&
-      hr_node_key_branch(key->mv_data) == path->owner.id) {
+      hr_tick_key_branch(key->mv_data) == path->owner.id) {
     return 0;
   }
   *key = (MDB_val){sizeof wanted, &wanted};
@@ -91,7 +78,8 @@ HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
   while (!path->ended) {
     int code;
     if (path->seek) {
-      const HrStatus status = enter_owner(path);
+      const HrStatus status =
+          hr_branch_stretch(path->txn, path->leaf, path->from, &path->owner, &path->until);
       if (status) {
         path->ended = true;
         return status;
@@ -106,19 +94,19 @@ HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
       return hr_status_from_lmdb(path->txn->store, code);
     }
 
-    HrNodeKey node_key;
+    HrTickKey node_key;
     if (!code && key.mv_size == sizeof node_key) {
       memcpy(&node_key, key.mv_data, sizeof node_key);
     }
-    if (code || key.mv_size != sizeof node_key || hr_node_key_branch(&node_key) != path->owner.id ||
-        hr_node_key_tick(&node_key) >= path->until) {
+    if (code || key.mv_size != sizeof node_key || hr_tick_key_branch(&node_key) != path->owner.id ||
+        hr_tick_key_tick(&node_key) >= path->until) {
       path->ended = path->until == INT64_MAX;
       path->from = path->until;
       path->seek = true;
       continue;
     }
     if (!hr_node_valid(&node_key, &value)) {
-      *span = (HrSpan){.base = hr_node_key_tick(&node_key), .branch = path->owner.id};
+      *span = (HrSpan){.base = hr_tick_key_tick(&node_key), .branch = path->owner.id};
       return HR_ERR_DAMAGED;
     }
     cut(path, value.mv_data, span);
@@ -155,11 +143,11 @@ static HrStatus tempo_in_owner(HrTxn* txn, const HrBranch* owner, HrTick tick, H
   path.cursor = cursor;
   code = code ? code : seek_node(&path, &key, &value);
   *found = false;
-  HrNodeKey node_key;
+  HrTickKey node_key;
   if (!code && key.mv_size == sizeof node_key) {
     memcpy(&node_key, key.mv_data, sizeof node_key);
-    *found = hr_node_key_branch(&node_key) == owner->id && hr_node_valid(&node_key, &value) &&
-             hr_node_key_tick(&node_key) < tick;
+    *found = hr_tick_key_branch(&node_key) == owner->id && hr_node_valid(&node_key, &value) &&
+             hr_tick_key_tick(&node_key) < tick;
   }
   if (*found) {
     const HrNodeHeader* const node = value.mv_data;

@@ -187,6 +187,13 @@ static HrStatus prepare_lock_file(const char* path, HrError* error)
   return HR_OK;
 }
 
+/** Notes came later than the rest: a store may be without. */
+static int open_notes(MDB_txn* txn, HrStore* store)
+{
+  const int code = mdb_dbi_open(txn, "notes", store->read_only ? 0 : MDB_CREATE, &store->notes);
+  return code == MDB_NOTFOUND && store->read_only ? 0 : code;
+}
+
 static HrStatus open_databases(HrStore* store)
 {
   const struct {
@@ -234,6 +241,7 @@ static HrStatus open_databases(HrStore* store)
   for (size_t i = 0; i < sizeof databases / sizeof *databases && !code; ++i) {
     code = mdb_dbi_open(txn, databases[i].name, databases[i].flags | create, databases[i].dbi);
   }
+  code = code ? code : open_notes(txn, store);
   if (code) {
     mdb_txn_abort(txn);
     return code == MDB_NOTFOUND ? HR_ERR_DAMAGED : hr_status_from_lmdb(store, code);

@@ -162,7 +162,7 @@ HrStatus hr_tree_unreserve(HrTxn* txn, HrTreeId id, uint32_t first_number, uint3
 
 /* ---- Branches ------------------------------------------------------- */
 
-typedef enum { HR_BRANCH_ACTIVE = 0, HR_BRANCH_HIDDEN = 1, HR_BRANCH_MERGED = 2 } HrBranchState;
+typedef enum { HR_BRANCH_ACTIVE = 0, HR_BRANCH_HIDDEN = 1 } HrBranchState;
 
 typedef struct {
   HrBranchId id;
@@ -206,12 +206,35 @@ typedef struct {
 HrStatus hr_branch_fork(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
                         HrBranchId* id);
 
+/** Make a branch that holds the music of `source` and `into`, which stay as they
+ * are. It forks from the path of `into` where the two paths part; from there on
+ * come the events of both by tick. At one tick, what begins a note comes last,
+ * and what is of `into` first; the events of each path keep their own order.
+ * Tempo and meter are those of `into`. Every event keeps its author, so that a
+ * node begins wherever the author changes: two authors who take turns note by
+ * note fill 112 bytes an event, not 8. The wall clock is kept for the first event of
+ * each node, as always.
+ *
+ * `options` are those of a fork (a NULL name: "into + source", cut to fit).
+ * Takes time in proportion to the music after the parting, and no memory but
+ * what LMDB keeps of a transaction: each page written, up to 512 MiB.
+ * HR_ERR_ARGUMENT for two branches of different trees, one and the same, or a
+ * malformed name, HR_ERR_EXISTS for a used number: the transaction goes on.
+ * HR_ERR_DAMAGED if not all of the music can be read: a merge leaves nothing out. */
+HrStatus hr_branch_merge(HrTxn* txn, HrBranchId source, HrBranchId into,
+                         const HrForkOptions* options, HrBranchId* id);
+
 /** HR_ERR_EXISTS, HR_ERR_ARGUMENT: the transaction goes on. */
 HrStatus hr_branch_rename(HrTxn* txn, HrBranchId id, const char* name, uint32_t author);
-/** Hide or restore. Nothing is removed. */
+/** Hide or restore. Nothing is removed. HR_ERR_BUSY for hiding the tree's
+ * current branch, which is never hidden: the transaction goes on. */
 HrStatus hr_branch_set_state(HrTxn* txn, HrBranchId id, HrBranchState state, uint32_t author);
-/** Note in the tree and in the journal that `to` was switched to at `tick`. */
+/** Say in the tree and in the journal that `to` was switched to at `tick`. A
+ * hidden branch is restored thereby. */
 HrStatus hr_branch_switch(HrTxn* txn, HrBranchId to, HrTick tick, uint32_t author);
+/** The same of a switch that nobody asked for, or that is part of something
+ * else: undo passes over it. */
+HrStatus hr_branch_switch_quietly(HrTxn* txn, HrBranchId to, HrTick tick, uint32_t author);
 
 /** The branch on the path of `leaf` that owns `tick`: the deepest that forked
  * at or before it. O(log depth). */
@@ -264,6 +287,69 @@ HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
 
 /** Tempo and meter in force on the path of `branch` just before `tick`. */
 HrStatus hr_tempo_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrTempo* tempo);
+
+/* ---- Marks and notes -------------------------------------------------- */
+
+typedef enum {
+  HR_NOTE_MARK = 1, ///< A named point or range of the music
+  HR_NOTE_TEXT = 2, ///< What somebody says of it: text, rating, emotion
+} HrNoteKind;
+
+enum {
+  HR_NOTE_TEXT_MAX = 4000, ///< Bytes of UTF-8 in a note's text, without the NUL
+  HR_NOTE_RATING_MAX = 5,
+};
+
+/** From -1 to 1 each; what `known` leaves out is 0. */
+typedef struct {
+  uint8_t known; ///< HR_NOTE_VALENCE, HR_NOTE_AROUSAL, HR_NOTE_AGENCY
+  float valence, arousal, agency;
+} HrEmotion;
+
+/** Something said about a point or a range of a branch's path. */
+typedef struct {
+  uint32_t id; ///< Within the tree: the sequence of the journal entry that tells of it
+  HrNoteKind kind;
+  HrBranchId branch; ///< The one that owns `tick`
+  HrTick tick;
+  HrTick end_tick; ///< The range is [tick, end_tick); `tick` itself for a point
+  int64_t time_ns;
+  uint32_t author;
+  uint32_t rating; ///< 1 to HR_NOTE_RATING_MAX, 0: none
+  HrEmotion emotion;
+  bool hidden;
+  char name[HR_NAME_MAX + 1]; ///< Of a mark; "" for the others
+  const char* text;           ///< In the map; lines may end. Never NULL when read
+} HrNote;
+
+/** Add a note; its id is put into `*id`. A NULL text is none, a time of 0 is now;
+ * id and hidden are not looked at. Nothing replaces an older note: of two marks
+ * of one name on a path, the newer counts.
+ *
+ * A note belongs to the branch that owns its `tick` on the path of `branch`, and
+ * so to every path that goes through there: a mark set on what was before a fork
+ * is the parent's as well, and all its children's, wherever its range ends.
+ *
+ * HR_ERR_ARGUMENT for a mark without a valid name, another note with one or
+ * with nothing to say, text that is too long, no UTF-8 or has control characters
+ * other than line ends and tabulators, an end before the tick, values out of
+ * range: the transaction goes on. */
+HrStatus hr_note_add(HrTxn* txn, const HrNote* note, uint32_t* id);
+
+/** HR_ERR_NOT_FOUND if there is no note of that id. */
+HrStatus hr_note_get(HrTxn* txn, HrTreeId tree, uint32_t id, HrNote* note);
+
+/** The first note on the path of `leaf`, hidden ones too, in the order of ticks
+ * and, at one tick, of ids: at `tick` with an id above `after`, or later. HR_END
+ * after the last. Damaged ones are passed over. */
+HrStatus hr_note_next(HrTxn* txn, HrBranchId leaf, HrTick tick, uint32_t after, HrNote* note);
+
+/** The newest mark called `name` on the path of `leaf` that is not hidden. Reads
+ * the notes of this path, and no others. HR_ERR_NOT_FOUND. */
+HrStatus hr_mark_find(HrTxn* txn, HrBranchId leaf, const char* name, HrNote* note);
+
+/** Hide or restore. Nothing is removed. */
+HrStatus hr_note_set_hidden(HrTxn* txn, HrTreeId tree, uint32_t id, bool hidden, uint32_t author);
 
 /* ---- Reading a path ------------------------------------------------- */
 
@@ -349,10 +435,17 @@ typedef enum {
   HR_OPERATION_CREATE = 1, ///< Tree made; branch is its root
   HR_OPERATION_FORK,       ///< branch made from other at tick; text is its name
   HR_OPERATION_SWITCH,     ///< branch switched to, from other, at tick
-  HR_OPERATION_RENAME,     ///< text is the new name
+  HR_OPERATION_RENAME,     ///< text is the new name, before the old
   HR_OPERATION_HIDE,
   HR_OPERATION_RESTORE,
-  HR_OPERATION_RENAME_TREE,
+  HR_OPERATION_RENAME_TREE, ///< text is the new name, before the old; branch is the root
+  HR_OPERATION_MERGE, ///< Music of other went into branch, from tick on; one entry for each source
+  HR_OPERATION_MARK,  ///< Mark made on branch at tick; text is its name
+  HR_OPERATION_NOTE,  ///< Note made on branch at tick
+  HR_OPERATION_HIDE_NOTE,    ///< Note or mark hidden: refers is its id
+  HR_OPERATION_RESTORE_NOTE, ///< The same restored
+  HR_OPERATION_UNDO,         ///< refers is the entry undone, branch what it was about
+  HR_OPERATION_REDO,         ///< refers is the entry of the undo that is taken back
 } HrOperation;
 
 typedef struct {
@@ -361,9 +454,14 @@ typedef struct {
   HrOperation operation;
   HrBranchId branch;
   HrBranchId other;
+  HrBranchId left; ///< The current branch before, if another became current; else 0
   HrTick tick;
   uint32_t author;
+  uint32_t refers; ///< Sequence of an entry: what was undone, what made a note
+  uint32_t below;  ///< The entry that was next to be undone (UNDO: redone) before
+  bool quiet;      ///< Undo passes over it
   char text[HR_NAME_MAX + 1];
+  char before[HR_NAME_MAX + 1];
 } HrJournalEntry;
 
 const char* hr_operation_name(HrOperation operation);
@@ -371,6 +469,50 @@ const char* hr_operation_name(HrOperation operation);
 /** The first entry of `tree` with a sequence above `after` (they count from
  * 1); HR_END after the last. Entries are written by the calls they tell of. */
 HrStatus hr_journal_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrJournalEntry* entry);
+
+/** One entry. HR_ERR_NOT_FOUND. */
+HrStatus hr_journal_get(HrTxn* txn, HrTreeId tree, uint32_t sequence, HrJournalEntry* entry);
+
+/* ---- Undo and redo --------------------------------------------------- */
+
+typedef enum { HR_UNDO, HR_REDO } HrUndoDirection;
+
+/** A step back, or forth again. */
+typedef struct {
+  HrUndoDirection direction;
+  uint32_t sequence;          ///< Journal entry of the operation to undo or to redo
+  HrOperation operation;      ///< What it was
+  HrBranchId branch;          ///< The branch it was about
+  HrBranchId go_to;           ///< Becomes the tree's current branch; 0: the current one stays
+  HrTick tick;                ///< Where it was
+  uint32_t note;              ///< Id of the mark or note it was about, or 0
+  char name[HR_NAME_MAX + 1]; ///< Of the branch, tree or mark; when renaming, the name it gets
+} HrUndo;
+
+/** What an undo, or a redo, would do now, in any transaction: O(1), however long
+ * the journal and whatever was undone before.
+ *
+ * Undo steps back over the entries of the journal from the last on, but those
+ * that are quiet: a fork, merge, restored branch, mark or note is hidden, a
+ * hidden one restored, a new name replaced by the one before (with a number
+ * behind it if somebody else has it by now), a switch taken back. Redo steps
+ * forth again, until the next operation that is not quiet. Each step is itself
+ * written into the journal.
+ *
+ * The current branch changes as the operation changed it, backwards for undo.
+ * It is never hidden: when a step hides it, `go_to` is where it was forked from,
+ * or the nearest ancestor of that which is not hidden.
+ *
+ * HR_END if there is nothing to undo or redo. HR_ERR_BUSY if the step would
+ * leave no branch to go to (`step` is filled in, for people). */
+HrStatus hr_undo_next(HrTxn* txn, HrTreeId tree, HrUndoDirection direction, HrUndo* step);
+
+/** Take a step that hr_undo_next() gave, perhaps in an earlier transaction;
+ * `go_to` may have been changed to any branch of the tree. `tick` is where the
+ * music is. HR_ERR_BUSY if it is not the next step any more, or would leave the
+ * current branch hidden, HR_ERR_NOT_FOUND and HR_ERR_ARGUMENT for a branch that
+ * does not exist or is of another tree: nothing changes, the transaction goes on. */
+HrStatus hr_undo_apply(HrTxn* txn, const HrUndo* step, HrTick tick, uint32_t author);
 
 /* ---- Capture rings -------------------------------------------------- */
 
@@ -384,7 +526,7 @@ HrStatus hr_capture_delete(HrTxn* txn, const uint8_t uuid[16]);
 /* ---- Verification --------------------------------------------------- */
 
 typedef struct {
-  uint64_t trees, branches, nodes, events, journal_entries, problems;
+  uint64_t trees, branches, nodes, events, journal_entries, notes, problems;
 } HrVerifyReport;
 
 /** Check everything this layer knows: records, parents, depths, jump pointers,

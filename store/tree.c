@@ -129,22 +129,24 @@ HrStatus hr_tree_create(HrTxn* txn, const char* name, uint32_t author, HrTreeId*
   status = hr_name_set_free(txn, HR_NAMES_TREE, 0, id, name ? name : own_name);
   status = status ? status : hr_name_set(txn, HR_NAMES_BRANCH, id, root.id, ROOT_NAME);
   status = status ? status : hr_branch_put(txn, &root);
-  status = status ? status : hr_journal_append(txn, &record, &entry, ROOT_NAME);
+  status = status ? status : hr_journal_append(txn, &record, &entry, ROOT_NAME, NULL);
   return status ? status : hr_tree_record_put(txn, id, &record);
 }
 
 HrStatus hr_tree_rename(HrTxn* txn, HrTreeId id, const char* name, uint32_t author)
 {
   HrTreeRecord record;
+  char before[HR_NAME_MAX + 1];
   HrStatus status = hr_tree_record(txn, id, &record);
+  status = status ? status : hr_name_get(txn, HR_NAMES_TREE, id, before);
   status = status ? status : hr_name_set(txn, HR_NAMES_TREE, 0, id, name);
-  if (status) {
+  if (status || !strcmp(name, before)) {
     return status;
   }
   HrJournalRecord entry = {.branch = hr_branch_id(id, record.root_number),
                            .author = author,
                            .operation = HR_OPERATION_RENAME_TREE};
-  status = hr_journal_append(txn, &record, &entry, name);
+  status = hr_journal_append(txn, &record, &entry, name, before);
   return status ? status : hr_tree_record_put(txn, id, &record);
 }
 

@@ -69,11 +69,11 @@ static void verify_words(Verify* verify, const char* name, const HrNodeHeader* n
 static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char* name)
 {
   MDB_cursor* cursor = NULL;
-  HrNodeKey first;
+  HrTickKey first;
   HrTick last = branch->fork_tick;
   uint64_t events = 0;
   uint64_t nodes = 0;
-  hr_node_key(&first, branch->id, INT64_MIN, 0);
+  hr_tick_key(&first, branch->id, INT64_MIN, 0);
   MDB_val key = {sizeof first, &first};
   MDB_val value;
   int code = mdb_cursor_open(verify->txn->txn, verify->txn->store->nodes, &cursor);
@@ -81,16 +81,16 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
     return hr_status_from_lmdb(verify->txn->store, code);
   }
   code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-  while (!code && key.mv_size == sizeof first && hr_node_key_branch(key.mv_data) == branch->id) {
-    HrNodeKey node_key;
+  while (!code && key.mv_size == sizeof first && hr_tick_key_branch(key.mv_data) == branch->id) {
+    HrTickKey node_key;
     memcpy(&node_key, key.mv_data, sizeof node_key);
-    const HrTick tick = hr_node_key_tick(&node_key);
-    if (hr_node_key_ordinal(&node_key) != nodes) {
+    const HrTick tick = hr_tick_key_tick(&node_key);
+    if (hr_tick_key_ordinal(&node_key) != nodes) {
       complain(verify,
                "Branch %s: music is missing before tick %" PRId64 " (node %" PRIu64
                " expected, %" PRIu64 " found).",
-               name, tick, nodes, hr_node_key_ordinal(&node_key));
-      nodes = hr_node_key_ordinal(&node_key);
+               name, tick, nodes, hr_tick_key_ordinal(&node_key));
+      nodes = hr_tick_key_ordinal(&node_key);
     }
     if (tick < last && (nodes || branch->parent)) {
       complain(verify, "Branch %s: the node at tick %" PRId64 " overlaps the one before.", name,
@@ -169,7 +169,7 @@ static HrStatus verify_branch(Verify* verify, const HrBranch* branch)
       named != branch->id) {
     complain(verify, "Branch %s: its name does not lead back to it.", shown);
   }
-  if (branch->state > HR_BRANCH_MERGED) {
+  if (branch->state > HR_BRANCH_HIDDEN) {
     complain(verify, "Branch %s: unknown state %d.", shown, (int)branch->state);
   }
   HrStatus status = HR_OK;
@@ -181,27 +181,145 @@ static HrStatus verify_branch(Verify* verify, const HrBranch* branch)
   return status ? status : verify_nodes(verify, branch, shown);
 }
 
-static HrStatus verify_journal(Verify* verify, HrTreeId tree, uint32_t recorded)
+/** What the journal says up to an entry: the next to be undone and redone. */
+typedef struct {
+  uint32_t undo, redo;
+} Steps;
+
+/** Follow an UNDO or REDO entry. False if it is not about what was next. */
+static bool follow_step(Verify* verify, HrTreeId tree, const HrJournalEntry* entry, Steps* steps)
+{
+  const bool undo = entry->operation == HR_OPERATION_UNDO;
+  HrJournalEntry about;
+  if (!entry->refers || entry->refers != (undo ? steps->undo : steps->redo) ||
+      (undo && entry->below != steps->redo) ||
+      hr_journal_get(verify->txn, tree, entry->refers, &about)) {
+    return false;
+  }
+  *steps = undo ? (Steps){about.below, entry->sequence} : (Steps){about.refers, about.below};
+  return true;
+}
+
+/** Check that an entry about a note leads to one. */
+static bool leads_to_note(Verify* verify, HrTreeId tree, const HrJournalEntry* entry)
+{
+  HrNote note;
+  const bool made = entry->operation == HR_OPERATION_MARK || entry->operation == HR_OPERATION_NOTE;
+  return !hr_note_get(verify->txn, tree, made ? entry->sequence : entry->refers, &note);
+}
+
+static void verify_entry(Verify* verify, HrTreeId tree, const HrJournalEntry* entry, Steps* steps)
+{
+  HrBranch branch;
+  const HrBranchId ids[] = {entry->branch, entry->other, entry->left};
+  for (size_t i = 0; i < sizeof ids / sizeof *ids; ++i) {
+    if ((i == 0 || ids[i]) &&
+        (hr_branch_tree(ids[i]) != tree || hr_branch_get(verify->txn, ids[i], &branch))) {
+      complain(verify, "Tree %u: journal entry %u is about a branch that does not exist.", tree,
+               entry->sequence);
+    }
+  }
+  const bool about_note =
+      entry->operation >= HR_OPERATION_MARK && entry->operation <= HR_OPERATION_RESTORE_NOTE;
+  if (about_note && !leads_to_note(verify, tree, entry)) {
+    complain(verify, "Tree %u: the note that journal entry %u tells of is missing or damaged.",
+             tree, entry->sequence);
+  }
+  bool chained = true;
+  if (entry->operation == HR_OPERATION_UNDO || entry->operation == HR_OPERATION_REDO) {
+    chained = follow_step(verify, tree, entry, steps);
+  } else if (hr_operation_undoable(entry->operation) && !entry->quiet) {
+    chained = entry->below == steps->undo;
+    *steps = (Steps){entry->sequence, 0};
+  }
+  if (!chained) {
+    complain(verify, "Tree %u: journal entry %u does not undo or redo what came before.", tree,
+             entry->sequence);
+  }
+}
+
+static HrStatus verify_journal(Verify* verify, HrTreeId tree, const HrTreeRecord* record)
 {
   HrJournalEntry entry = {0};
   HrStatus status;
   uint32_t expected = 1;
+  Steps steps = {0, 0};
   while (!(status = hr_journal_next(verify->txn, tree, entry.sequence, &entry))) {
     if (entry.sequence != expected) {
       complain(verify, "Tree %u: journal entry %u is missing.", tree, expected);
     }
     expected = entry.sequence + 1;
     verify->report->journal_entries += 1;
+    verify_entry(verify, tree, &entry, &steps);
   }
   if (status == HR_ERR_DAMAGED) {
     complain(verify, "Tree %u: journal entry %u is damaged.", tree, expected);
     return HR_OK;
   }
-  if (expected != recorded + 1) {
+  if (expected != record->journal_count + 1) {
     complain(verify, "Tree %u: its journal ends at entry %u, not %u.", tree, expected - 1,
-             recorded);
+             record->journal_count);
+  }
+  if (steps.undo != record->undo || steps.redo != record->redo) {
+    complain(verify, "Tree %u: entries %u and %u are next to be undone and redone, not %u and %u.",
+             tree, steps.undo, steps.redo, record->undo, record->redo);
   }
   return status == HR_END ? HR_OK : status;
+}
+
+/** Check that the branch and the journal entry of a note are there. */
+static void verify_note(Verify* verify, const MDB_val* key, const MDB_val* value)
+{
+  HrNote note;
+  HrBranch branch;
+  HrJournalEntry entry;
+  verify->report->notes += 1;
+  if (key->mv_size != sizeof(HrTickKey)) {
+    complain(verify, "A note has no place.");
+    return;
+  }
+  const HrBranchId id = hr_tick_key_branch(key->mv_data);
+  const HrTick tick = hr_tick_key_tick(key->mv_data);
+  const HrTreeId tree = hr_branch_tree(id);
+  if (hr_branch_get(verify->txn, id, &branch)) {
+    complain(verify, "A note of tree %u is on branch #%u, which does not exist.", tree,
+             hr_branch_number(id));
+    return;
+  }
+  char text[HR_NAME_MAX + 32];
+  const char* const shown = label(verify, id, text);
+  if (hr_note_read(key, value, &note)) {
+    complain(verify, "Branch %s: the note at tick %" PRId64 " is damaged.", shown, tick);
+    return;
+  }
+  if (branch.parent && tick < branch.fork_tick) {
+    complain(verify, "Branch %s: the note at tick %" PRId64 " lies before the branch.", shown,
+             tick);
+  }
+  if (hr_journal_get(verify->txn, tree, note.id, &entry) || entry.branch != id ||
+      entry.tick != tick ||
+      entry.operation != (note.kind == HR_NOTE_MARK ? HR_OPERATION_MARK : HR_OPERATION_NOTE)) {
+    complain(verify, "Branch %s: the journal does not tell of the note at tick %" PRId64 ".", shown,
+             tick);
+  }
+}
+
+static HrStatus verify_notes(Verify* verify)
+{
+  MDB_cursor* cursor = NULL;
+  MDB_val key, value;
+  if (!verify->txn->store->notes) {
+    return HR_OK;
+  }
+  int code = mdb_cursor_open(verify->txn->txn, verify->txn->store->notes, &cursor);
+  if (code) {
+    return hr_status_from_lmdb(verify->txn->store, code);
+  }
+  while (!(code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) {
+    verify_note(verify, &key, &value);
+  }
+  mdb_cursor_close(cursor);
+  return code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(verify->txn->store, code);
 }
 
 static HrStatus verify_tree(Verify* verify, HrTreeId id, const HrTreeRecord* record)
@@ -228,11 +346,13 @@ static HrStatus verify_tree(Verify* verify, HrTreeId id, const HrTreeRecord* rec
   if (hr_branch_get(verify->txn, record->current, &branch) ||
       hr_branch_tree(record->current) != id) {
     complain(verify, "Tree %u: its current branch does not exist.", id);
+  } else if (branch.state == HR_BRANCH_HIDDEN) {
+    complain(verify, "Tree %u: its current branch is hidden.", id);
   }
   if (hr_branch_get(verify->txn, hr_branch_id(id, record->root_number), &branch) || branch.parent) {
     complain(verify, "Tree %u: its root is missing.", id);
   }
-  return verify_journal(verify, id, record->journal_count);
+  return verify_journal(verify, id, record);
 }
 
 /** Branches and nodes of no tree would be seen by nobody: count them all. */
@@ -265,7 +385,7 @@ HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char*
   }
   if (status == HR_END) {
     verify_totals(&verify);
-    status = HR_OK;
+    status = verify_notes(&verify);
   }
   hr_txn_abort(verify.txn);
   return status;

@@ -4,57 +4,11 @@
 #include "store/chase.h"
 #include "store/internal.h"
 #include "store/store.h"
-#include "tests/scratch.h"
+#include "tests/store_rig.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-#include <cmocka.h>
-
-#define assert_ok(call) assert_int_equal((call), HR_OK)
-
-static HrStore* store;
-
-static int setup(void** state)
-{
-  (void)state;
-  return scratch_make() ||
-         hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_CREATE, &store, NULL);
-}
-
-static int teardown(void** state)
-{
-  (void)state;
-  hr_store_close(store);
-  store = NULL;
-  scratch_remove();
-  return 0;
-}
-
-static HrTxn* begin(HrTxnMode mode)
-{
-  HrTxn* txn = NULL;
-  assert_ok(hr_txn_begin(store, mode, &txn));
-  return txn;
-}
-
-static void verify_clean(void)
-{
-  HrVerifyReport report;
-  assert_ok(hr_store_verify(store, NULL, NULL, &report));
-  assert_int_equal(report.problems, 0);
-}
-
-static HrStatus append_note(HrTxn* txn, HrBranchId branch, HrTick tick, uint8_t note)
-{
-  const uint8_t bytes[3] = {0x90, note, 100};
-  return hr_append(txn, branch, &(HrEvent){tick, HR_EVENT_MIDI, 3, bytes}, NULL);
-}
 
 /* ---- opening -------------------------------------------------------- */
 
@@ -630,18 +584,47 @@ static void test_journal_tells_all(void** state)
   assert_ok(hr_branch_switch(txn, child, 7, 0));
   assert_ok(hr_branch_switch(txn, child, 8, 0)); // already there: nothing to tell
   assert_ok(hr_branch_rename(txn, child, "bridge", 0));
+  assert_ok(hr_branch_rename(txn, child, "bridge", 0)); // its name already
+  assert_int_equal(hr_branch_set_state(txn, child, HR_BRANCH_HIDDEN, 0), HR_ERR_BUSY);
+  assert_ok(hr_branch_switch_quietly(txn, hr_branch_id(tree, 1), 9, 0));
   assert_ok(hr_branch_set_state(txn, child, HR_BRANCH_HIDDEN, 0));
-  assert_ok(hr_branch_set_state(txn, child, HR_BRANCH_ACTIVE, 0));
+  assert_ok(hr_branch_set_state(txn, child, HR_BRANCH_HIDDEN, 0)); // hidden already
+  assert_ok(hr_branch_switch(txn, child, 10, 0));                  // brings it back
+  assert_ok(hr_tree_rename(txn, tree, "song", 0));
   assert_ok(hr_txn_commit(txn));
-  const HrOperation expected[] = {HR_OPERATION_CREATE, HR_OPERATION_FORK, HR_OPERATION_SWITCH,
-                                  HR_OPERATION_RENAME, HR_OPERATION_HIDE, HR_OPERATION_RESTORE};
+  const struct {
+    HrOperation operation;
+    bool quiet, moves;
+    const char *text, *before;
+  } expected[] = {
+      {HR_OPERATION_CREATE, false, false, "main", ""},
+      {HR_OPERATION_FORK, false, false, "idea", ""},
+      {HR_OPERATION_SWITCH, false, true, "", ""},
+      {HR_OPERATION_RENAME, false, false, "bridge", "idea"},
+      {HR_OPERATION_SWITCH, true, true, "", ""},
+      {HR_OPERATION_HIDE, false, false, "", ""},
+      {HR_OPERATION_RESTORE, false, false, "", ""},
+      {HR_OPERATION_SWITCH, false, true, "", ""},
+      {HR_OPERATION_RENAME_TREE, false, false, "song", "t"},
+  };
   HrJournalEntry entry = {0};
+  HrJournalEntry same;
   txn = begin(HR_READ);
   for (size_t i = 0; i < sizeof expected / sizeof *expected; ++i) {
     assert_ok(hr_journal_next(txn, tree, entry.sequence, &entry));
-    assert_int_equal(entry.operation, expected[i]);
+    assert_int_equal(entry.sequence, i + 1);
+    assert_int_equal(entry.operation, expected[i].operation);
+    assert_int_equal(entry.quiet, expected[i].quiet);
+    assert_int_equal(entry.left != 0, expected[i].moves);
+    assert_string_equal(entry.text, expected[i].text);
+    assert_string_equal(entry.before, expected[i].before);
+    assert_ok(hr_journal_get(txn, tree, entry.sequence, &same));
+    assert_int_equal(same.sequence, entry.sequence);
+    assert_int_equal(same.time_ns, entry.time_ns);
+    assert_string_equal(same.before, entry.before);
   }
   assert_int_equal(hr_journal_next(txn, tree, entry.sequence, &entry), HR_END);
+  assert_int_equal(hr_journal_get(txn, tree, entry.sequence + 1, &same), HR_ERR_NOT_FOUND);
   HrTree record;
   assert_ok(hr_tree_get(txn, tree, &record));
   assert_true(record.current == child);
@@ -668,12 +651,6 @@ static void test_an_aborted_transaction_leaves_nothing(void** state)
   hr_txn_abort(txn);
 }
 
-static void remember_problem(void* data, const char* sentence)
-{
-  (void)data;
-  print_message("  %s\n", sentence);
-}
-
 static void test_a_damaged_node_is_said_and_stepped_over(void** state)
 {
   (void)state;
@@ -685,8 +662,8 @@ static void test_a_damaged_node_is_said_and_stepped_over(void** state)
     assert_ok(append_note(txn, root, i, 60));
   }
   assert_ok(hr_tail_flush(txn));
-  HrNodeKey key;
-  hr_node_key(&key, root, HR_NODE_WORDS, 1);
+  HrTickKey key;
+  hr_tick_key(&key, root, HR_NODE_WORDS, 1);
   MDB_val k = {sizeof key, &key};
   MDB_val v;
   assert_int_equal(mdb_get(txn->txn, store->nodes, &k, &v), 0);
@@ -709,7 +686,7 @@ static void test_a_damaged_node_is_said_and_stepped_over(void** state)
   hr_path_close(&path);
   hr_txn_abort(txn);
   HrVerifyReport report;
-  assert_ok(hr_store_verify(store, remember_problem, NULL, &report));
+  assert_ok(hr_store_verify(store, print_problem, NULL, &report));
   assert_true(report.problems > 0);
 }
 
@@ -810,7 +787,6 @@ int main(int argc, char** argv)
   if (argc == 3 && !strcmp(argv[1], "append")) {
     return append_from_child(argv[2]);
   }
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       TEST(test_open_is_shared_and_private),
       TEST(test_bad_files_are_refused),

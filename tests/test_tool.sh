@@ -220,7 +220,7 @@ check "log: plain words, newest last" says \
   '  tool  forked "minuet" (#2) from "main" at 1\.1$'
 check "log: newest last, indeed" [ "$(tail -1 out | grep -c 'forked "Prélude in C" (#3)')" = 1 ]
 check "verify finds no fault" gives 0 hr verify
-check "verify counts" says '^1 tree, 3 branches, 604 events in 2 nodes, 3 journal entries: no problems'
+check "verify counts" says '^1 tree, 3 branches, 604 events in 2 nodes, 3 journal entries, 0 notes: no problems'
 
 check "export" gives 0 hr export minuet m.mid
 check "export says what it did" says '^Wrote "minuet" to m.mid: 205 events, 0:19\.$'

@@ -97,9 +97,6 @@ static const char* mark(const View* view, const HrBranch* branch)
   if (branch->state == HR_BRANCH_HIDDEN) {
     return current ? "current, hidden" : "hidden";
   }
-  if (branch->state == HR_BRANCH_MERGED) {
-    return current ? "current, merged" : "merged";
-  }
   return current ? "current" : "";
 }
 
@@ -211,9 +208,14 @@ static void tell(const View* view, const HrJournalEntry* entry, char sentence[CE
              at_place(view, entry->other, entry->tick, place));
     return;
   case HR_OPERATION_SWITCH:
-    snprintf(sentence, CELL_SIZE, "switched to \"%s\" (#%u) from \"%s\"%s", name, number,
+    snprintf(sentence, CELL_SIZE, "switched to \"%s\" (#%u) from \"%s\"%s%s", name, number,
              branch_name(view, entry->other, other),
-             at_place(view, entry->branch, entry->tick, place));
+             at_place(view, entry->branch, entry->tick, place), entry->quiet ? ", unasked" : "");
+    return;
+  case HR_OPERATION_MERGE:
+    snprintf(sentence, CELL_SIZE, "merged \"%s\" into \"%s\" (#%u)%s",
+             branch_name(view, entry->other, other), entry->text, number,
+             at_place(view, entry->other, entry->tick, place));
     return;
   case HR_OPERATION_RENAME:
     snprintf(sentence, CELL_SIZE, "renamed #%u to \"%s\"", number, entry->text);
@@ -227,9 +229,49 @@ static void tell(const View* view, const HrJournalEntry* entry, char sentence[CE
   case HR_OPERATION_RENAME_TREE:
     snprintf(sentence, CELL_SIZE, "renamed the tree to \"%s\"", entry->text);
     return;
+  case HR_OPERATION_MARK:
+    snprintf(sentence, CELL_SIZE, "marked \"%s\" on \"%s\" (#%u)%s", entry->text, name, number,
+             at_place(view, entry->branch, entry->tick, place));
+    return;
+  case HR_OPERATION_NOTE:
+    snprintf(sentence, CELL_SIZE, "noted something on \"%s\" (#%u)%s", name, number,
+             at_place(view, entry->branch, entry->tick, place));
+    return;
+  case HR_OPERATION_HIDE_NOTE:
+  case HR_OPERATION_RESTORE_NOTE:
+    snprintf(sentence, CELL_SIZE, "%s %s%s%s on \"%s\" (#%u)%s",
+             entry->operation == HR_OPERATION_HIDE_NOTE ? "hid" : "brought back",
+             entry->text[0] ? "the mark \"" : "a note", entry->text, entry->text[0] ? "\"" : "",
+             name, number, at_place(view, entry->branch, entry->tick, place));
+    return;
+  case HR_OPERATION_UNDO:
+  case HR_OPERATION_REDO:
+    snprintf(sentence, CELL_SIZE, "something that the journal does not hold any more");
+    return;
   }
   snprintf(sentence, CELL_SIZE, "did something to \"%s\" (#%u) that this version does not know",
            name, number);
+}
+
+/** Put the operation that an undo or redo was about in its place, and return
+ * what comes before the sentence about it. */
+static const char* follow_undo(const View* view, HrJournalEntry* entry)
+{
+  const HrOperation first = entry->operation;
+  const char* const lead = first == HR_OPERATION_UNDO   ? "undid: "
+                           : first == HR_OPERATION_REDO ? "redid: "
+                                                        : "";
+  HrJournalEntry about = *entry;
+  for (int hops = first == HR_OPERATION_UNDO   ? 1
+                  : first == HR_OPERATION_REDO ? 2
+                                               : 0;
+       hops; --hops) {
+    if (hr_journal_get(view->txn, view->tree->id, about.refers, &about)) {
+      return lead;
+    }
+  }
+  *entry = about;
+  return lead;
 }
 
 static void view_journal(View* view)
@@ -237,15 +279,19 @@ static void view_journal(View* view)
   char name[HR_NAME_MAX + 1];
   char text[HR_TEXT_SIZE];
   char sentence[CELL_SIZE];
+  char line[CELL_SIZE + 8];
   HrJournalEntry entry = {0};
   HrStatus status;
   printf("Tree \"%s\" (#%u)\n", view->tree->name, view->tree->id);
   view->table.columns = 3;
   while (!(status = hr_journal_next(view->txn, view->tree->id, entry.sequence, &entry))) {
-    tell(view, &entry, sentence);
+    HrJournalEntry about = entry;
+    const char* const lead = follow_undo(view, &about);
+    tell(view, &about, sentence);
+    snprintf(line, sizeof line, "%s%s", lead, sentence);
     add_cell(view, hr_text_wall_clock(text, entry.time_ns, true));
     add_cell(view, author_name(view, entry.author, name));
-    add_cell(view, sentence);
+    add_cell(view, line);
   }
   if (status != HR_END && !view->status) {
     view->status = status;
@@ -366,7 +412,8 @@ static int verify(const HrTool* tool)
   print_count(report.branches, "branch", "branches", ", ");
   print_count(report.events, "event", "events", " in ");
   print_count(report.nodes, "node", "nodes", ", ");
-  print_count(report.journal_entries, "journal entry", "journal entries", ": ");
+  print_count(report.journal_entries, "journal entry", "journal entries", ", ");
+  print_count(report.notes, "note", "notes", ": ");
   if (report.problems) {
     print_count(report.problems, "problem", "problems", ".\n");
     return HR_EXIT_FAILURE;
