@@ -30,7 +30,7 @@ typedef enum {
   HR_CAUSE_PLAYING, ///< By what was played, or by the fork command
   HR_CAUSE_PASS,    ///< Fork: the n-th time round a loop; `number` is n
   HR_CAUSE_COMMAND, ///< Switch: somebody wished so
-  HR_CAUSE_HOME,    ///< Switch: back from a side branch
+  HR_CAUSE_QUIET,   ///< Switch: part of something else, as coming back from a side branch
   HR_CAUSE_UNDO,    ///< Switch: journal entry `number` is undone
   HR_CAUSE_REDO,    ///< Switch: journal entry `number` is redone
 } HrCaptureCauseKind;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define BRANCH_ROW "number:i name:s"
+#define MARK_ROW   "id:i name:s start:h end:h"
 
 /** A row of the table, and what it does. */
 typedef struct {
@@ -44,10 +45,11 @@ static const Command table[] = {
      hr_run_follow},
     {{"stop", HR_COMMAND_TRIGGER, "", "", "Stop replaying"}, hr_run_stop},
     {{"loop", HR_COMMAND_TOGGLE, "on:i?", "", "Replay a range of bars over and over"}, hr_run_loop},
-    {{"loop/range", HR_COMMAND_VALUE, "start:p end:p", "", "Set the range, and loop it"},
+    {{"loop/range", HR_COMMAND_VALUE, "start:p end:p?", "",
+      "Set the range, and loop it; a mark that is one will do"},
      hr_run_loop_range},
-    {{"grab", HR_COMMAND_VALUE, "bars:i?", "start:h end:h",
-      "Loop the bars just played, at once (4 of them unless you say how many)"},
+    {{"grab", HR_COMMAND_VALUE, "bars:i? name:s?", MARK_ROW,
+      "Loop the bars just played, at once (4 of them unless you say how many), and mark them"},
      hr_run_grab},
     {{"record", HR_COMMAND_TOGGLE, "on:i?", "",
       "Keep what is played (it always is, unless turned off)"},
@@ -73,6 +75,23 @@ static const Command table[] = {
     {{"tempo/source", HR_COMMAND_VALUE, "whose:s", "",
       "With no host rolling, replay at the tempo recorded, or at the host's"},
      hr_run_tempo_source},
+    {{"undo", HR_COMMAND_TRIGGER, "", "operation:s number:i name:s",
+      "Take back what was done last: a fork, switch, merge, mark, new name or hiding. Nothing is "
+      "removed"},
+     hr_run_undo},
+    {{"redo", HR_COMMAND_TRIGGER, "", "operation:s number:i name:s",
+      "Do again what was taken back last"},
+     hr_run_redo},
+    {{"merge", HR_COMMAND_VALUE, "branch:b name:s?", BRANCH_ROW,
+      "Begin a branch with the music of this one and of another together, and go there"},
+     hr_run_merge},
+    {{"mark", HR_COMMAND_VALUE, "name:s start:p? end:p?", MARK_ROW,
+      "Give a name to this moment, to a place or to a range"},
+     hr_run_mark},
+    {{"unmark", HR_COMMAND_VALUE, "name:s", MARK_ROW,
+      "Put a mark out of sight; nothing is removed"},
+     hr_run_unmark},
+    {{"marks", HR_COMMAND_QUERY, "", MARK_ROW, "Tell the marks of this branch"}, hr_run_marks},
     {{"rename", HR_COMMAND_VALUE, "branch:b name:s", BRANCH_ROW, "Give a branch another name"},
      hr_run_rename},
     {{"hide", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW,

@@ -61,7 +61,7 @@ static HrStatus aim_at(HrCall* call, HrBranchId branch, HrGoMessage* go)
 }
 
 /** Without an engine, going somewhere is a note in the store. */
-static HrStatus go_in_store(HrCall* call, HrBranchId branch)
+static HrStatus go_in_store(HrCall* call, HrBranchId branch, const HrCaptureCause* cause)
 {
   HrSession* const session = call->session;
   HrTxn* txn = NULL;
@@ -70,7 +70,7 @@ static HrStatus go_in_store(HrCall* call, HrBranchId branch)
   HrStatus status = hr_session_begin(session, &txn);
   status = status ? status : hr_author_id(txn, call->author, &author);
   status = status ? status : hr_branch_get(txn, branch, &record);
-  status = status ? status : hr_branch_switch(txn, branch, record.head_tick, author);
+  status = status ? status : hr_note_switch(txn, branch, record.head_tick, cause, author);
   if (status) {
     hr_txn_abort(txn);
     return hr_call_fail(call, status);
@@ -80,32 +80,34 @@ static HrStatus go_in_store(HrCall* call, HrBranchId branch)
   return status ? hr_call_fail(call, status) : HR_OK;
 }
 
-static HrStatus go_to(HrCall* call, HrBranchId branch)
+HrStatus hr_call_go_to(HrCall* call, HrBranchId branch, HrQuantum quantum, HrCaptureCause cause)
 {
   HrSession* const session = call->session;
-  HrGoMessage go = {
-      .quantum = session->quantum, .bars = session->quantum_bars, .stream.ring = HR_NO_STREAM};
+  HrGoMessage go = {.quantum = quantum, .bars = session->quantum_bars, .stream.ring = HR_NO_STREAM};
   if (!session->engine) {
-    return go_in_store(call, branch);
+    return go_in_store(call, branch, &cause);
   }
-  go.cause = (HrCaptureCause){HR_CAUSE_COMMAND, 0, hr_call_wish(call)};
+  cause.wish = ++session->wishes ? session->wishes : ++session->wishes;
+  snprintf(session->wish_authors[cause.wish % HR_WISHES_KEPT], HR_NAME_MAX + 1, "%s", call->author);
+  go.cause = cause;
   const HrStatus status = aim_at(call, branch, &go);
   return status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
 }
 
-static HrStatus go_and_tell(HrCall* call, HrBranchId branch)
+HrStatus hr_call_go_and_tell(HrCall* call, HrBranchId branch, HrCaptureCauseKind kind)
 {
-  const HrStatus status = go_to(call, branch);
+  const HrStatus status =
+      hr_call_go_to(call, branch, call->session->quantum, (HrCaptureCause){kind, 0, 0});
   return status ? status : hr_call_tell_branch(call, branch);
 }
 
 /** Records of branches have changed. */
-static void touch_branches(HrSession* session)
+void hr_call_touch_branches(const HrCall* call)
 {
-  if (session->prepared) {
-    hr_prepared_forget(session->prepared, 0);
+  if (call->session->prepared) {
+    hr_prepared_forget(call->session->prepared, 0);
   }
-  hr_session_touch_tree(session);
+  hr_session_touch_tree(call->session);
 }
 
 /** Fork in the store, at a place that is known. */
@@ -122,7 +124,7 @@ static HrStatus fork_in_store(HrCall* call, HrTick tick, const char* name, HrBra
     return hr_call_fail(call, status);
   }
   status = hr_session_commit(session, txn);
-  touch_branches(session);
+  hr_call_touch_branches(call);
   return status ? hr_call_fail(call, status) : HR_OK;
 }
 
@@ -151,7 +153,7 @@ HrStatus hr_run_fork_at(HrCall* call)
                     "The branch ends before that. Fork where there is music, or use `fork`.");
   }
   status = fork_in_store(call, tick, name, &fork);
-  return status ? status : go_and_tell(call, fork);
+  return status ? status : hr_call_go_and_tell(call, fork, HR_CAUSE_QUIET);
 }
 
 static HrPendingFork* free_pending_fork(HrSession* session)
@@ -202,7 +204,7 @@ HrStatus hr_run_fork(HrCall* call)
   status = status ? status : hr_branch_get(txn, call->session->branch, &branch);
   hr_txn_abort(txn);
   status = status ? hr_call_fail(call, status) : fork_in_store(call, branch.head_tick, name, &fork);
-  return status ? status : go_and_tell(call, fork);
+  return status ? status : hr_call_go_and_tell(call, fork, HR_CAUSE_QUIET);
 }
 
 /** The branch named first, which must not be hidden. */
@@ -241,7 +243,7 @@ HrStatus hr_run_switch(HrCall* call)
     status = need_branches(call);
     status = status ? status : find_visible(call, &branch);
   }
-  return status ? status : go_and_tell(call, branch);
+  return status ? status : hr_call_go_and_tell(call, branch, HR_CAUSE_COMMAND);
 }
 
 /** What is known of the branches around the current one; NULL if it may not be true. */
@@ -285,7 +287,7 @@ HrStatus hr_run_slot(HrCall* call)
   }
   status = need_branches(call);
   status = status ? status : find_slot(call, slot, &branch);
-  return status ? status : go_and_tell(call, branch);
+  return status ? status : hr_call_go_and_tell(call, branch, HR_CAUSE_COMMAND);
 }
 
 static HrStatus find_neighbour(HrCall* call, int step, HrBranchId* id)
@@ -321,7 +323,7 @@ static HrStatus go_to_neighbour(HrCall* call, int step)
   HrBranchId branch = 0;
   HrStatus status = need_branches(call);
   status = status ? status : find_neighbour(call, step, &branch);
-  return status ? status : go_and_tell(call, branch);
+  return status ? status : hr_call_go_and_tell(call, branch, HR_CAUSE_COMMAND);
 }
 
 HrStatus hr_run_next(HrCall* call)
@@ -368,7 +370,7 @@ static HrStatus change_branch(HrCall* call, HrStatus (*change)(HrCall* call, HrT
   if (status) {
     return hr_call_fail(call, status);
   }
-  touch_branches(call->session);
+  hr_call_touch_branches(call);
   return hr_call_tell_branch(call, branch);
 }
 

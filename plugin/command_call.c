@@ -148,8 +148,37 @@ HrStatus hr_call_name(HrCall* call, size_t index, bool needed, const char** name
                 : HR_OK;
 }
 
-/** A position: bars as a number or text "bar.beat", both from 1; ticks as
- * HR_VALUE_TICK or text "123t". */
+/** Where a mark of the current branch is. */
+static HrStatus find_mark(const HrCall* call, const char* name, HrTick* start, HrTick* end)
+{
+  const HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  HrNote mark;
+  if (!session->branch || hr_txn_begin(session->binding.store, HR_READ, &txn)) {
+    return HR_ERR_NOT_FOUND;
+  }
+  const HrStatus status = hr_mark_find(txn, session->branch, name, &mark);
+  if (!status) {
+    *start = mark.tick;
+    *end = mark.end_tick;
+  }
+  hr_txn_abort(txn);
+  return status;
+}
+
+HrStatus hr_call_range(HrCall* call, size_t index, HrTick* start, HrTick* end)
+{
+  if (index + 1 == call->count && call->args[index].type == HR_VALUE_TEXT &&
+      !find_mark(call, call->args[index].text, start, end) && *end > *start) {
+    return HR_OK;
+  }
+  HrStatus status = hr_call_position(call, index, start);
+  status = status ? status : hr_call_position(call, index + 1, end);
+  return !status && *end <= *start
+             ? hr_error(call->error, HR_ERR_ARGUMENT, "The end must lie after the start.")
+             : status;
+}
+
 HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick)
 {
   if (index >= call->count) {
@@ -176,9 +205,14 @@ HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick)
       end = 0;
     }
     if (!end || value->text[end] || beat < 1 || llabs(bar) > 10000000) {
-      return hr_error(call->error, HR_ERR_ARGUMENT,
-                      "\"%s\" is no position. Give a bar, \"bar.beat\", or ticks like \"1920t\".",
-                      value->text);
+      HrTick mark_end;
+      return find_mark(call, value->text, tick, &mark_end)
+                 ? hr_error(
+                       call->error, HR_ERR_ARGUMENT,
+                       "\"%s\" is no position. Give a bar, \"bar.beat\", the name of a mark, or "
+                       "ticks like \"1920t\".",
+                       value->text)
+                 : HR_OK;
     }
     bars = (double)bar;
     beats = (double)(beat - 1);
@@ -250,14 +284,6 @@ HrStatus hr_call_send(HrCall* call, uint32_t type, const void* payload, uint32_t
   }
   hr_session_touch(call->session);
   return HR_OK;
-}
-
-uint32_t hr_call_wish(HrCall* call)
-{
-  HrSession* const session = call->session;
-  const uint32_t wish = ++session->wishes ? session->wishes : ++session->wishes;
-  snprintf(session->wish_authors[wish % HR_WISHES_KEPT], HR_NAME_MAX + 1, "%s", call->author);
-  return wish;
 }
 
 HrTick hr_call_now(const HrSession* session)

@@ -67,8 +67,14 @@ HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index);
 HrStatus hr_call_name(HrCall* call, size_t index, bool needed, const char** name);
 
 /** A position: bars as a number or text "bar.beat", both from 1; ticks as
- * HR_VALUE_TICK or text "123t". */
+ * HR_VALUE_TICK or text "123t"; a mark by its name. */
 HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick);
+
+/** A range: two positions, or the name of a mark that is one. */
+HrStatus hr_call_range(HrCall* call, size_t index, HrTick* start, HrTick* end);
+
+/** Mark a point (`end` == `start`) or a range of the current branch. */
+HrStatus hr_call_mark(HrCall* call, const char* name, HrTick start, HrTick end);
 
 /* ---- The session and its engine -------------------------------------------- */
 
@@ -88,8 +94,14 @@ HrStatus hr_call_send(HrCall* call, uint32_t type, const void* payload, uint32_t
 /** Open a stream of `branch` to be played at the clock's tick `at`. */
 HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick at, HrStreamStart* stream);
 
-/** A number by which the call's author is known when its switch comes through the capture ring. */
-uint32_t hr_call_wish(HrCall* call);
+/** Make `branch` the current one, at the next `quantum`. Fills in the cause's `wish`. */
+HrStatus hr_call_go_to(HrCall* call, HrBranchId branch, HrQuantum quantum, HrCaptureCause cause);
+
+/** The same at the session's quantum, and answer with its number and name. */
+HrStatus hr_call_go_and_tell(HrCall* call, HrBranchId branch, HrCaptureCauseKind kind);
+
+/** Records of branches have changed. */
+void hr_call_touch_branches(const HrCall* call);
 
 /** Where the music is. */
 HrTick hr_call_now(const HrSession* session);
@@ -124,6 +136,12 @@ HrStatus hr_run_silence(HrCall* call);
 HrStatus hr_run_snap(HrCall* call);
 HrStatus hr_run_tempo_source(HrCall* call);
 HrStatus hr_run_panic(HrCall* call);
+HrStatus hr_run_undo(HrCall* call);
+HrStatus hr_run_redo(HrCall* call);
+HrStatus hr_run_merge(HrCall* call);
+HrStatus hr_run_mark(HrCall* call);
+HrStatus hr_run_unmark(HrCall* call);
+HrStatus hr_run_marks(HrCall* call);
 HrStatus hr_run_rename(HrCall* call);
 HrStatus hr_run_hide(HrCall* call);
 HrStatus hr_run_restore(HrCall* call);

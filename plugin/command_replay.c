@@ -135,11 +135,7 @@ HrStatus hr_run_loop_range(HrCall* call)
 {
   HrTick start, end;
   HrStatus status = call->session->engine ? HR_OK : hr_call_not_playing(call);
-  status = status ? status : hr_call_position(call, 0, &start);
-  status = status ? status : hr_call_position(call, 1, &end);
-  if (!status && end <= start) {
-    status = hr_error(call->error, HR_ERR_ARGUMENT, "A loop's end must lie after its start.");
-  }
+  status = status ? status : hr_call_range(call, 0, &start, &end);
   if (!status) {
     call->session->loop = (HrLoopMessage){true, start, end};
     status = send_loop(call);
@@ -191,10 +187,12 @@ HrStatus hr_run_grab(HrCall* call)
 {
   HrSession* const session = call->session;
   HrGoMessage go = {.what = HR_GO_REPLAY, .quantum = HR_QUANTUM_NOW};
+  const char* name;
   int64_t bars;
   HrTick first;
   HrStatus status = session->engine ? HR_OK : hr_call_not_playing(call);
   status = status ? status : hr_call_count(call, 0, GRAB_BARS, &bars);
+  status = status ? status : hr_call_name(call, 1, false, &name);
   status = status || !bars ? status : hr_call_prepare(call);
   if (status || !bars) {
     return status;
@@ -221,10 +219,7 @@ HrStatus hr_run_grab(HrCall* call)
   status = hr_call_open_stream(call, session->branch, from, &go.stream);
   go.stream.at = now;
   status = status ? status : send_replay(call, &go);
-  if (!status) {
-    HR_CALL_ROW(call, hr_value_tick(range.start), hr_value_tick(range.end));
-  }
-  return status;
+  return status ? status : hr_call_mark(call, name ? name : "grab", range.start, range.end);
 }
 
 /* ---- Settings -------------------------------------------------------------- */

@@ -101,7 +101,7 @@ static HrStatus rescue(Drain* drain, uint32_t number, const HrEvent* event,
     status = hr_tree_get(drain->txn, drain->tree, &tree);
     from = tree.root;
   }
-  const HrForkOptions fork_options = {.author = drain->author};
+  const HrForkOptions fork_options = {.author = drain->author, .go_there = true};
   status = status ? status : hr_branch_fork(drain->txn, from, event->tick, &fork_options, &fork);
   if (!status) {
     remember_rescue(drain, number, hr_branch_number(fork));
@@ -188,6 +188,25 @@ static HrStatus apply_fork(Drain* drain, const HrRecord* record)
 
 /** A switch leads to the branch itself, whatever was rescued from it before:
  * the engine was told anew where that branch ends. */
+HrStatus hr_note_switch(HrTxn* txn, HrBranchId to, HrTick tick, const HrCaptureCause* cause,
+                        uint32_t author)
+{
+  HrUndo step;
+  if (cause->kind == HR_CAUSE_UNDO || cause->kind == HR_CAUSE_REDO) {
+    const HrUndoDirection direction = cause->kind == HR_CAUSE_UNDO ? HR_UNDO : HR_REDO;
+    HrStatus status = hr_undo_next(txn, hr_branch_tree(to), direction, &step);
+    if (!status && step.sequence == cause->number) {
+      step.go_to = to;
+      status = hr_undo_apply(txn, &step, tick, author);
+      if (status != HR_ERR_BUSY) {
+        return status;
+      }
+    } // Else something else was done meanwhile: there we are all the same
+  }
+  return cause->kind == HR_CAUSE_COMMAND ? hr_branch_switch(txn, to, tick, author)
+                                         : hr_branch_switch_quietly(txn, to, tick, author);
+}
+
 static HrStatus apply_switch(Drain* drain, const HrRecord* record)
 {
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
@@ -200,7 +219,7 @@ static HrStatus apply_switch(Drain* drain, const HrRecord* record)
             : HR_OK;
   remember_rescue(drain, header->branch, header->branch);
   drain->branch = hr_branch_id(drain->tree, header->branch);
-  return status ? status : hr_branch_switch(drain->txn, drain->branch, header->tick, author);
+  return status ? status : hr_note_switch(drain->txn, drain->branch, header->tick, &cause, author);
 }
 
 static HrStatus apply(Drain* drain, const HrRecord* record)

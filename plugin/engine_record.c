@@ -206,7 +206,7 @@ void hr_engine_return_home(HrEngine* engine, HrTick tick)
 {
   const HrTarget left = engine->recorder.target;
   const HrTarget home = engine->home;
-  hr_engine_go_to(engine, tick, &home, (HrCaptureCause){HR_CAUSE_HOME, 0, 0});
+  hr_engine_go_to(engine, tick, &home, (HrCaptureCause){HR_CAUSE_QUIET, 0, 0});
   hr_engine_update_target(&engine->pending.target, &left, tick);
 }
 

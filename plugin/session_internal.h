@@ -136,6 +136,10 @@ HrStatus hr_session_drain(HrSession* session, bool now);
  * authors of forks come from `session`, which is NULL for another process' ring. */
 HrStatus hr_binding_drain(HrSession* session, HrBinding* binding);
 
+/** Say in the store that `to` is current now, and why. */
+HrStatus hr_note_switch(HrTxn* txn, HrBranchId to, HrTick tick, const HrCaptureCause* cause,
+                        uint32_t author);
+
 /** Writing. Drain retired rings and free those that the engine has left. */
 void hr_session_drain_retired(HrSession* session, bool engine_is_done);
 
