@@ -4,9 +4,12 @@
 
 # Source me in place of lib.sh. Ardour without a display: a session is made with
 # Ardour's own dummy backend, then played in as a client of our JACK server.
+# Music is at Ardour's 120 BPM and 4/4, where a bar is $bar frames.
 
 . tests/host/lib.sh
 
+# shellcheck disable=SC2034 # for whoever sources this
+bar=$((2 * rate))
 session=$scratch/session
 mkfifo "$scratch/commands"
 
@@ -55,3 +58,19 @@ quit_ardour() {
   wait_for 30 grep -q closed "$scratch/ardour.log" || die "Ardour closes the session"
   finished ardour
 }
+
+# ---- The store, and event lists ---------------------------------------------------
+
+hr() { "$bin/halfremembered" "$@"; }
+
+# branch_list BRANCH: of the tree $HR_TREE, from its root, as an event list; in the
+# file, ticks are a little finer than frames
+branch_list() {
+  hr --force --ppq 30240 export "$1" "$scratch/branch.mid" >>"$scratch/export.log" 2>&1 &&
+    "$tools/midi_events" list "$scratch/branch.mid" "$rate"
+}
+
+# between FIRST END [SHIFT]: the events of a list from frame FIRST to before END, then moved by SHIFT
+between() { awk -v first="$1" -v end="$2" -v shift="${3:-0}" '$1 >= first && $1 < end { print $1 + shift, $2 }'; }
+
+first_frame() { awk '{ print $1; exit }' "$1"; }
