@@ -11,6 +11,9 @@
 # shellcheck disable=SC2034 # for whoever sources this
 bar=$((2 * rate))
 session=$scratch/session
+scripts=$XDG_CONFIG_HOME/ardour7/scripts
+mkdir -p "$scripts"
+cp tests/host/midi_to_audio.lua "$scripts"
 mkfifo "$scratch/commands"
 
 run_ardour() { # BACKEND
@@ -68,6 +71,12 @@ hr() { "$bin/halfremembered" "$@"; }
 branch_list() {
   hr --force --ppq 30240 export "$1" "$scratch/branch.mid" >>"$scratch/export.log" 2>&1 &&
     "$tools/midi_events" list "$scratch/branch.mid" "$rate"
+}
+
+# import_list LIST NAME: into a new branch of the tree $HR_TREE
+import_list() {
+  "$tools/midi_events" save "$1" "$rate" "$scratch/import.mid" || die "$1 is saved as a MIDI file"
+  hr import "$scratch/import.mid" "$2" || die "$2 is imported"
 }
 
 # between FIRST END [SHIFT]: the events of a list from frame FIRST to before END, then moved by SHIFT
