@@ -27,7 +27,8 @@ chords() {
 }
 
 # The passes begin and end at different places: a branch forked from another pass
-# at its own first note would have notes of both.
+# at its own first note would have notes of both. No note lies at the loop's edges:
+# where the output has latency, Ardour tells of its jump back up to a block too late.
 chords 0 36 12000 >"$scratch/before.list"
 {
   chords 4000 40 20000
