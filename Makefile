@@ -32,7 +32,7 @@ TOOL_OBJ    := $(call objects,tools/*.c)
 HOST_OBJ    := $(call objects,tests/host/lv2_*.c tests/host/events.c)
 TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
-EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events)
+EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
 
 C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* bench))

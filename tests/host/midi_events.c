@@ -2,11 +2,14 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file midi_events.c
- * Lists MIDI files and compares lists, to the frame.
+ * Lists MIDI files, makes them of lists, and compares lists, to the frame.
  *
  *   midi_events list FILE.mid RATE [SPEED]
  *     Print the file's messages as an event list (events.h) from frame 0, SPEED
  *     times as fast. Meta events are left out.
+ *
+ *   midi_events save LIST RATE FILE.mid
+ *     Make a file of an event list from frame 0: at 120 BPM, one tick a frame.
  *
  *   midi_events compare [-t FRAMES] [-x] HEARD EXPECTED...
  *     Each EXPECTED list must be in HEARD, one after the other: every event,
@@ -42,6 +45,26 @@ static int list_file(const char* path, double rate, double speed)
   events_free(&list);
   smf_delete(smf);
   return 0;
+}
+
+static int save_file(const char* list_path, int rate, const char* path)
+{
+  EventList list = {0};
+  smf_t* smf = smf_new();
+  smf_track_t* track = smf_track_new();
+  if (!smf || !track || smf_set_ppqn(smf, rate / 2) || !events_load(&list, list_path)) {
+    return 1;
+  }
+  smf_add_track(smf, track);
+  for (size_t i = 0; i < list.count; ++i) {
+    const Event* from = &list.events[i];
+    smf_event_t* event = smf_event_new_from_pointer(from->bytes, (int)from->size);
+    smf_track_add_event_pulses(track, event, (int)from->frame);
+  }
+  const bool saved = !smf_save(smf, path);
+  events_free(&list);
+  smf_delete(smf);
+  return saved ? 0 : 1;
 }
 
 typedef struct {
@@ -131,10 +154,14 @@ int main(int argc, char** argv)
   if (argc >= 4 && !strcmp(argv[1], "list")) {
     return list_file(argv[2], atof(argv[3]), argc > 4 ? atof(argv[4]) : 1.0);
   }
+  if (argc == 5 && !strcmp(argv[1], "save")) {
+    return save_file(argv[2], atoi(argv[3]), argv[4]);
+  }
   if (argc >= 4 && !strcmp(argv[1], "compare")) {
     return compare_files(argc - 1, argv + 1);
   }
   fprintf(stderr, "usage: midi_events list FILE.mid RATE [SPEED]\n"
+                  "       midi_events save LIST RATE FILE.mid\n"
                   "       midi_events compare [-t FRAMES] [-x] HEARD EXPECTED...\n");
   return 2;
 }
