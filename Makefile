@@ -32,6 +32,7 @@ TOOL_OBJ    := $(call objects,tools/*.c)
 HOST_OBJ    := $(call objects,tests/host/lv2_*.c tests/host/events.c)
 TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
+BENCH_OBJ   := $(filter-out $(BENCHES:=.o),$(call objects,bench/*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
 
@@ -64,6 +65,7 @@ $(BUILD)/tests/%.o: PKGS = $(TEST_PKGS)
 $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
 $(BUILD)/bench/%.o: PKGS = $(TEST_PKGS)
+$(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 
 # What is being made is said in a word; V=1 shows the commands.
 Q   := $(if $(V),,@)
@@ -75,11 +77,11 @@ all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) ## Pl
 
 # These goals see to the packages they need before anything is compiled, and use
 # every processor.
-ifneq ($(filter check% demo run soak lint,$(MAKECMDGOALS)),)
+ifneq ($(filter bench check% demo run soak lint,$(MAKECMDGOALS)),)
 READY     := setup
 MAKEFLAGS += --jobs=$(shell nproc)
 endif
-SETUP := $(if $(filter demo run,$(MAKECMDGOALS)),demo,check)
+SETUP := $(if $(filter demo run,$(MAKECMDGOALS)),demo,$(if $(filter bench,$(MAKECMDGOALS)),bench,check))
 
 $(BUILD)/%.o: %.c | $(READY)
 	@mkdir -p $(@D)
@@ -104,7 +106,7 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
 
-$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(HOST_OBJ) $(CORE_OBJ)
+$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
 
@@ -174,8 +176,8 @@ lint: | $(READY) ## Check formatting, licence headers, shell scripts; clang-tidy
 soak: all tests ## Repeat the demo, killing at random moments, for SOAK_SECONDS (600)
 	tests/soak.sh $(BUILD)
 
-bench: all $(BENCHES) ## Run the benchmarks
-	@$(if $(BENCHES),for bench in $(BENCHES); do $$bench || exit; done,echo 'bench/ will hold the benchmarks against peers; there are none yet')
+bench: all $(BENCHES) ## Run the benchmarks, side by side with peers
+	@for bench in $(BENCHES); do $$bench || exit; done
 
 format: ## Format the C sources in place
 	clang-format -i $(C_FILES)
