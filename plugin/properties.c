@@ -72,7 +72,8 @@ void hr_properties_tell(HrPlugin* plugin, bool all)
   for (unsigned i = 0; i < PROPERTIES; ++i) {
     const bool news = strncmp(values[i], plugin->told[i], sizeof plugin->told[i] - 1) != 0;
     if ((news || all) && send_set(plugin, i, values[i])) {
-      snprintf(plugin->told[i], sizeof plugin->told[i], "%s", values[i]);
+      snprintf(plugin->told[i], sizeof plugin->told[i], "%.*s", (int)sizeof plugin->told[i] - 1,
+               values[i]);
     }
   }
 }
