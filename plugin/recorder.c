@@ -18,7 +18,7 @@ HR_REALTIME static bool write_record(HrRecorder* recorder, uint32_t type, HrTick
   }
   *header = (HrCaptureHeader){recorder->target.number, size, tick};
   if (bytes) {
-    memcpy(header + 1, bytes, payload);
+    hr_midi_copy(header + 1, bytes, payload);
   }
   hr_ring_end(ring);
   return true;
