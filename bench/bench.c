@@ -157,7 +157,7 @@ double bench_ns(double clocks)
 
 double bench_clock_overhead_ns(void)
 {
-  enum { READINGS = 10001 };
+  enum { READINGS = 10001, MEDIAN = READINGS / 2 };
   static double overhead_ns;
   if (overhead_ns == 0.0) {
     BenchTimes times = {0};
@@ -167,7 +167,7 @@ double bench_clock_overhead_ns(void)
       bench_times_add(&times, bench_clock() - begun);
     }
     bench_times_sort(&times);
-    overhead_ns = bench_ns((double)times.clocks[READINGS / 2]);
+    overhead_ns = bench_ns((double)times.clocks[MEDIAN]);
     bench_times_free(&times);
   }
   return overhead_ns;

@@ -284,9 +284,9 @@ static void run_until_heard(void)
 
 /* ---- A scene ------------------------------------------------------------------ */
 
-static void set_control(const char* symbol, float value)
+static void set_control(const char* symbol, bool on)
 {
-  *lv2_plugin_control(&ours, symbol) = value;
+  *lv2_plugin_control(&ours, symbol) = on ? 1.0f : 0.0f;
   run_idle(100);
 }
 
@@ -316,7 +316,7 @@ static void begin(Activity activity)
 {
   set_control("record", activity != REPLAY);
   set_control("overdub", activity == OVERDUB);
-  *lv2_plugin_control(&ours, "replay") = activity != RECORD;
+  *lv2_plugin_control(&ours, "replay") = activity == RECORD ? 0.0f : 1.0f;
   if (scene->rolling) {
     run_idle(100);
     roll_from_start();
@@ -349,7 +349,7 @@ static void end(Activity activity)
     play_one(0x8f, 2);
   }
   stop_rolling();
-  set_control("replay", 0.0f);
+  set_control("replay", false);
 }
 
 /** Print a line and return the medians, in nanoseconds. */
@@ -411,10 +411,7 @@ static Contender contender_of(Lv2Plugin* plugin)
 
 static void set_up(void)
 {
-  static unsigned count;
-  char name[32];
-  snprintf(name, sizeof name, "run-%u.hr", count++);
-  setenv("HR_STORE", bench_path(name), 1);
+  setenv("HR_STORE", bench_path("run.hr"), 1);
   block = 0;
   transport_frame = 0;
   transport_rolls = false;
@@ -439,7 +436,8 @@ static void tear_down(void)
     bench_times_free(&contenders[i].times);
   }
   bench_times_free(&schedule_times);
-  unlink(getenv("HR_STORE"));
+  unlink(bench_path("run.hr"));
+  unlink(bench_path("run.hr-lock"));
 }
 
 /** This thread's priority, as a host gives it to its audio thread. The plugin's

@@ -34,7 +34,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -48,7 +47,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OUR_URI "urn:halfremembered:recorder"
+#define OUR_URI    "urn:halfremembered:recorder"
+#define STORE_NAME "switch.hr"
 
 enum {
   RATE = 48000,
@@ -288,14 +288,14 @@ typedef struct {
 static Mapping store_mapping(void)
 {
   char line[4600];
-  const char* const store = getenv("HR_STORE");
+  const char* const store = bench_path(STORE_NAME);
   Mapping found = {NULL, 0};
   FILE* const maps = fopen("/proc/self/maps", "r");
   while (maps && !found.start && fgets(line, sizeof line, maps)) {
     const char* const path = strchr(line, '/');
-    uintptr_t begin = 0;
-    if (path && !strncmp(path, store, strlen(store)) && sscanf(line, "%" SCNxPTR, &begin) == 1) {
-      found.start = (uint8_t*)begin;
+    void* begin = NULL;
+    if (path && !strncmp(path, store, strlen(store)) && sscanf(line, "%p", &begin) == 1) {
+      found.start = begin;
     }
   }
   if (maps) {
@@ -316,7 +316,7 @@ static size_t resident(const Mapping* mapping)
   size_t count = 0;
   bench_require(in_memory && !mincore(mapping->start, mapping->size, in_memory),
                 "The store's pages cannot be counted.");
-  for (size_t i = 0; i < pages; ++i) {
+  for (size_t i = 0; in_memory && i < pages; ++i) {
     count += in_memory[i] & 1;
   }
   free(in_memory);
@@ -433,7 +433,7 @@ int main(void)
 {
   pthread_t thread;
   bench_begin("From an OSC packet to the first changed output, blocks of 64 frames at 48 kHz");
-  setenv("HR_STORE", bench_path("switch.hr"), 1);
+  setenv("HR_STORE", bench_path(STORE_NAME), 1);
   midi_event = lv2_urid(LV2_MIDI__MidiEvent);
   atomic_store(&listen_for, -1);
   lv2_plugin_load(&plugin, OUR_URI, HR_TEST_BUNDLE, HOST_WORKER_LOCKSTEP);
