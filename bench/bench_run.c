@@ -364,10 +364,14 @@ static Medians print_result(Activity activity)
     median.ns[i] = bench_times_ns(&contenders[i].times, 0.5);
     printf(" %8.0f %8.0f", median.ns[i], bench_times_ns(&contenders[i].times, tail));
   }
-  bench_times_sort(&schedule_times);
-  printf(" %9.2f %8.2f %9.0f %8.0f\n", median.ns[OURS] / median.ns[PEER],
-         median.ns[OURS] / median.ns[BARE], bench_times_ns(&schedule_times, 0.5),
-         bench_times_ns(&schedule_times, 1.0));
+  printf(" %9.2f %8.2f", median.ns[OURS] / median.ns[PEER], median.ns[OURS] / median.ns[BARE]);
+  if (schedule_times.count) {
+    bench_times_sort(&schedule_times);
+    printf(" %9.0f %8.0f\n", bench_times_ns(&schedule_times, 0.5),
+           bench_times_ns(&schedule_times, 1.0));
+  } else {
+    printf(" %9s %8s\n", "-", "-");
+  }
   return median;
 }
 

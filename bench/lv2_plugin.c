@@ -27,14 +27,16 @@ LV2_URID lv2_urid(const char* uri)
 
 void lv2_clear_input(Lv2Buffer* buffer)
 {
-  buffer->sequence =
-      (LV2_Atom_Sequence){.atom = {sizeof(LV2_Atom_Sequence_Body), lv2_urid(LV2_ATOM__Sequence)}};
+  static LV2_URID sequence;
+  sequence = sequence ? sequence : lv2_urid(LV2_ATOM__Sequence);
+  buffer->sequence = (LV2_Atom_Sequence){.atom = {sizeof(LV2_Atom_Sequence_Body), sequence}};
 }
 
 void lv2_clear_output(Lv2Buffer* buffer)
 {
-  buffer->sequence.atom =
-      (LV2_Atom){LV2_BUFFER_BYTES - sizeof(LV2_Atom), lv2_urid(LV2_ATOM__Chunk)};
+  static LV2_URID chunk;
+  chunk = chunk ? chunk : lv2_urid(LV2_ATOM__Chunk);
+  buffer->sequence.atom = (LV2_Atom){LV2_BUFFER_BYTES - sizeof(LV2_Atom), chunk};
 }
 
 void lv2_add_event(Lv2Buffer* buffer, int64_t frame, LV2_URID type, const void* body, uint32_t size)
