@@ -159,7 +159,7 @@ bool hr_atom_append(LV2_Atom_Sequence* sequence, uint32_t capacity, uint32_t fra
   event->time.frames = frame;
   event->body.type = type;
   event->body.size = size;
-  memcpy(event + 1, body, size);
+  hr_midi_copy(event + 1, body, size);
   sequence->atom.size = used + lv2_atom_pad_size(total);
   return true;
 }

@@ -18,7 +18,7 @@ HR_REALTIME static bool write_record(HrRecorder* recorder, uint32_t type, HrTick
     return false;
   }
   *header = (HrCaptureHeader){recorder->target.number, value, tick};
-  memcpy(header + 1, bytes, size);
+  hr_midi_copy(header + 1, bytes, size);
   hr_ring_end(ring);
   return true;
 }

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef struct {
   uint8_t notes[16][128]; ///< Note-ons less note-offs
@@ -42,5 +43,15 @@ HR_REALTIME bool hr_sounding_any(const HrSounding* sounding);
 /** True if `bytes`, `size` bytes, is one whole, well-formed MIDI message
  * (MIDI 1.0 Detailed Specification, 4.2): a status, then data bytes as many as it takes. */
 HR_REALTIME bool hr_midi_valid(const uint8_t* bytes, uint32_t size);
+
+/** Copy a message. Nearly all are of three bytes: for these no call is made. */
+HR_REALTIME static inline void hr_midi_copy(void* to, const void* bytes, uint32_t size)
+{
+  if (size == 3) {
+    memcpy(to, bytes, 3);
+  } else {
+    memcpy(to, bytes, size);
+  }
+}
 
 #endif

@@ -2,23 +2,25 @@
 # Copyright 2026 The HalfRemembered authors
 # SPDX-License-Identifier: ISC
 
-# install-deps.sh build|demo|check
-# Install the Debian packages that building, the demo or the tests need. Says
+# install-deps.sh build|demo|bench|check
+# Install the Debian packages that building, the demo, the benchmarks or the tests need. Says
 # first what is missing; with HR_NO_INSTALL=1 that is all, and it is an error.
 
 set -eu
 
 build='pkg-config liblmdb-dev libxxhash-dev liblo-dev lv2-dev libsmf-dev'
 demo="$build libjack-jackd2-dev jackd2 jalv liblo-tools"
+bench="$build libcmocka-dev liblilv-dev x42-plugins"
 check="$demo libcmocka-dev liblilv-dev lilv-utils sordi ardour
        clang clang-format clang-tidy libclang-rt-dev shellcheck"
 
 case ${1:-} in
 build) wanted=$build ;;
 demo) wanted=$demo ;;
+bench) wanted=$bench ;;
 check) wanted=$check ;;
 *)
-  echo "usage: install-deps.sh build|demo|check" >&2
+  echo "usage: install-deps.sh build|demo|bench|check" >&2
   exit 2
   ;;
 esac
