@@ -565,18 +565,18 @@ static void test_teardown_while_working(void** state)
 
 /* ---- Many ------------------------------------------------------------------------ */
 
-enum { INSTANCES = 16, THREADS = 4 };
+enum { INSTANCES = 16, THREADS = 4, GROUP = INSTANCES / THREADS };
 
 /** One of the host's audio threads, with the instances it runs. */
 typedef struct {
-  Host* hosts[INSTANCES / THREADS];
+  Host* hosts[GROUP];
   EventList* lists;
 } Group;
 
 static void* record_group(void* data)
 {
   Group* group = data;
-  for (size_t i = 0; i < LENGTH(group->hosts); ++i) {
+  for (size_t i = 0; i < GROUP; ++i) {
     record_list(group->hosts[i], &group->lists[i]);
   }
   return NULL;
@@ -592,20 +592,20 @@ static void test_many_instances(void** state)
     pthread_t threads[THREADS];
     bool taken[LENGTH(policies) * INSTANCES + 1] = {false};
     for (uint32_t i = 0; i < INSTANCES; ++i) {
-      Group* group = &groups[i / LENGTH(group->hosts)];
-      group->hosts[i % LENGTH(group->hosts)] = host_new(
+      Group* group = &groups[i / GROUP];
+      group->hosts[i % GROUP] = host_new(
           &(HostOptions){.policy = policies[p], .seed = 8 + i, .linked = true, .threaded = i & 1});
       lists[i] = compose(1100 + i, 8);
     }
-    for (int i = 0; i < THREADS; ++i) {
-      groups[i].lists = &lists[(size_t)i * LENGTH(groups[i].hosts)];
+    for (size_t i = 0; i < THREADS; ++i) {
+      groups[i].lists = &lists[i * GROUP];
       assert_int_equal(pthread_create(&threads[i], NULL, record_group, &groups[i]), 0);
     }
     for (int i = 0; i < THREADS; ++i) {
       pthread_join(threads[i], NULL);
     }
     for (uint32_t i = 0; i < INSTANCES; ++i) {
-      Host* host = groups[i / LENGTH(groups->hosts)].hosts[i % LENGTH(groups->hosts)];
+      Host* host = groups[i / GROUP].hosts[i % GROUP];
       hr_session_flush(session_of(host));
       const HrSessionState now = state_of(host);
       assert_in_range(now.tree, 1, LENGTH(taken) - 1);

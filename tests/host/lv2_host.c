@@ -103,6 +103,7 @@ struct HostImpl {
   uint32_t pending_last; ///< Their latest frame
   Held held;             ///< Into the plugin
   Held ending;           ///< To be ended with the next block
+  bool ends_held;        ///< There may be such
 
   HostTransport transport;
   HostTransport told; ///< Or, for POSITION_ON_CHANGE, where it rolled to from there
@@ -429,6 +430,7 @@ static void end_held(Host* host)
     }
   }
   memset(host->held, 0, sizeof host->held);
+  host->ends_held = true;
 }
 
 void host_transport(Host* host, const HostTransport* transport)
@@ -631,6 +633,10 @@ static void write_events(Host* host, uint32_t start, uint64_t end)
 static void write_note_offs(Host* host)
 {
   LV2_Atom_Forge* forge = &host->forge;
+  if (!host->ends_held) {
+    return;
+  }
+  host->ends_held = false;
   for (int channel = 0; channel < 16; ++channel) {
     for (int key = 0; key < 128; ++key) {
       for (; host->ending[channel][key]; --host->ending[channel][key]) {
