@@ -357,6 +357,8 @@ static void test_restore_in_mid_run(void** state)
 {
   (void)state;
   static const uint8_t on[] = {0x90, 60, 100};
+  static const uint8_t next_on[] = {0x91, 62, 100};
+  static const uint8_t next_off[] = {0x81, 62, 64};
   for (size_t i = 0; i < LENGTH(policies); ++i) {
     Host* host = host_of(policies[i], 0);
     EventList list = compose(400, 8);
@@ -367,13 +369,16 @@ static void test_restore_in_mid_run(void** state)
     host_midi(host, 0, on, sizeof on);
     host_run(host, BLOCK);
     host_restore(host, saved);
+    host_midi(host, BLOCK / 2, next_on, sizeof next_on);
+    host_run(host, BLOCK);
+    host_midi(host, 0, next_off, sizeof next_off);
     host_run_for(host, RATE, BLOCK);
     hr_session_flush(session_of(host));
     const HrSessionState after = state_of(host);
     assert_int_equal(after.tree, before.tree);
     assert_int_equal(after.branch, before.branch);
     EventList kept = kept_on(after.tree, hr_branch_number(after.branch));
-    assert_int_equal(kept.count, list.count + 2);
+    assert_int_equal(kept.count, list.count + 4);
     assert_silent(&kept);
     assert_sound(host);
     free(saved);
@@ -396,6 +401,7 @@ static void test_duplicated_state(void** state)
     Host* second = host_of(policies[i], 6);
     host_restore(second, saved);
     host_run_for(second, RATE / 4, BLOCK);
+    assert_int_not_equal(state_of(second).branch, state_of(first).branch);
     Host* const both[] = {first, second};
     for (int k = 0; k < 2; ++k) {
       roll_from(both[k], (int64_t)duration(&list));
@@ -459,7 +465,7 @@ static void test_preset(void** state)
 static void test_texts_without_nul(void** state)
 {
   (void)state;
-  static const char* const names[] = {"a", "seventh", "eightlet", "a longer name, as people give"};
+  static const char* const names[] = {"a longer name, as people give", "eightlet", "seventh", "a"};
   Host* host = host_of(HOST_CARLA, 0);
   EventList list = compose(700, 4);
   record_list(host, &list);
@@ -522,20 +528,24 @@ static void test_lost_requests(void** state)
   events_free(&list);
 }
 
-/** Another program writes to the store. */
+/** Another program writes to the store, until a while after it is told to end. */
 typedef struct {
   HrStore* store;
-  HrTxn* txn;
   atomic_bool holds;
+  atomic_bool ends;
 } Writer;
 
-static void* hold_for_a_while(void* data)
+static void* hold_the_store(void* data)
 {
   Writer* writer = data;
-  assert_int_equal(hr_txn_begin(writer->store, HR_WRITE, &writer->txn), HR_OK);
+  HrTxn* txn = NULL;
+  hr_txn_begin(writer->store, HR_WRITE, &txn);
   atomic_store(&writer->holds, true);
+  while (!atomic_load(&writer->ends)) {
+    nanosleep(&(struct timespec){0, 1000000}, NULL);
+  }
   nanosleep(&(struct timespec){0, 200000000}, NULL);
-  hr_txn_abort(writer->txn);
+  hr_txn_abort(txn);
   return NULL;
 }
 
@@ -549,12 +559,17 @@ static void test_teardown_while_working(void** state)
     Writer writer = {0};
     pthread_t thread;
     assert_int_equal(hr_store_open(scratch_path("store.hr"), 0, &writer.store, NULL), HR_OK);
-    assert_int_equal(pthread_create(&thread, NULL, hold_for_a_while, &writer), 0);
+    assert_int_equal(pthread_create(&thread, NULL, hold_the_store, &writer), 0);
     while (!atomic_load(&writer.holds)) {
       nanosleep(&(struct timespec){0, 1000000}, NULL);
     }
-    record_list(host, &list);
+    stand_at(host, 0);
+    roll_from(host, 0);
+    host_play(host, &list, duration(&list), blocks);
+    host_control(host, "replay", 1.0f); // For which it must write what it has
+    host_run_for(host, RATE / 4, BLOCK);
     nanosleep(&(struct timespec){0, 50000000}, NULL); // The worker has come to it by now
+    atomic_store(&writer.ends, true);
     host_free(host);
     pthread_join(thread, NULL);
     hr_store_close(writer.store);
@@ -700,10 +715,10 @@ static void test_nothing_hangs(void** state)
       Host* host = host_of(policies[i], 9 + edge);
       command(host, "quantum", "now");
       record_list(host, &list);
-      stand_at(host, RATE / 2);
-      command(host, "fork", "other");
+      stand_at(host, (int64_t)6 * RATE);
+      command(host, "fork", "other"); // Its path ends in mid-note
       host_run_for(host, RATE / 4, BLOCK);
-      command(host, "switch", "main");
+      command(host, "switch", edge == EDGE_END ? "other" : "main");
       host_run_for(host, RATE / 4, BLOCK);
       char* saved = host_save(host);
 
