@@ -567,8 +567,10 @@ static void test_teardown_while_working(void** state)
     roll_from(host, 0);
     host_play(host, &list, duration(&list), blocks);
     host_control(host, "replay", 1.0f); // For which it must write what it has
-    host_run_for(host, RATE / 4, BLOCK);
-    nanosleep(&(struct timespec){0, 50000000}, NULL); // The worker has come to it by now
+    for (int k = 0; k < 50; ++k) {
+      host_run(host, BLOCK);
+      nanosleep(&(struct timespec){0, 2000000}, NULL); // The worker gets to it meanwhile
+    }
     atomic_store(&writer.ends, true);
     host_free(host);
     pthread_join(thread, NULL);
