@@ -182,7 +182,7 @@ check-hosts: all tests ## Run the plugin in jalv and Ardour
 lint: | $(READY) ## Check formatting, licence headers, shell scripts; clang-tidy
 	tests/lint.sh $(BUILD)
 
-soak: all tests ## Repeat the demo, killing at random moments, for SOAK_SECONDS (600)
+soak: all tests ## Repeat the demo, killing at random moments, and new random cases, for SOAK_SECONDS (600)
 	tests/soak.sh $(BUILD)
 
 bench: all $(BENCHES) ## Run the benchmarks, side by side with peers

@@ -91,10 +91,10 @@ struct HostImpl {
   Uris uris;
   bool active;
 
-  float controls[PORTS_MAX];
-  pthread_mutex_t restored_mutex;
-  float restored[PORTS_MAX]; ///< Control ports from a state, for the next block
-  bool restored_is_set[PORTS_MAX];
+  float controls[PORTS_MAX]; ///< What the plugin reads while it runs
+  pthread_mutex_t wanted_mutex;
+  float wanted[PORTS_MAX]; ///< What the control ports are to be from the next block on
+  float saved;             ///< Lent to whoever saves
   uint8_t* in;
   uint8_t* out;
   uint8_t pending[IN_BYTES]; ///< A 32-bit frame, then an atom, padded; for the next cycle
@@ -103,6 +103,7 @@ struct HostImpl {
   uint32_t pending_last; ///< Their latest frame
   Held held;             ///< Into the plugin
   Held ending;           ///< To be ended with the next block
+  bool ends_held;        ///< There may be such
 
   HostTransport transport;
   HostTransport told; ///< Or, for POSITION_ON_CHANGE, where it rolled to from there
@@ -279,6 +280,7 @@ static void clean_up(Host* host)
 
 static void connect_ports(Host* host)
 {
+  memcpy(host->wanted, bundle.defaults, sizeof host->wanted);
   memcpy(host->controls, bundle.defaults, sizeof host->controls);
   host->in = calloc(1, IN_BYTES);
   host->out = calloc(1, host->options.out_capacity);
@@ -315,7 +317,7 @@ Host* host_new(const HostOptions* options)
   host->told = host->transport;
   host->told.frame = host->traits->position_at_start ? INT64_MIN : 0;
   pthread_mutex_init(&host->log_mutex, NULL);
-  pthread_mutex_init(&host->restored_mutex, NULL);
+  pthread_mutex_init(&host->wanted_mutex, NULL);
   host->worker =
       worker_new(host->traits, host->options.seed, host->options.rate, host->options.threaded);
   set_up_features(host);
@@ -352,7 +354,7 @@ void host_free(Host* host)
     free(host->properties[i].value);
   }
   events_free(&host->output);
-  pthread_mutex_destroy(&host->restored_mutex);
+  pthread_mutex_destroy(&host->wanted_mutex);
   pthread_mutex_destroy(&host->log_mutex);
   free(host->in);
   free(host->out);
@@ -392,11 +394,18 @@ static uint32_t find_control(const char* symbol)
   return 0;
 }
 
+static void set_wanted(Host* host, uint32_t port, float value)
+{
+  pthread_mutex_lock(&host->wanted_mutex);
+  host->wanted[port] = value;
+  pthread_mutex_unlock(&host->wanted_mutex);
+}
+
 void host_control(Host* host, const char* symbol, float value)
 {
   const uint32_t port = find_control(symbol);
   require(port, "no such control port");
-  host->controls[port] = value;
+  set_wanted(host, port, value);
 }
 
 void host_freewheel(Host* host, bool on)
@@ -421,6 +430,7 @@ static void end_held(Host* host)
     }
   }
   memset(host->held, 0, sizeof host->held);
+  host->ends_held = true;
 }
 
 void host_transport(Host* host, const HostTransport* transport)
@@ -623,6 +633,10 @@ static void write_events(Host* host, uint32_t start, uint64_t end)
 static void write_note_offs(Host* host)
 {
   LV2_Atom_Forge* forge = &host->forge;
+  if (!host->ends_held) {
+    return;
+  }
+  host->ends_held = false;
   for (int channel = 0; channel < 16; ++channel) {
     for (int key = 0; key < 128; ++key) {
       for (; host->ending[channel][key]; --host->ending[channel][key]) {
@@ -752,14 +766,11 @@ const char* host_log(Host* host)
 
 /* ---- Running ------------------------------------------------------------------ */
 
-static void take_restored_controls(Host* host)
+static void take_controls(Host* host)
 {
-  pthread_mutex_lock(&host->restored_mutex);
-  for (uint32_t i = 0; i < bundle.port_count; ++i) {
-    host->controls[i] = host->restored_is_set[i] ? host->restored[i] : host->controls[i];
-    host->restored_is_set[i] = false;
-  }
-  pthread_mutex_unlock(&host->restored_mutex);
+  pthread_mutex_lock(&host->wanted_mutex);
+  memcpy(host->controls, host->wanted, sizeof host->controls);
+  pthread_mutex_unlock(&host->wanted_mutex);
 }
 
 static void move_transport(Host* host, uint32_t frames)
@@ -782,7 +793,7 @@ static void move_transport(Host* host, uint32_t frames)
 /** Run the plugin once: from the frame `start` of the cycle, with the events before `end`. */
 static void run_block(Host* host, uint32_t start, uint32_t frames, uint64_t end)
 {
-  take_restored_controls(host);
+  take_controls(host);
   write_input(host, start, end);
   LV2_Atom* out = (LV2_Atom*)host->out;
   out->type = host->forge.Chunk;
@@ -906,20 +917,19 @@ static const void* get_port(const char* symbol, void* data, uint32_t* size, uint
   const uint32_t port = find_control(symbol);
   *size = port ? sizeof(float) : 0;
   *type = port ? host->forge.Float : 0;
-  return port ? &host->controls[port] : NULL;
+  pthread_mutex_lock(&host->wanted_mutex);
+  host->saved = host->wanted[port];
+  pthread_mutex_unlock(&host->wanted_mutex);
+  return port ? &host->saved : NULL;
 }
 
-/** The audio thread takes it from there. */
 static void set_port(const char* symbol, void* data, const void* value, uint32_t size,
                      uint32_t type)
 {
   Host* host = data;
   const uint32_t port = find_control(symbol);
   if (port && size == sizeof(float) && type == host->forge.Float) {
-    pthread_mutex_lock(&host->restored_mutex);
-    memcpy(&host->restored[port], value, size);
-    host->restored_is_set[port] = true;
-    pthread_mutex_unlock(&host->restored_mutex);
+    set_wanted(host, port, *(const float*)value);
   }
 }
 
