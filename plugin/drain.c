@@ -120,8 +120,13 @@ static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeade
       .wall_clock_ns = drain->session ? 0 : drain->binding->capture->file->wall_clock_ns};
   const HrEvent event = {header->tick, kind, header->size, (const uint8_t*)(header + 1)};
   const uint32_t number = rescue_of(drain, header->branch);
-  const HrStatus status =
-      hr_append(drain->txn, hr_branch_id(drain->tree, number), &event, &options);
+  const HrBranchId branch = hr_branch_id(drain->tree, number);
+  HrStatus status = hr_append(drain->txn, branch, &event, &options);
+  if (status == HR_ERR_PAST) { // Another instance forked at its end, which moved it by a tick
+    HrEvent later = event;
+    ++later.tick;
+    status = hr_append(drain->txn, branch, &later, &options);
+  }
   return status == HR_ERR_PAST || status == HR_ERR_NOT_FOUND
              ? rescue(drain, number, &event, &options)
              : status;

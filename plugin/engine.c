@@ -116,6 +116,13 @@ void hr_engine_free(HrEngine* engine)
   free(engine);
 }
 
+void hr_engine_finish(HrEngine* engine)
+{
+  if (engine->recorder.capture) {
+    hr_recorder_close_held(&engine->recorder, hr_engine_tick(engine, 0));
+  }
+}
+
 void hr_engine_activate(HrEngine* engine)
 {
   engine->release_all = true;
@@ -227,10 +234,12 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrSink sin
     hr_recorder_close_held(&engine->recorder, hr_engine_tick(engine, 0));
     engine->release_all = false;
   }
-  if (enabled && !engine->enabled && engine->replay) {
-    hr_engine_ask(engine, hr_engine_tick(engine, 0));
-  }
+  const bool again = enabled && !engine->enabled && engine->replay;
   engine->enabled = enabled;
+  if (again) {
+    hr_engine_ask(engine, hr_engine_tick(engine, 0));
+    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+  }
   hr_engine_take_messages(engine);
   hr_engine_send_wishes(engine);
 }
@@ -240,27 +249,23 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrSink sin
 HR_REALTIME static void jump(HrEngine* engine, unsigned what, HrTick before, HrTick here)
 {
   const bool starts = what & HR_CLOCK_STARTED;
-  const bool cued = starts && engine->cued && engine->wanted[HR_WISH_NOW].at == here;
+  const bool round = !starts && here < before;
   hr_player_release(&engine->player, engine->cursor);
   hr_recorder_close_held(&engine->recorder, before);
   engine->overdubbing = engine->layered = engine->over = false;
   engine->straight = false;
-  engine->cued = false;
-  if (starts || here > before) {
-    engine->pass_start = INT64_MIN;
-  } else {
-    hr_engine_note_pass(engine, here);
-  }
-  if (!cued) {
-    hr_engine_play_nothing(engine);
-  } else if (hr_player_plays(&engine->player)) {
-    hr_player_chase(&engine->player, engine->cursor);
-  }
+  hr_engine_play_nothing(engine);
   if (starts && engine->side) {
     hr_engine_return_home(engine, here);
   }
+  if (!round) {
+    hr_engine_note_start(engine, here);
+  } else if (hr_engine_note_pass(engine, before, here)) {
+    hr_engine_record_again(engine);
+  }
+  engine->recent_count = 0;
   if (engine->replay && engine->enabled) {
-    if (!cued && !hr_engine_play_ahead(engine, here)) {
+    if (!hr_engine_play_ahead(engine, here)) {
       hr_engine_ask(engine, here);
     }
     hr_engine_look_ahead(engine, here);
@@ -299,7 +304,7 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
   }
   if (what & (HR_CLOCK_STOPPED | HR_CLOCK_CUED) && !clock->running && engine->replay &&
       engine->enabled) {
-    hr_engine_cue(engine, clock->cued ? clock->cue_tick : here);
+    hr_engine_look_ahead(engine, clock->cued ? clock->cue_tick : here);
   }
   if (what & HR_CLOCK_TEMPO && clock->rolling && hr_engine_records(engine)) {
     hr_recorder_tempo(&engine->recorder, here, &clock->tempo);

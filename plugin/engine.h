@@ -46,9 +46,19 @@ typedef struct {
 /** A stream asked for, or got ahead of its time. */
 typedef struct {
   uint32_t request; ///< Number of the last request: other answers come too late
+  uint32_t branch;  ///< Of which
   HrTick at;        ///< The clock's tick that it is for
   bool unsent;
 } HrWanted;
+
+/** A message that was recorded a moment ago. */
+typedef struct {
+  HrTick tick;
+  uint8_t size;
+  uint8_t bytes[3];
+} HrRecent;
+
+enum { HR_RECENT = 64 };
 
 typedef struct HrEngine {
   HrRing* messages; ///< From the session
@@ -72,7 +82,6 @@ typedef struct HrEngine {
 
   bool replay;
   HrWanted wanted[HR_WISHES];
-  bool cued;           ///< The stream, there or asked for, is for when the host starts
   HrStreamStart ahead; ///< Of HR_WISH_AHEAD, once it is there
   bool overdubbing;    ///< Replayed events go into the new branch too
   bool layered;        ///< ... and the next lap is heard from there
@@ -82,13 +91,17 @@ typedef struct HrEngine {
   HrTick pending_tick; ///< When it takes effect ...
   HrTick pending_from; ///< ... as if it had from here on
 
-  HrTick last_event; ///< On the own clock: when something was last recorded
-  bool straight;     ///< The position has not jumped since then
-  HrTick pass_start; ///< Where the position jumped back to; INT64_MIN: it has not
-  uint32_t pass;     ///< n-th time round from there
-  bool side;         ///< On a branch begun while the host was stopped
-  bool over;         ///< On a branch begun while another one goes round in a loop
-  HrTarget home;     ///< Where to return to when the host rolls again, or the loop begins again
+  HrTick last_event;          ///< On the own clock: when something was last recorded
+  bool straight;              ///< The position has not jumped since then
+  HrTick pass_start;          ///< Where the position jumped back to; INT64_MIN: it has not
+  HrTick pass_length;         ///< By so much
+  uint32_t pass;              ///< n-th time round from there
+  HrTick roll_beat;           ///< The beat nearest to where the host began to roll
+  HrRecent recent[HR_RECENT]; ///< Recorded since the last jump, in a circle
+  uint32_t recent_count;
+  bool side;     ///< On a branch begun while the host was stopped
+  bool over;     ///< On a branch begun while another one goes round in a loop
+  HrTarget home; ///< Where to return to when the host rolls again, or the loop begins again
 
   bool work_wanted;    ///< Something waits for the session
   uint64_t work_frame; ///< Frame when it was last woken
@@ -97,6 +110,9 @@ typedef struct HrEngine {
 /** NULL when out of memory. Without a capture ring (HR_MESSAGE_ATTACH) nothing is recorded. */
 HrEngine* hr_engine_new(double rate);
 void hr_engine_free(HrEngine* engine);
+
+/** After the last block: what is held in the record is ended. */
+void hr_engine_finish(HrEngine* engine);
 
 /** Before the first block, and again after a pause: what sounded then is ended. */
 void hr_engine_activate(HrEngine* engine);

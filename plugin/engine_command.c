@@ -55,8 +55,8 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
   HrClock* const clock = &engine->clock;
   engine->replay = true;
   if (go->what & HR_GO_FOLLOW && !clock->rolling) {
-    if (clock->cued && !clock->running) {
-      hr_engine_cue(engine, clock->cue_tick);
+    if (!clock->running) {
+      hr_engine_look_ahead(engine, clock->cued ? clock->cue_tick : 0);
     }
   } else if (go->what & HR_GO_LOCATE && !clock->rolling) {
     const HrTick since = go->what & HR_GO_PHASE ? tick - go->stream.at : 0;
@@ -108,7 +108,7 @@ void hr_engine_take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
     const bool begins = !engine->replay;
     start_replay(engine, frame, &go, tick, engine->pending_from);
     if (begins && clock->rolling) {
-      hr_engine_look_ahead_again(engine);
+      hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
     }
   }
   if (go.what & HR_GO_PARK && !clock->rolling) {
@@ -160,7 +160,7 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
     hr_engine_park(engine, frame, hr_engine_resume_tick(engine, &message->target));
   } else if (engine->replay) {
     hr_engine_ask(engine, hr_engine_tick(engine, frame));
-    hr_engine_look_ahead_again(engine);
+    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
   }
 }
 
@@ -213,7 +213,7 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
     break;
   case HR_MESSAGE_LOOP:
     memcpy(&engine->loop, payload, sizeof engine->loop);
-    hr_engine_look_ahead_again(engine);
+    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
     break;
   default:
     engine->release_all = true;

@@ -13,6 +13,9 @@
 
 #include "plugin/engine.h"
 
+/** The longest block of any host, in frames. */
+#define HR_BLOCK_MAX 8192.0
+
 /** A frame of the block as one since the start. */
 HR_REALTIME static inline int64_t hr_engine_frame(const HrEngine* engine, uint32_t frame)
 {
@@ -55,8 +58,8 @@ HR_REALTIME void hr_engine_play_nothing(HrEngine* engine);
 /** The same of what was got ahead. */
 HR_REALTIME void hr_engine_forget_ahead(HrEngine* engine);
 
-/** Have the music at hand of where the position may jump to: it came from
- * there, and a host that loops says so only when it happens. */
+/** Have the music at hand around `at`, where the host will start, or may jump
+ * to: it came from there, and a host that loops says so only when it happens. */
 HR_REALTIME void hr_engine_look_ahead(HrEngine* engine, HrTick at);
 
 /** The branch is another one: what was got ahead is not its music. */
@@ -64,9 +67,6 @@ HR_REALTIME void hr_engine_look_ahead_again(HrEngine* engine);
 
 /** Ask for what follows from `tick`: it was not foreseen. */
 HR_REALTIME void hr_engine_ask(HrEngine* engine, HrTick tick);
-
-/** The host is stopped and will start at `tick`: have the music ready. */
-HR_REALTIME void hr_engine_cue(HrEngine* engine, HrTick tick);
 
 /** Play a stream from the tick `from` on, which is now or a little ago; with
  * the clock standing, when that starts. */
@@ -79,7 +79,7 @@ HR_REALTIME void hr_engine_replay_is_off(HrEngine* engine);
 HR_REALTIME void hr_engine_play_event(HrEngine* engine, uint32_t frame, const HrRecord* record,
                                       uint64_t after);
 
-/** The position is to jump to `tick` and the music of there is at hand: play it. */
+/** The position has jumped to `tick`: if the music of there is at hand, play it. */
 HR_REALTIME bool hr_engine_play_ahead(HrEngine* engine, HrTick tick);
 
 /** The loop has come to its end: go round. */
@@ -120,8 +120,16 @@ HR_REALTIME bool hr_engine_records(const HrEngine* engine);
 HR_REALTIME void hr_engine_record(HrEngine* engine, uint32_t frame, const uint8_t* bytes,
                                   uint32_t size);
 
-/** The position has jumped back to `start`: that is one more time round. */
-HR_REALTIME void hr_engine_note_pass(HrEngine* engine, HrTick start);
+/** The host begins to roll, or jumps, to `here`. */
+HR_REALTIME void hr_engine_note_start(HrEngine* engine, HrTick here);
+
+/** The position has jumped back from `before` to `here`: that is one more time
+ * round. True if it surely is a loop, from a beat at or before `here` on. */
+HR_REALTIME bool hr_engine_note_pass(HrEngine* engine, HrTick before, HrTick here);
+
+/** What was recorded past the loop's end, as the host told of its jump late,
+ * belongs to this pass as well. */
+HR_REALTIME void hr_engine_record_again(HrEngine* engine);
 
 /** Leave the branch that was begun beside another one. */
 HR_REALTIME void hr_engine_return_home(HrEngine* engine, HrTick tick);

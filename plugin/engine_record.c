@@ -5,6 +5,10 @@
 
 #include "plugin/engine_parts.h"
 
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
 void hr_engine_park(HrEngine* engine, uint32_t frame, HrTick tick)
 {
   HrClock* const clock = &engine->clock;
@@ -113,9 +117,6 @@ HR_REALTIME static HrTick start_own_clock(HrEngine* engine, uint32_t frame, HrTi
 {
   HrClock* const clock = &engine->clock;
   const HrTarget* const target = &engine->recorder.target;
-  if (engine->cued) {
-    hr_engine_play_nothing(engine); // That was for the host's start, not for ours
-  }
   if (clock->ever_rolled && !engine->side) {
     if (engine->settings[HR_SET_STANDING] == HR_STANDING_SIDE) {
       begin_side_branch(engine, ++tick);
@@ -164,10 +165,31 @@ HR_REALTIME static void record_release(HrEngine* engine, HrTick tick, const uint
   }
 }
 
-void hr_engine_record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
+/** Keep a message at `tick`, on a branch that it begins if the tick is past. */
+HR_REALTIME static void record_at(HrEngine* engine, uint32_t frame, HrTick tick,
+                                  const uint8_t* bytes, uint32_t size)
 {
   HrRecorder* const recorder = &engine->recorder;
   const HrTarget* const target = &recorder->target;
+  if (tick < target->head && !target->empty &&
+      (engine->straight || !fork_from_past(engine, frame, tick))) {
+    /* Time goes on, the host's beats were a little off; or no room is left for
+     * a new branch. It is kept all the same. */
+    tick = target->head;
+  }
+  hr_recorder_append(recorder, tick, &engine->clock.tempo, bytes, size);
+  engine->last_event = tick;
+  engine->straight = true;
+  if (size <= sizeof engine->recent->bytes) {
+    HrRecent* const recent = &engine->recent[engine->recent_count++ % HR_RECENT];
+    *recent = (HrRecent){.tick = tick, .size = (uint8_t)size};
+    memcpy(recent->bytes, bytes, size);
+  }
+}
+
+void hr_engine_record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
+{
+  const HrTarget* const target = &engine->recorder.target;
   HrClock* const clock = &engine->clock;
   HrTick tick = hr_engine_tick(engine, frame);
   const bool past = tick < target->head && !target->empty;
@@ -182,24 +204,52 @@ void hr_engine_record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, ui
   if (!clock->running) {
     tick = start_own_clock(engine, frame, tick);
   }
-  if (tick < target->head && !target->empty &&
-      (engine->straight || !fork_from_past(engine, frame, tick))) {
-    /* Time goes on, the host's beats were a little off; or no room is left for
-     * a new branch. It is kept all the same. */
-    tick = target->head;
-  }
   if (engine->settings[HR_SET_OVERDUB] && clock->rolling && hr_engine_looping(engine)) {
     engine->overdubbing = true; // Nothing forks where the clock runs straight on
   }
-  hr_recorder_append(recorder, tick, &clock->tempo, bytes, size);
-  engine->last_event = tick;
-  engine->straight = true;
+  record_at(engine, frame, tick, bytes, size);
 }
 
-void hr_engine_note_pass(HrEngine* engine, HrTick start)
+/** The beat nearest to `tick`. */
+HR_REALTIME static HrTick beat_near(const HrEngine* engine, HrTick tick)
 {
-  engine->pass = engine->pass_start == start ? engine->pass + 1 : 2;
-  engine->pass_start = start;
+  const HrTick beat = hr_tempo_beat_length(&engine->clock.tempo);
+  return hr_grid_ceiling(tick - beat / 2, engine->clock.bar_tick, beat);
+}
+
+void hr_engine_note_start(HrEngine* engine, HrTick here)
+{
+  engine->roll_beat = beat_near(engine, here);
+  engine->pass_start = INT64_MIN;
+}
+
+bool hr_engine_note_pass(HrEngine* engine, HrTick before, HrTick here)
+{
+  const HrClock* const clock = &engine->clock;
+  const HrTick length = before - here;
+  const HrTick frame = llrint(clock->ticks_per_frame) + 1;
+  const HrTick beat = beat_near(engine, here);
+  const bool again =
+      engine->pass_start != INT64_MIN && llabs(engine->pass_length - length) <= frame;
+  /* Hosts tell of a jump with their next block, and so of a place beyond the loop's start. */
+  const bool late = beat <= here && (double)(here - beat) <= HR_BLOCK_MAX * clock->ticks_per_frame;
+  engine->pass = again ? engine->pass + 1 : 2;
+  engine->pass_length = length;
+  engine->pass_start = late && clock->rolling ? beat : here;
+  return late && (again || beat == engine->roll_beat);
+}
+
+void hr_engine_record_again(HrEngine* engine)
+{
+  const HrTick end = engine->pass_start + engine->pass_length;
+  const uint32_t count = engine->recent_count;
+  for (uint32_t i = count > HR_RECENT ? count - HR_RECENT : 0; i < count; ++i) {
+    const HrRecent recent = engine->recent[i % HR_RECENT];
+    if (recent.tick >= end && hr_engine_records(engine)) {
+      record_at(engine, engine->cursor, recent.tick - engine->pass_length, recent.bytes,
+                recent.size);
+    }
+  }
 }
 
 void hr_engine_return_home(HrEngine* engine, HrTick tick)

@@ -5,15 +5,27 @@
 
 #include "plugin/engine_parts.h"
 
+#include <math.h>
+
+/** How far hosts are off the place they tell before they start, or jump: they add
+ * their latency, and end a block late. So much is got ahead on either side. */
+#define MARGIN_MS 250
+
+HR_REALTIME static HrTick margin(const HrEngine* engine)
+{
+  return llrint(engine->clock.tempo.tempo / 60000.0 * HR_TICKS_PER_QUARTER * MARGIN_MS);
+}
+
 HR_REALTIME static void send_wish(HrEngine* engine, HrWish wish)
 {
   HrWanted* const wanted = &engine->wanted[wish];
-  const HrTick shift = hr_loop_valid(&engine->loop) ? hr_loop_shift(&engine->loop, wanted->at) : 0;
+  const HrTick at = wanted->at - (wish == HR_WISH_AHEAD ? margin(engine) : 0);
+  const HrTick shift = hr_loop_valid(&engine->loop) ? hr_loop_shift(&engine->loop, at) : 0;
   const HrStreamRequest request = {.wish = wish,
                                    .request = wanted->request,
-                                   .branch = engine->recorder.target.number,
-                                   .at = wanted->at,
-                                   .tick = wanted->at - shift,
+                                   .branch = wanted->branch,
+                                   .at = at,
+                                   .tick = at - shift,
                                    .loop = engine->loop};
   wanted->unsent = !hr_engine_request(engine, HR_REQUEST_STREAM, &request, sizeof request);
 }
@@ -37,6 +49,7 @@ HR_REALTIME static void ask(HrEngine* engine, HrWish wish, HrTick at)
 {
   forget_wish(engine, wish);
   engine->wanted[wish].at = at;
+  engine->wanted[wish].branch = engine->recorder.target.number;
   send_wish(engine, wish);
 }
 
@@ -44,7 +57,6 @@ void hr_engine_play_nothing(HrEngine* engine)
 {
   hr_player_stop(&engine->player);
   forget_wish(engine, HR_WISH_NOW);
-  engine->cued = false;
 }
 
 void hr_engine_forget_ahead(HrEngine* engine)
@@ -64,11 +76,9 @@ void hr_engine_look_ahead(HrEngine* engine, HrTick at)
 
 void hr_engine_look_ahead_again(HrEngine* engine)
 {
-  const bool wanted = engine->clock.rolling || engine->layered;
-  if (wanted) {
-    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
-  } else {
-    hr_engine_forget_ahead(engine);
+  const HrWanted* const wanted = &engine->wanted[HR_WISH_AHEAD];
+  if (wanted->branch != engine->recorder.target.number) {
+    hr_engine_look_ahead(engine, wanted->at);
   }
 }
 
@@ -76,12 +86,6 @@ void hr_engine_ask(HrEngine* engine, HrTick tick)
 {
   hr_engine_play_nothing(engine);
   ask(engine, HR_WISH_NOW, tick);
-}
-
-void hr_engine_cue(HrEngine* engine, HrTick tick)
-{
-  hr_engine_ask(engine, tick);
-  engine->cued = true;
 }
 
 /** Take over the tempo of the music, on the own clock. */
@@ -97,10 +101,9 @@ HR_REALTIME static void take_tempo(HrEngine* engine, HrTick tick, HrTempo tempo)
 void hr_engine_play(HrEngine* engine, HrStreamStart* stream, HrTick from)
 {
   HrClock* const clock = &engine->clock;
-  const bool straight = clock->rolling || engine->cued; // The host's clock knows no loop of ours
   HrTempo tempo;
   forget_wish(engine, HR_WISH_NOW);
-  hr_player_start(&engine->player, stream, from, straight, &tempo);
+  hr_player_start(&engine->player, stream, from, clock->rolling, &tempo);
   stream->ring = HR_NO_STREAM;
   if (clock->running) {
     if (!clock->rolling) {
@@ -152,7 +155,9 @@ void hr_engine_play_event(HrEngine* engine, uint32_t frame, const HrRecord* reco
 
 bool hr_engine_play_ahead(HrEngine* engine, HrTick tick)
 {
-  if (engine->ahead.ring == HR_NO_STREAM || engine->ahead.at != tick) {
+  const HrWanted* const wanted = &engine->wanted[HR_WISH_AHEAD];
+  if (engine->ahead.ring == HR_NO_STREAM || wanted->branch != engine->recorder.target.number ||
+      tick < engine->ahead.at || tick > wanted->at + margin(engine)) {
     return false;
   }
   hr_engine_play(engine, &engine->ahead, tick);
@@ -174,7 +179,7 @@ void hr_engine_end_lap(HrEngine* engine, uint32_t frame)
   if (engine->over) {
     hr_engine_return_home(engine, loop.start);
   }
-  hr_engine_note_pass(engine, loop.start);
+  hr_engine_note_pass(engine, loop.end, loop.start);
   const bool layered = engine->layered;
   engine->layered = false;
   if (!hr_player_plays(&engine->player) || layered) {

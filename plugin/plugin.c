@@ -243,16 +243,26 @@ typedef struct {
   LV2_Atom_Sequence* sequence;
   uint32_t capacity;
   LV2_URID midi_event;
+  uint32_t events; ///< Written so far
 } Output;
+
+/** Carla takes so many events of a block and drops the others, however large
+ * its buffer is. What is over goes out with the next block. */
+enum { EVENTS_MAX = 512 };
 
 HR_REALTIME static bool write_midi(void* handle, uint32_t frame, const uint8_t* bytes,
                                    uint32_t size)
 {
-  const Output* const output = handle;
-  return hr_atom_append(output->sequence, output->capacity, frame, output->midi_event, bytes, size);
+  Output* const output = handle;
+  if (output->events >= EVENTS_MAX ||
+      !hr_atom_append(output->sequence, output->capacity, frame, output->midi_event, bytes, size)) {
+    return false;
+  }
+  ++output->events;
+  return true;
 }
 
-HR_REALTIME static void write_notifications(HrPlugin* plugin, const Output* output)
+HR_REALTIME static void write_notifications(HrPlugin* plugin, Output* output)
 {
   HrRing* const ring = plugin->engine->notify;
   uint64_t position = hr_ring_read_position(ring);
@@ -262,6 +272,7 @@ HR_REALTIME static void write_notifications(HrPlugin* plugin, const Output* outp
     if (!hr_atom_append(output->sequence, output->capacity, 0, atom->type, atom + 1, atom->size)) {
       return; // Next block
     }
+    ++output->events;
     hr_ring_release(ring, position);
   }
 }
@@ -269,11 +280,12 @@ HR_REALTIME static void write_notifications(HrPlugin* plugin, const Output* outp
 HR_REALTIME static void watch_ports(HrPlugin* plugin)
 {
   for (uint32_t port = 0; port < HR_PORTS; ++port) {
-    const float* const value = port_verbs[port] ? plugin->ports[port] : NULL;
-    if (value && *value != plugin->controls[port] && isfinite(*value)) {
-      const HrPortRequest request = {port, *value, !plugin->ran};
+    const float* const told = port_verbs[port] ? plugin->ports[port] : NULL;
+    const float value = told && isfinite(*told) ? rintf(*told) : plugin->controls[port];
+    if (value != plugin->controls[port]) { // Hosts draw lines between the points of a lane
+      const HrPortRequest request = {port, value, !plugin->ran};
       if (hr_engine_request(plugin->engine, HR_REQUEST_PORT, &request, sizeof request)) {
-        plugin->controls[port] = *value;
+        plugin->controls[port] = value;
       }
     }
   }
@@ -288,27 +300,71 @@ HR_REALTIME static void wake_session(HrPlugin* plugin, bool synchronous)
   }
 }
 
-HR_REALTIME static void take_event(HrPlugin* plugin, const LV2_Atom_Event* event, uint32_t frame,
-                                   bool freewheeling)
+HR_REALTIME static void take_position(HrPlugin* plugin, uint32_t frame, const HrPosition* position,
+                                      bool freewheeling)
+{
+  hr_engine_position(plugin->engine, frame, position);
+  if (freewheeling && plugin->engine->work_wanted) {
+    wake_session(plugin, true); // Comes back with the music of the new place
+    hr_engine_poll(plugin->engine);
+  }
+}
+
+HR_REALTIME static void take_event(HrPlugin* plugin, const LV2_Atom_Event* event, uint32_t frame)
 {
   const HrUris* const uris = &plugin->uris;
   const LV2_Atom* const body = &event->body;
   HrPosition position;
   if (body->type == uris->midi_MidiEvent) {
     hr_engine_midi(plugin->engine, frame, (const uint8_t*)(body + 1), body->size);
-  } else if (hr_atom_position(uris, body, &position)) {
-    hr_engine_position(plugin->engine, frame, &position);
-    if (freewheeling && plugin->engine->work_wanted) {
-      wake_session(plugin, true); // Comes back with the music of the new place
-      hr_engine_poll(plugin->engine);
-    }
   } else if ((body->type == uris->atom_Object || body->type == uris->atom_Blank) &&
-             body->size >= sizeof(LV2_Atom_Object_Body)) {
+             body->size >= sizeof(LV2_Atom_Object_Body) &&
+             !hr_atom_position(uris, body, &position)) {
     hr_engine_request(plugin->engine, HR_REQUEST_PATCH, body, (uint32_t)sizeof *body + body->size);
   }
 }
 
-/** Every event of the input, none of it trusted to stay inside the port's buffer. */
+/** The event at `offset` of the input, which is not trusted to stay inside the
+ * port's buffer; NULL after the last. */
+HR_REALTIME static const LV2_Atom_Event* event_at(const LV2_Atom_Sequence* in, uint32_t offset)
+{
+  if (in->atom.size < offset || in->atom.size - offset < sizeof(LV2_Atom_Event)) {
+    return NULL;
+  }
+  const LV2_Atom_Event* const event =
+      (const LV2_Atom_Event*)((const char*)(&in->atom + 1) + offset);
+  return event->body.size > in->atom.size - offset - sizeof *event ? NULL : event;
+}
+
+HR_REALTIME static uint32_t offset_after(uint32_t offset, const LV2_Atom_Event* event)
+{
+  return offset + (uint32_t)sizeof *event + lv2_atom_pad_size(event->body.size);
+}
+
+/** The frame of an event within the block; hosts stamp some before or after it. */
+HR_REALTIME static uint32_t frame_of(const LV2_Atom_Event* event, uint32_t frames)
+{
+  const int64_t frame = event->time.frames;
+  return frame < 0 ? 0 : frame > frames ? frames : (uint32_t)frame;
+}
+
+/** Take the positions told at a frame, from `offset` on: hosts put notes before
+ * them that are played there already. */
+HR_REALTIME static void take_positions(HrPlugin* plugin, const LV2_Atom_Sequence* in,
+                                       uint32_t offset, uint32_t frame, uint32_t frames,
+                                       bool freewheeling)
+{
+  const LV2_Atom_Event* event;
+  HrPosition position;
+  while ((event = event_at(in, offset)) && frame_of(event, frames) == frame) {
+    if (event->body.type != plugin->uris.midi_MidiEvent &&
+        hr_atom_position(&plugin->uris, &event->body, &position)) {
+      take_position(plugin, frame, &position, freewheeling);
+    }
+    offset = offset_after(offset, event);
+  }
+}
+
 HR_REALTIME static void take_input(HrPlugin* plugin, uint32_t frames, bool freewheeling)
 {
   const LV2_Atom_Sequence* const in = plugin->ports[HR_PORT_IN];
@@ -317,19 +373,16 @@ HR_REALTIME static void take_input(HrPlugin* plugin, uint32_t frames, bool freew
     return;
   }
   uint32_t offset = sizeof(LV2_Atom_Sequence_Body);
-  while (in->atom.size >= offset && in->atom.size - offset >= sizeof(LV2_Atom_Event)) {
-    const LV2_Atom_Event* const event =
-        (const LV2_Atom_Event*)((const char*)(&in->atom + 1) + offset);
-    if (event->body.size > in->atom.size - offset - sizeof *event) {
-      return;
+  int64_t told = -1; // The positions up to this frame are taken
+  const LV2_Atom_Event* event;
+  while ((event = event_at(in, offset))) {
+    const uint32_t frame = frame_of(event, frames);
+    if (frame > told) {
+      take_positions(plugin, in, offset, frame, frames, freewheeling);
+      told = frame;
     }
-    const int64_t frame = event->time.frames;
-    take_event(plugin, event,
-               frame < 0        ? 0
-               : frame > frames ? frames
-                                : (uint32_t)frame,
-               freewheeling);
-    offset += (uint32_t)sizeof *event + lv2_atom_pad_size(event->body.size);
+    take_event(plugin, event, frame);
+    offset = offset_after(offset, event);
   }
 }
 
@@ -341,7 +394,7 @@ HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
   if (!out) {
     return;
   }
-  Output output = {out, out->atom.size, plugin->uris.midi_MidiEvent};
+  Output output = {out, out->atom.size, plugin->uris.midi_MidiEvent, 0};
   out->atom.type = plugin->uris.atom_Sequence;
   out->atom.size = sizeof(LV2_Atom_Sequence_Body);
   out->body.unit = 0;

@@ -186,6 +186,7 @@ void hr_session_free(HrSession* session)
   }
   hr_session_lock_writing(session);
   if (session->binding.capture) {
+    hr_engine_finish(session->engine);
     settle_for_default_store(session);
     hr_session_drain(session, true);
     unreserve(session);
@@ -269,7 +270,8 @@ static HrStatus fork_beside(HrTxn* txn, HrBranchId* branch)
   HrForkOptions options = {.name = NULL};
   HrStatus status = hr_branch_get(txn, *branch, &record);
   status = status ? status : hr_author_id(txn, "midi", &options.author);
-  return status ? status : hr_branch_fork(txn, *branch, record.head_tick, &options, branch);
+  /* One tick on, much less than a frame, so that its last events are in the fork's past. */
+  return status ? status : hr_branch_fork(txn, *branch, record.head_tick + 1, &options, branch);
 }
 
 /** Look up tree and branch; on a tree that another instance plays, go to a
@@ -555,13 +557,17 @@ static void answer_stream_request(HrSession* session, const HrStreamRequest* req
       .wish = request->wish,
       .request = request->request,
       .stream = {.tick = request->tick, .at = request->at, .loop = request->loop}};
-  HrBranchId branch = hr_session_current(session);
-  if (!branch || !is_drained(session, branch)) {
+  const bool ahead = request->wish == HR_WISH_AHEAD;
+  HrBranchId branch = hr_branch_id(session->binding.tree, request->branch);
+  if (!session->binding.tree || !is_drained(session, branch)) {
     hr_session_drain(session, true);
-    branch = session->branch;
+    branch = hr_branch_id(session->binding.tree, request->branch);
   }
-  if (!branch ||
-      hr_session_open_stream(session, branch, request->wish == HR_WISH_AHEAD, &message.stream)) {
+  HrStatus status = hr_session_open_stream(session, branch, ahead, &message.stream);
+  if (status == HR_ERR_NOT_FOUND && session->branch) { // Its music was put on a fork
+    status = hr_session_open_stream(session, session->branch, ahead, &message.stream);
+  }
+  if (status) {
     return;
   }
   hr_session_send(session, HR_MESSAGE_STREAM, &message, sizeof message);

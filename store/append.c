@@ -139,7 +139,7 @@ void hr_event_put(HrWord* word, HrTick base, const HrEvent* event)
 {
   const uint32_t words = hr_event_words(event);
   *word = (HrWord){.offset = (uint32_t)(event->tick - base)};
-  if (words == 1) {
+  if (event->kind == HR_EVENT_MIDI && event->size <= sizeof word->bytes) {
     word->length = (uint8_t)event->size;
     memcpy(word->bytes, event->bytes, event->size);
   } else {
