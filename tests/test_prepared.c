@@ -586,6 +586,37 @@ static void test_the_ring_is_reckoned_with(void** state)
   rig_close(&rig);
 }
 
+/** A branch ends no earlier than its children begin, also those in the ring. */
+static void test_a_fork_in_the_ring_moves_the_end(void** state)
+{
+  (void)state;
+  open_rig();
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  rig_play(&rig, 0, 0x90, 60, 1);
+  rig_play(&rig, BEAT, 0x80, 60, 1);
+  rig_run(&rig, BAR);
+  assert_ok(rig_say(&rig, "fork", "side"));
+  rig_run(&rig, BAR);
+  rig.idle = true;
+  calls = (Calls){0};
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 256);
+  rig_play(&rig, 0, 0x90, 61, 1);
+  rig_play(&rig, BEAT, 0x80, 61, 1);
+  rig_run(&rig, BAR);
+  const HrTick end = rig.engine->recorder.target.head;
+  assert_ok(rig_say(&rig, "fork", "late"));
+  rig_run(&rig, 256);
+  const HrTick begins = rig.engine->recorder.target.head;
+  assert_true(begins > end);
+  assert_ok(rig_say(&rig, "switch", "main")); // It is prepared: nothing is drained
+  rig_run(&rig, 256);
+  assert_int_equal(calls.commits, 0);
+  assert_int_equal(rig.engine->recorder.target.number, 1);
+  assert_true(rig.engine->recorder.target.head == begins);
+  rig_close(&rig);
+}
+
 /* ---- While somebody commits ------------------------------------------------------------- */
 
 static void* work_once(void* unused)
@@ -764,6 +795,7 @@ int main(void)
       TEST(test_no_switch_commits),
       TEST(test_nothing_stale_is_gone_by),
       TEST(test_the_ring_is_reckoned_with),
+      TEST(test_a_fork_in_the_ring_moves_the_end),
       TEST(test_a_commit_keeps_nobody_waiting),
       TEST(test_all_at_once),
   };

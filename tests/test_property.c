@@ -43,6 +43,7 @@ static Played notes[NOTES_MAX];
 static int note_count;
 static uint64_t chance;
 static unsigned seed;
+static bool busy_host; ///< Its worker comes late, if at all
 
 static uint32_t choose(uint32_t limit)
 {
@@ -87,6 +88,7 @@ static void play_something(int64_t frames)
 static void run_somehow(int64_t frames)
 {
   static const uint32_t blocks[] = {1, 16, 64, 100, 256, 333, 1024, 4096, 8192};
+  rig.idle = busy_host && choose(4);
   while (frames > 0) {
     uint32_t block = blocks[choose(sizeof blocks / sizeof *blocks)];
     if (block < 64 && choose(10)) {
@@ -341,6 +343,7 @@ static void run_case(HrStore* store)
 {
   const HrAttachment where = {.store = hr_store_path(store)};
   chance = seed * 0x9e3779b97f4a7c15u + 1;
+  busy_host = seed % 2;
   note_count = 0;
   check(rig_open(&rig, &where));
   perform();
@@ -351,6 +354,7 @@ static void run_case(HrStore* store)
   check(state.dropped == 0 && state.malformed == 0);
   check(state.trouble == HR_OK);
   check(rig.session->rescue_count == 0); // The engine knew where each branch ended
+  busy_host = rig.idle = false;
   if (state.tree) {
     check_kept(store, state.tree);
     check_replay(store, state.tree);
