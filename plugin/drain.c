@@ -562,7 +562,8 @@ void hr_session_drain_retired(HrSession* session, bool engine_is_done)
     /* The engine reaches the newest ring through every one before it. */
     const bool left = engine_is_done || in_use == session->binding.capture;
     if (!binding->store && session->binding.store && hr_ring_used(&binding->capture->ring) &&
-        !hr_store_open(hr_store_path(session->binding.store), 0, &binding->store, NULL)) {
+        !hr_session_open_store(session, hr_store_path(session->binding.store), 0, &binding->store,
+                               NULL)) {
       hr_capture_bind(binding->capture, binding->store, 0);
     }
     const bool empty = !hr_binding_drain(session, binding);

@@ -229,10 +229,12 @@ bool hr_engine_note_pass(HrEngine* engine, HrTick before, HrTick here)
   const HrTick length = before - here;
   const HrTick frame = llrint(clock->ticks_per_frame) + 1;
   const HrTick beat = beat_near(engine, here);
+  const HrTick beats = beat_near(engine, clock->bar_tick + length) - clock->bar_tick;
   const bool again =
       engine->pass_start != INT64_MIN && llabs(engine->pass_length - length) <= frame;
   /* Hosts tell of a jump with their next block, and so of a place beyond the loop's start. */
-  const bool late = beat <= here && (double)(here - beat) <= HR_BLOCK_MAX * clock->ticks_per_frame;
+  const bool late = llabs(beats - length) <= frame && here - beat > frame &&
+                    (double)(here - beat) <= HR_BLOCK_MAX * clock->ticks_per_frame;
   engine->pass = again ? engine->pass + 1 : 2;
   engine->pass_length = length;
   engine->pass_start = late && clock->rolling ? beat : here;

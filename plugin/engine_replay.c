@@ -180,6 +180,9 @@ void hr_engine_end_lap(HrEngine* engine, uint32_t frame)
     hr_engine_return_home(engine, loop.start);
   }
   hr_engine_note_pass(engine, loop.end, loop.start);
+  if (engine->pending.what) {
+    hr_engine_schedule(engine, frame); // The line that it waits for comes earlier now
+  }
   const bool layered = engine->layered;
   engine->layered = false;
   if (!hr_player_plays(&engine->player) || layered) {

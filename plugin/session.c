@@ -97,6 +97,22 @@ HrStatus hr_session_commit(HrSession* session, HrTxn* txn)
   return status;
 }
 
+HrStatus hr_session_open_store(HrSession* session, const char* path, unsigned flags,
+                               HrStore** store, HrError* error)
+{
+  const unsigned depth = hr_session_release(session);
+  const HrStatus status = hr_store_open(path, flags, store, error);
+  hr_session_retake(session, depth);
+  return status;
+}
+
+void hr_session_close_store(HrSession* session, HrStore* store)
+{
+  const unsigned depth = hr_session_release(session);
+  hr_store_close(store);
+  hr_session_retake(session, depth);
+}
+
 void hr_session_touch(HrSession* session)
 {
   session->revision += 1;
@@ -174,7 +190,7 @@ static void settle_for_default_store(HrSession* session)
   char path[4096];
   if (!binding->store && hr_ring_used(&binding->capture->ring) &&
       !hr_store_default_path(path, sizeof path) &&
-      !hr_store_open(path, HR_STORE_CREATE, &binding->store, NULL)) {
+      !hr_session_open_store(session, path, HR_STORE_CREATE, &binding->store, NULL)) {
     hr_capture_bind(binding->capture, binding->store, 0);
   }
 }
@@ -193,7 +209,7 @@ void hr_session_free(HrSession* session)
     session->retired[session->retired_count++] = session->binding;
     hr_session_drain_retired(session, true);
   } else {
-    hr_store_close(session->binding.store);
+    hr_session_close_store(session, session->binding.store);
   }
   hr_session_unlock_writing(session);
   give_back_number(session->number);
@@ -393,8 +409,6 @@ static HrStatus move_engine(HrSession* session, HrStore* store, const Place* pla
   }
   if (session->binding.capture) {
     session->retired[session->retired_count++] = session->binding;
-  } else {
-    hr_store_close(session->binding.store);
   }
   session->binding = (HrBinding){capture, store, place->tree};
   return HR_OK;
@@ -438,6 +452,7 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
 {
   Place place = {0};
   HrStore* store = NULL;
+  HrStore* left = NULL;
   HrStatus status = open_store(session, wish, &store, error);
   if (!status) {
     hr_session_drain(session, true);
@@ -446,12 +461,12 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   if (!status && session->engine) {
     status = move_engine(session, store, &place, error);
   } else if (!status) {
-    hr_store_close(session->binding.store);
+    left = session->binding.store;
     session->binding = (HrBinding){NULL, store, place.tree};
   }
   if (status) {
     set_retired(session, false);
-    hr_store_close(store);
+    hr_session_close_store(session, store);
     return status;
   }
   session->branch = place.branch;
@@ -463,6 +478,7 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   if (session->prepared) {
     hr_prepared_reset(session->prepared);
   }
+  hr_session_close_store(session, left);
   return HR_OK;
 }
 

@@ -121,6 +121,11 @@ void hr_session_retake(HrSession* session, unsigned depth);
 HrStatus hr_session_begin(HrSession* session, HrTxn** txn);
 HrStatus hr_session_commit(HrSession* session, HrTxn* txn);
 
+/** Writing. Open a store, and give one back, without `lock`. */
+HrStatus hr_session_open_store(HrSession* session, const char* path, unsigned flags,
+                               HrStore** store, HrError* error);
+void hr_session_close_store(HrSession* session, HrStore* store);
+
 /** Count a change and tell who listens. */
 void hr_session_touch(HrSession* session);
 void hr_session_touch_tree(HrSession* session);

@@ -362,6 +362,7 @@ static void choose_host(Maker* maker)
                         .seed = 1 + choose(maker, 1u << 30),
                         .linked = true,
                         .rate = SCRIPT_RATE};
+  host->notes_first = host->policy == HOST_ARDOUR && host->seed % 2;
   const uint32_t usual = host_traits(host->policy)->out_capacity;
   host->out_capacity = choose(maker, 5) == 0 ? capacities[choose(maker, 4)]
                        : usual               ? usual
