@@ -22,10 +22,16 @@ HR_REALTIME static double ticks_per_frame(const HrClock* clock)
   return clock->tempo.tempo * HR_TICKS_PER_QUARTER / (60.0 * clock->rate);
 }
 
+HR_REALTIME static void set_rate(HrClock* clock, double ticks)
+{
+  clock->ticks_per_frame = ticks;
+  clock->frames_per_tick = 1.0 / ticks;
+}
+
 void hr_clock_init(HrClock* clock, double rate)
 {
   *clock = (HrClock){.rate = rate, .speed = 1.0, .tempo = {HR_DEFAULT_TEMPO, 4, 4}};
-  clock->ticks_per_frame = ticks_per_frame(clock);
+  set_rate(clock, ticks_per_frame(clock));
 }
 
 HrTick hr_tempo_beat_length(const HrTempo* tempo)
@@ -62,7 +68,7 @@ HrTick hr_clock_tick(const HrClock* clock, int64_t frame)
 
 int64_t hr_clock_frame(const HrClock* clock, HrTick tick)
 {
-  return clock->anchor_frame + llrint((double)(tick - clock->anchor_tick) / clock->ticks_per_frame);
+  return clock->anchor_frame + llrint((double)(tick - clock->anchor_tick) * clock->frames_per_tick);
 }
 
 void hr_clock_set(HrClock* clock, int64_t frame, HrTick tick, bool running)
@@ -70,7 +76,7 @@ void hr_clock_set(HrClock* clock, int64_t frame, HrTick tick, bool running)
   clock->anchor_frame = frame;
   clock->anchor_tick = tick;
   clock->running = running;
-  clock->ticks_per_frame = ticks_per_frame(clock);
+  set_rate(clock, ticks_per_frame(clock));
 }
 
 void hr_clock_set_tempo(HrClock* clock, int64_t frame, HrTick tick, const HrTempo* tempo)
@@ -197,7 +203,7 @@ HR_REALTIME static void anchor_to_segment(HrClock* clock, const HrTempoSegment* 
 {
   clock->bar_tick = segment->bar_tick;
   clock->bar = segment->bar;
-  clock->ticks_per_frame = segment->ticks_per_frame * clock->speed;
+  set_rate(clock, segment->ticks_per_frame * clock->speed);
   if (clock->speed == 1.0) {
     clock->anchor_frame = frame - (host_frame - segment->host_frame);
     clock->anchor_tick = segment->tick;

@@ -63,8 +63,9 @@ typedef struct {
   int64_t anchor_frame;
   HrTick anchor_tick;
   double ticks_per_frame;
-  HrTick bar_tick; ///< A bar line; others lie whole bars from it
-  int64_t bar;     ///< The bar that begins there, counted from 0
+  double frames_per_tick; ///< The reciprocal
+  HrTick bar_tick;        ///< A bar line; others lie whole bars from it
+  int64_t bar;            ///< The bar that begins there, counted from 0
 
   HrTick cue_tick; ///< Where the host would start from, when stopped
   bool cued;       ///< It said so

@@ -20,6 +20,7 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /** Bytes ever written and read; each on its own cache line. */
@@ -41,6 +42,12 @@ typedef struct {
   uint64_t next;     ///< Writer's own: where the record begun will end
 } HrRing;
 
+/** Of a record in the ring, with its header. */
+HR_REALTIME static inline uint64_t hr_record_bytes(uint32_t size)
+{
+  return sizeof(HrRecord) + (((uint64_t)size + 7) & ~(uint64_t)7);
+}
+
 /** Use `positions` and `data` (8-aligned, `capacity` bytes, a power of two) as
  * a ring. What is in them already can be read: that is how a ring outlives its process. */
 void hr_ring_init(HrRing* ring, HrRingPositions* positions, void* data, uint64_t capacity);
@@ -51,25 +58,79 @@ void hr_ring_free(HrRing* ring);
 
 /** Begin a record of `size` payload bytes; NULL if there is no room. The
  * payload is 8-aligned and not set. */
-HR_REALTIME void* hr_ring_begin(HrRing* ring, uint32_t type, uint32_t size);
+HR_REALTIME static inline void* hr_ring_begin(HrRing* ring, uint32_t type, uint32_t size)
+{
+  const uint64_t written = atomic_load_explicit(&ring->positions->written, memory_order_relaxed);
+  const uint64_t read = atomic_load_explicit(&ring->positions->read, memory_order_acquire);
+  const uint64_t bytes = hr_record_bytes(size);
+  const uint64_t offset = written & (ring->capacity - 1);
+  const uint64_t to_end = ring->capacity - offset;
+  const uint64_t skip = bytes > to_end ? to_end : 0;
+  if (bytes + skip > ring->capacity - (written - read)) {
+    return NULL;
+  }
+  if (skip) {
+    *(HrRecord*)(ring->data + offset) = (HrRecord){(uint32_t)(skip - sizeof(HrRecord)), 0};
+  }
+  HrRecord* const record = (HrRecord*)(ring->data + ((written + skip) & (ring->capacity - 1)));
+  *record = (HrRecord){size, type};
+  ring->next = written + skip + bytes;
+  return record + 1;
+}
 
 /** Let the reader see the record begun last. */
-HR_REALTIME void hr_ring_end(HrRing* ring);
+HR_REALTIME static inline void hr_ring_end(HrRing* ring)
+{
+  atomic_store_explicit(&ring->positions->written, ring->next, memory_order_release);
+}
 
 /* ---- Reading -------------------------------------------------------- */
+
+/** Positions are bytes since the ring began. */
+HR_REALTIME static inline uint64_t hr_ring_read_position(const HrRing* ring)
+{
+  return atomic_load_explicit(&ring->positions->read, memory_order_relaxed);
+}
+
+HR_REALTIME static inline uint64_t hr_ring_write_position(const HrRing* ring)
+{
+  return atomic_load_explicit(&ring->positions->written, memory_order_acquire);
+}
 
 /** The record at `*position`, which moves to its end; NULL if none is there
  * (yet). `*position` starts at hr_ring_read_position(). A record of an
  * impossible size, as only a damaged file holds, also gives NULL. */
-HR_REALTIME const HrRecord* hr_ring_next(const HrRing* ring, uint64_t* position);
+HR_REALTIME static inline const HrRecord* hr_ring_next(const HrRing* ring, uint64_t* position)
+{
+  const uint64_t written = hr_ring_write_position(ring);
+  while (written - *position >= sizeof(HrRecord) && written - *position <= ring->capacity) {
+    const uint64_t offset = *position & (ring->capacity - 1);
+    const HrRecord* const record = (const HrRecord*)(ring->data + offset);
+    if (offset % 8) {
+      return NULL; // No position that was ever written
+    }
+    const uint64_t bytes = hr_record_bytes(record->size);
+    if (bytes > written - *position || bytes > ring->capacity - offset) {
+      return NULL;
+    }
+    *position += bytes;
+    if (record->type) {
+      return record;
+    }
+  }
+  return NULL;
+}
 
 /** Give the room up to `position` back to the writer. */
-HR_REALTIME void hr_ring_release(HrRing* ring, uint64_t position);
-
-HR_REALTIME uint64_t hr_ring_read_position(const HrRing* ring);
-HR_REALTIME uint64_t hr_ring_write_position(const HrRing* ring);
+HR_REALTIME static inline void hr_ring_release(HrRing* ring, uint64_t position)
+{
+  atomic_store_explicit(&ring->positions->read, position, memory_order_release);
+}
 
 /** Bytes waiting to be read. */
-HR_REALTIME uint64_t hr_ring_used(const HrRing* ring);
+HR_REALTIME static inline uint64_t hr_ring_used(const HrRing* ring)
+{
+  return hr_ring_write_position(ring) - hr_ring_read_position(ring);
+}
 
 #endif
