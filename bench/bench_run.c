@@ -18,10 +18,10 @@
  * contenders put out the same number of events: those that ours replays are
  * played to the others. They take turns in every order.
  *
- * In the tight loop blocks follow at once. The worker has a thread of its own
- * and is waited for, outside what is timed, as music comes much faster than in
- * life. In the paced loop each block waits for its time, the worker works when it
- * gets to it, and the caches hold what else the machine did meanwhile.
+ * In the tight loop blocks follow at once, and the worker works between them,
+ * outside what is timed, as music comes much faster than in life. In the paced loop each block
+ * waits for its time, the worker works when it gets to it, and the caches hold what else the
+ * machine did meanwhile.
  *
  * What the host does in schedule_work() is left out and shown by itself: ten times
  * a second of music it is called, and here it wakes a thread, a system call. */
@@ -259,8 +259,7 @@ static void run_block(const Lv2Buffer* to_ours, const Lv2Buffer* to_others)
     const unsigned who = (unsigned)((block + turn) % CONTENDERS);
     take_turn(&contenders[who], who == OURS ? to_ours : to_others);
   }
-  worker_respond(ours.worker);
-  worker_settle(ours.worker);
+  worker_after_run(ours.worker, scene->frames);
   transport_frame += transport_rolls ? scene->frames : 0;
   ++block;
 }
@@ -421,9 +420,8 @@ static void set_up(void)
   transport_rolls = false;
   compose(inputs, scene->events);
   compose(doubled, 2 * scene->events);
-  lv2_plugin_load(&ours, OUR_URI, HR_TEST_BUNDLE,
-                  scene->paced ? HOST_WORKER_THREAD : HOST_WORKER_LOCKSTEP);
-  lv2_plugin_load(&peer, PEER_URI, NULL, HOST_WORKER_THREAD);
+  lv2_plugin_load(&ours, OUR_URI, HR_TEST_BUNDLE, scene->paced);
+  lv2_plugin_load(&peer, PEER_URI, NULL, false);
   bare.midi_event = midi_event;
   bare.sequence = lv2_urid(LV2_ATOM__Sequence);
   contenders[OURS] = contender_of(&ours);

@@ -54,6 +54,7 @@ enum {
   RATE = 48000,
   BLOCK = 64,
   NOTE_FRAMES = RATE / 20, ///< From one note to the next
+  RECORDED_PAUSE_US = 300, ///< For the worker, after each
   RECORDED_BLOCK = 2400,   ///< While branches are recorded, not in real time
   RECORDED_FRAMES = 300 * RATE,
   PLAYED_CHANNEL = 2,
@@ -120,7 +121,7 @@ static void run_block(uint32_t frames)
     atomic_store(&listen_for, -1);
     atomic_store(&heard_at, done);
   }
-  worker_respond(plugin.worker);
+  worker_after_run(plugin.worker, frames);
   lv2_clear_input(plugin.in);
   frame += frames;
 }
@@ -242,7 +243,7 @@ static void record_branch(unsigned channel)
       add_notes(RECORDED_BLOCK, channel);
     }
     run_block(RECORDED_BLOCK);
-    worker_settle(plugin.worker);
+    usleep(RECORDED_PAUSE_US);
   }
   add_note(0, channel, false, 36);
   run_block(RECORDED_BLOCK);
@@ -436,11 +437,10 @@ int main(void)
   setenv("HR_STORE", bench_path(STORE_NAME), 1);
   midi_event = lv2_urid(LV2_MIDI__MidiEvent);
   atomic_store(&listen_for, -1);
-  lv2_plugin_load(&plugin, OUR_URI, HR_TEST_BUNDLE, HOST_WORKER_LOCKSTEP);
+  lv2_plugin_load(&plugin, OUR_URI, HR_TEST_BUNDLE, true);
   lv2_clear_input(plugin.in);
   connect_client();
   record_branches();
-  worker_change(plugin.worker, HOST_WORKER_THREAD);
   bench_require(!pthread_create(&thread, NULL, audio, NULL), "No thread could be started.");
   print_head();
   measure_ping();

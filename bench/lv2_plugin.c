@@ -96,12 +96,12 @@ static LV2_Worker_Status schedule_work(LV2_Worker_Schedule_Handle handle, uint32
   return status;
 }
 
-void lv2_plugin_load(Lv2Plugin* plugin, const char* uri, const char* bundle, HostWorker worker)
+void lv2_plugin_load(Lv2Plugin* plugin, const char* uri, const char* bundle, bool threaded)
 {
   const LV2_Feature map = {LV2_URID__map, lv2_map()};
   *plugin = (Lv2Plugin){0};
   find(plugin, uri, bundle);
-  plugin->worker = worker_new(worker);
+  plugin->worker = worker_new(host_traits(HOST_PLAIN), 0, RATE, threaded);
   plugin->schedule = (LV2_Worker_Schedule){plugin, schedule_work};
   const LV2_Feature schedule = {LV2_WORKER__schedule, &plugin->schedule};
   const LV2_Feature* const features[] = {&map, &schedule, NULL};

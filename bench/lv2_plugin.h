@@ -53,8 +53,9 @@ void lv2_add_event(Lv2Buffer* buffer, int64_t frame, LV2_URID type, const void* 
                    uint32_t size);
 
 /** Load, connect, activate; `plugin` stays where it is. `bundle`: path of its bundle; NULL: any of
- * LV2_PATH. */
-void lv2_plugin_load(Lv2Plugin* plugin, const char* uri, const char* bundle, HostWorker worker);
+ * LV2_PATH. `threaded`: its worker has a thread of its own, else it works in
+ * worker_after_run(). */
+void lv2_plugin_load(Lv2Plugin* plugin, const char* uri, const char* bundle, bool threaded);
 
 /** Deactivate, clean up. */
 void lv2_plugin_unload(Lv2Plugin* plugin);

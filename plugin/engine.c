@@ -211,10 +211,16 @@ HR_REALTIME static void act(HrEngine* engine, uint32_t frame, const Action* acti
 /** Render up to the frame `to`: everything that replay, commands and the clock do before it. */
 HR_REALTIME static void advance(HrEngine* engine, uint32_t to)
 {
+  if (to <= engine->calm) {
+    engine->cursor = to;
+    return;
+  }
+  engine->calm = engine->frames;
   for (Action action = next_action(engine); action.kind != NOTHING; action = next_action(engine)) {
     if (action.tick != INT64_MIN && engine->clock.running) {
       const int64_t frame = hr_clock_frame(&engine->clock, action.tick) - engine->block;
       if (frame >= (int64_t)to) {
+        engine->calm = frame < engine->calm ? frame : engine->calm;
         break;
       }
       engine->cursor = frame > (int64_t)engine->cursor ? (uint32_t)frame : engine->cursor;
@@ -228,6 +234,7 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrSink sin
 {
   engine->frames = frames;
   engine->cursor = 0;
+  engine->calm = -1;
   hr_output_begin(&engine->output, frames, sink);
   if (engine->release_all || (engine->enabled && !enabled)) {
     hr_player_release(&engine->player, 0);
@@ -291,6 +298,7 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
   const HrTick before = hr_engine_tick(engine, engine->cursor);
   const unsigned what = hr_clock_host(clock, hr_engine_frame(engine, engine->cursor), position);
   const HrTick here = hr_engine_tick(engine, engine->cursor);
+  engine->calm = -1;
   if (what & (HR_CLOCK_STARTED | HR_CLOCK_LOCATED)) {
     jump(engine, what, before, here);
   } else if (what & HR_CLOCK_STOPPED) {
@@ -334,6 +342,7 @@ void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint
 
 void hr_engine_poll(HrEngine* engine)
 {
+  engine->calm = -1;
   hr_engine_take_messages(engine);
 }
 

@@ -75,6 +75,7 @@ typedef struct HrEngine {
   int64_t block;   ///< First frame of the block
   uint32_t cursor; ///< Frame within the block that is rendered up to
   uint32_t frames; ///< In the block
+  int64_t calm;    ///< Before this frame of it nothing happens by itself; -1: that is not known
   bool enabled;
   uint32_t settings[HR_SETTINGS]; ///< By HrSetting
   uint64_t malformed;

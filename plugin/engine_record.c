@@ -38,6 +38,7 @@ bool hr_engine_fork(HrEngine* engine, HrTick tick, uint32_t number, bool carry,
     return false;
   }
   hr_engine_update_target(&engine->pending.target, &left, tick);
+  engine->calm = -1;
   hr_engine_update_target(&engine->home, &left, tick);
   return true;
 }
@@ -124,6 +125,7 @@ HR_REALTIME static HrTick start_own_clock(HrEngine* engine, uint32_t frame, HrTi
       tick = hr_engine_resume_tick(engine, target);
     }
   }
+  engine->calm = -1;
   hr_clock_set(clock, hr_engine_frame(engine, frame), tick, true);
   return tick;
 }
@@ -183,7 +185,7 @@ HR_REALTIME static void record_at(HrEngine* engine, uint32_t frame, HrTick tick,
   if (size <= sizeof engine->recent->bytes) {
     HrRecent* const recent = &engine->recent[engine->recent_count++ % HR_RECENT];
     *recent = (HrRecent){.tick = tick, .size = (uint8_t)size};
-    memcpy(recent->bytes, bytes, size);
+    hr_midi_copy(recent->bytes, bytes, size);
   }
 }
 

@@ -281,8 +281,11 @@ HR_REALTIME static void watch_ports(HrPlugin* plugin)
 {
   for (uint32_t port = 0; port < HR_PORTS; ++port) {
     const float* const told = port_verbs[port] ? plugin->ports[port] : NULL;
-    const float value = told && isfinite(*told) ? rintf(*told) : plugin->controls[port];
-    if (value != plugin->controls[port]) { // Hosts draw lines between the points of a lane
+    if (!told || *told == plugin->controls[port] || !isfinite(*told)) {
+      continue;
+    }
+    const float value = rintf(*told); // Hosts draw lines between the points of a lane
+    if (value != plugin->controls[port]) {
       const HrPortRequest request = {port, value, !plugin->ran};
       if (hr_engine_request(plugin->engine, HR_REQUEST_PORT, &request, sizeof request)) {
         plugin->controls[port] = value;

@@ -86,7 +86,7 @@ in_place() {
     sort -n "$scratch"/after-* | awk -v end=$((loop_start + loop)) 'END { exit $1 >= end }'
 }
 
-forks() { hr log | sed -n 's/.*forked "\(.*\)" (#[0-9]*) from "\(.*\)" at \(.*\)/\1, from \2 at \3/p'; }
+forks() { sed -n 's/^[├└]─ \(.*[^ ]\) *#[0-9]* *\(.* at [0-9.]*\) .*/\1, from \2/p' "$scratch/tree"; }
 
 forks_as_named() {
   diff <(forks) <(printf 'main pass %d, from main at 3.1\n' 2 3 4)
