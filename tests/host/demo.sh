@@ -55,11 +55,11 @@ table() {
   local branch stored replayed
   printf '       %-8s %7s %7s %9s %8s %13s\n' branch played stored replayed missing 'timing error'
   for branch in minuet main; do
-    stored=$(compare -x -t 2 "$scratch/$branch.stored" "$scratch/$branch".played*) || table_good=false
-    replayed=$(compare -x "$scratch/$branch-$1.ev" "$scratch/$branch".played*) || table_good=false
-    # Each says: expected N heard N missing N extra N error N
+    stored=$(compare -n -x -t 2 "$scratch/$branch.stored" "$scratch/$branch".played*) || table_good=false
+    replayed=$(compare -n -x "$scratch/$branch-$1.ev" "$scratch/$branch".played*) || table_good=false
+    # Each says how many were played, how many of them are missing, and the timing error
     echo "$stored $replayed" | awk -v branch="$branch" '{
-      printf "       %-8s %7d %7d %9d %8d %6d frames\n", branch, $2, $2 - $6, $12 - $16, $6 + $16, $20
+      printf "       %-8s %7d %7d %9d %8d %6d frames\n", branch, $1, $1 - $2, $4 - $5, $2 + $5, $6
     }'
   done
 }
