@@ -87,8 +87,9 @@ HrStatus hr_call_go_to(HrCall* call, HrBranchId branch, HrQuantum quantum, HrCap
   if (!session->engine) {
     return go_in_store(call, branch, &cause);
   }
-  cause.wish = ++session->wishes ? session->wishes : ++session->wishes;
-  snprintf(session->wish_authors[cause.wish % HR_WISHES_KEPT], HR_NAME_MAX + 1, "%s", call->author);
+  HrWishes* const wishes = &session->wishes;
+  cause.wish = ++wishes->count ? wishes->count : ++wishes->count;
+  snprintf(wishes->authors[cause.wish % HR_WISHES_KEPT], HR_NAME_MAX + 1, "%s", call->author);
   go.cause = cause;
   const HrStatus status = aim_at(call, branch, &go);
   return status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);

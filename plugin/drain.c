@@ -24,6 +24,7 @@ typedef struct {
   HrBinding* binding;
   uint64_t from, until; ///< Positions in the ring: applied after the commit, and known of before it
   HrPendingFork pending_forks[HR_PENDING_FORKS];
+  HrWishes wishes;
   HrRescue rescues[HR_RESCUES];
   unsigned rescue_count;
 
@@ -216,11 +217,11 @@ static HrStatus apply_switch(Drain* drain, const HrRecord* record)
 {
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
   const HrCaptureCause cause = cause_of(record);
-  const HrSession* const session = drain->session;
-  const bool known = session && cause.wish && session->wishes - cause.wish < HR_WISHES_KEPT;
+  const HrWishes* const wishes = &drain->wishes;
+  const bool known = cause.wish && wishes->count - cause.wish < HR_WISHES_KEPT;
   uint32_t author = drain->author;
   const HrStatus status =
-      known ? hr_author_id(drain->txn, session->wish_authors[cause.wish % HR_WISHES_KEPT], &author)
+      known ? hr_author_id(drain->txn, wishes->authors[cause.wish % HR_WISHES_KEPT], &author)
             : HR_OK;
   remember_rescue(drain, header->branch, header->branch);
   drain->branch = hr_branch_id(drain->tree, header->branch);
@@ -362,9 +363,10 @@ static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
                  .tree = binding->tree};
   unsigned depth = 0;
   if (session) {
-    /* The name of a fork is known before the engine hears of the fork, so that
-     * none before `until` is missing. */
+    /* The name of a fork, and the author of a switch, are known before the engine
+     * hears of it, so that none before `until` is missing. */
     memcpy(drain.pending_forks, session->pending_forks, sizeof drain.pending_forks);
+    drain.wishes = session->wishes;
     memcpy(drain.rescues, session->rescues, sizeof drain.rescues);
     drain.rescue_count = session->rescue_count;
     depth = hr_session_release(session);

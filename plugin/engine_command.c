@@ -64,7 +64,11 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
     clock->tempo = go->stream.tempo;
     hr_clock_set(clock, hr_engine_frame(engine, frame), there, true);
     go->stream.at = go->stream.tick;
-    hr_engine_play(engine, &go->stream, there);
+    if (go->stream.ring == HR_NO_STREAM) {
+      hr_engine_ask(engine, there);
+    } else {
+      hr_engine_play(engine, &go->stream, there);
+    }
     engine->last_event = there;
     engine->straight = false;
     engine->pass_start = hr_engine_looping(engine) ? hr_engine_loop(engine)->start : INT64_MIN;

@@ -37,6 +37,9 @@ bool hr_engine_fork(HrEngine* engine, HrTick tick, uint32_t number, bool carry,
   if (!hr_recorder_fork(&engine->recorder, tick, number, carry, cause)) {
     return false;
   }
+  if (engine->pending.what && !(engine->pending.what & HR_GO_SWITCH)) {
+    hr_player_drop(&engine->player, &engine->pending.stream); // That is of the branch left
+  }
   hr_engine_update_target(&engine->pending.target, &left, tick);
   engine->calm = -1;
   hr_engine_update_target(&engine->home, &left, tick);

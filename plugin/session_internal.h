@@ -56,6 +56,12 @@ typedef struct {
 
 enum { HR_RETIRED_MAX = 8, HR_PENDING_FORKS = 32, HR_WISHES_KEPT = 32, HR_RESCUES = 16 };
 
+/** Who wished for switches by command, which are on their way through the capture ring. */
+typedef struct {
+  uint32_t count;                                ///< So far
+  char authors[HR_WISHES_KEPT][HR_NAME_MAX + 1]; ///< Of the last of them
+} HrWishes;
+
 struct HrSessionImpl {
   pthread_mutex_t writing; ///< Recursive: requests are answered by commands
   pthread_mutex_t lock;    ///< Recursive as well
@@ -75,8 +81,7 @@ struct HrSessionImpl {
   uint32_t quantum_bars;
   HrLoopMessage loop;
   HrPendingFork pending_forks[HR_PENDING_FORKS];
-  uint32_t wishes;                                    ///< Switches wished for by command, counted
-  char wish_authors[HR_WISHES_KEPT][HR_NAME_MAX + 1]; ///< Of the last of them
+  HrWishes wishes;
   HrRescue rescues[HR_RESCUES];
   unsigned rescue_count;
 
