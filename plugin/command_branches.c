@@ -211,15 +211,11 @@ HrStatus hr_run_fork(HrCall* call)
 static HrStatus find_visible(HrCall* call, HrBranchId* branch)
 {
   HrTxn* txn = NULL;
-  HrBranch record;
   HrStatus status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
   if (status) {
     return hr_call_fail(call, status);
   }
-  status = hr_call_branch(call, txn, 0, branch);
-  if (!status && !hr_branch_get(txn, *branch, &record) && record.state == HR_BRANCH_HIDDEN) {
-    status = hr_error(call->error, HR_ERR_ARGUMENT, "That branch is hidden. `restore` it first.");
-  }
+  status = hr_call_visible_branch(call, txn, 0, branch);
   hr_txn_abort(txn);
   return status;
 }

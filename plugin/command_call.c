@@ -106,6 +106,15 @@ HrStatus hr_call_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id)
   return find_branch(call, txn, text, id);
 }
 
+HrStatus hr_call_visible_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id)
+{
+  HrBranch branch;
+  const HrStatus status = hr_call_branch(call, txn, index, id);
+  return !status && !hr_branch_get(txn, *id, &branch) && branch.state == HR_BRANCH_HIDDEN
+             ? hr_error(call->error, HR_ERR_ARGUMENT, "That branch is hidden. `restore` it first.")
+             : status;
+}
+
 HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index)
 {
   const HrSession* const session = call->session;

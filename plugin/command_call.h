@@ -60,6 +60,9 @@ HrStatus hr_call_toggle(HrCall* call, bool now, bool* wanted);
 /** A branch of the session's tree, by name, number or "#number". */
 HrStatus hr_call_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id);
 
+/** The same, if it is not hidden. */
+HrStatus hr_call_visible_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id);
+
 /** The same without the store, if it is one that is prepared; 0: it is not. */
 HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index);
 

@@ -97,7 +97,7 @@ HrStatus hr_run_merge(HrCall* call)
   if (status) {
     return hr_call_fail(call, status);
   }
-  status = hr_call_branch(call, txn, 0, &source);
+  status = hr_call_visible_branch(call, txn, 0, &source);
   if (!status && source == session->branch) {
     status = hr_error(call->error, HR_ERR_ARGUMENT,
                       "That is the branch you are on. Name another one to merge with it.");
