@@ -392,7 +392,12 @@ static HrStatus change_to_hidden(HrCall* call, HrTxn* txn, HrBranchId id, uint32
                     "That is the branch you are on. Switch to another one first.");
   }
   const HrStatus status = hr_branch_set_state(txn, id, HR_BRANCH_HIDDEN, author);
-  return status ? hr_call_fail(call, status) : HR_OK;
+  return status == HR_ERR_BUSY
+             ? hr_error(call->error, status,
+                        "The tree was last on that branch, perhaps by another instance. Switch "
+                        "there and away again first.")
+         : status ? hr_call_fail(call, status)
+                  : HR_OK;
 }
 
 static HrStatus change_to_active(HrCall* call, HrTxn* txn, HrBranchId id, uint32_t author)
