@@ -73,6 +73,9 @@ HrStatus hr_call_name(HrCall* call, size_t index, bool needed, const char** name
  * HR_VALUE_TICK or text "123t"; a mark by its name. */
 HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick);
 
+/** A name for a mark, which must not read as a position: that would be looked up. */
+HrStatus hr_call_mark_name(HrCall* call, size_t index, bool needed, const char** name);
+
 /** A range: two positions, or the name of a mark that is one. */
 HrStatus hr_call_range(HrCall* call, size_t index, HrTick* start, HrTick* end);
 
