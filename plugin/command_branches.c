@@ -90,8 +90,10 @@ HrStatus hr_call_go_to(HrCall* call, HrBranchId branch, HrQuantum quantum, HrCap
   cause.wish = ++session->wishes ? session->wishes : ++session->wishes;
   snprintf(session->wish_authors[cause.wish % HR_WISHES_KEPT], HR_NAME_MAX + 1, "%s", call->author);
   go.cause = cause;
-  const HrStatus status = aim_at(call, branch, &go);
-  return status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+  HrStatus status = aim_at(call, branch, &go);
+  status = status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+  session->switch_wished = status ? session->switch_wished : cause.kind == HR_CAUSE_COMMAND;
+  return status;
 }
 
 HrStatus hr_call_go_and_tell(HrCall* call, HrBranchId branch, HrCaptureCauseKind kind)

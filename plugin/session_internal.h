@@ -77,6 +77,7 @@ struct HrSessionImpl {
   HrPendingFork pending_forks[HR_PENDING_FORKS];
   uint32_t wishes;                                    ///< Switches wished for by command, counted
   char wish_authors[HR_WISHES_KEPT][HR_NAME_MAX + 1]; ///< Of the last of them
+  bool switch_wished; ///< The last one is all that was wished for, not part of something else
   HrRescue rescues[HR_RESCUES];
   unsigned rescue_count;
 
