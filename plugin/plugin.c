@@ -291,6 +291,17 @@ HR_REALTIME static void watch_ports(HrPlugin* plugin)
   }
 }
 
+/** What changed from elsewhere, as by OSC, is to be told also while nothing else
+ * is to be done. */
+HR_REALTIME static void watch_session(HrPlugin* plugin)
+{
+  const uint64_t revision = hr_session_revision(plugin->session);
+  if (revision != plugin->seen_revision) {
+    plugin->seen_revision = revision;
+    plugin->engine->work_wanted = true;
+  }
+}
+
 HR_REALTIME static void wake_session(HrPlugin* plugin, bool synchronous)
 {
   static const uint32_t wake = 1; // Hosts reject an empty message
@@ -412,6 +423,7 @@ HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
                   (HrSink){write_midi, &output});
   take_input(plugin, frames, freewheeling);
   hr_engine_end(plugin->engine);
+  watch_session(plugin);
   wake_session(plugin, false);
 }
 

@@ -99,7 +99,8 @@ struct HrSessionImpl {
   char wanted_store[4096], wanted_tree[HR_NAME_MAX + 8], wanted_branch[HR_NAME_MAX + 8];
   uint8_t wanted_uuid[16];
 
-  uint64_t revision, tree_revision;
+  _Atomic uint64_t revision; ///< Changed with `lock` held
+  uint64_t tree_revision;
   void (*changed)(void* data);
   void* changed_data;
   HrRequestHandler handler;
