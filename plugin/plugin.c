@@ -101,12 +101,20 @@ static const char* replay_verb(HrPlugin* plugin, const HrPortRequest* request)
   return starts ? "replay" : "follow";
 }
 
+/** A port that only stands where it was left, while what was saved says better.
+ * The replay port alone says what it shows. */
+static bool is_no_wish(const HrPlugin* plugin, const HrPortRequest* request)
+{
+  return request->initial &&
+         (request->port == HR_PORT_BRANCH || (plugin->settled && request->port != HR_PORT_REPLAY));
+}
+
 static void run_port(HrPlugin* plugin, const HrPortRequest* request)
 {
   HrError error = {HR_OK, ""};
   const HrValue value = hr_value_number((double)request->value);
-  if (request->port == HR_PORT_BRANCH && request->initial) {
-    return; // What the session was saved on counts, not where its automation was left
+  if (is_no_wish(plugin, request)) {
+    return;
   }
   const char* const verb =
       request->port == HR_PORT_REPLAY ? replay_verb(plugin, request) : port_verbs[request->port];

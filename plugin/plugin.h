@@ -65,7 +65,9 @@ typedef struct HrPlugin {
   HrSession* session;
   bool ran;      ///< At least one block
   bool attached; ///< Restored, or connected to the default store
-  bool served;   ///< By the OSC endpoint
+  _Atomic bool
+      settled; ///< Settings were restored: they count, and not where the ports stand at first
+  bool served; ///< By the OSC endpoint
   char logged_trouble[400];
   uint64_t seen_revision; ///< By the audio thread
   uint64_t told_revision; ///< By the worker
