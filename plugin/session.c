@@ -283,7 +283,7 @@ static HrStatus find_branch(HrTxn* txn, const HrAttachment* attachment, Place* p
 static HrStatus fork_beside(HrTxn* txn, HrBranchId* branch)
 {
   HrBranch record;
-  HrForkOptions options = {.name = NULL};
+  HrForkOptions options = {.quiet = true};
   HrStatus status = hr_branch_get(txn, *branch, &record);
   status = status ? status : hr_author_id(txn, "midi", &options.author);
   /* One tick on, much less than a frame, so that its last events are in the fork's past. */
