@@ -86,7 +86,8 @@ static const Command table[] = {
       "Begin a branch with the music of this one and of another together, and go there"},
      hr_run_merge},
     {{"mark", HR_COMMAND_VALUE, "name:s start:p? end:p?", MARK_ROW,
-      "Give a name to this moment, to a place or to a range"},
+      "Give a name, one that does not read as a position, to this moment, to a place or to a "
+      "range"},
      hr_run_mark},
     {{"unmark", HR_COMMAND_VALUE, "name:s", MARK_ROW,
       "Put a mark out of sight; nothing is removed"},

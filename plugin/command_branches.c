@@ -91,8 +91,10 @@ HrStatus hr_call_go_to(HrCall* call, HrBranchId branch, HrQuantum quantum, HrCap
   cause.wish = ++wishes->count ? wishes->count : ++wishes->count;
   snprintf(wishes->authors[cause.wish % HR_WISHES_KEPT], HR_NAME_MAX + 1, "%s", call->author);
   go.cause = cause;
-  const HrStatus status = aim_at(call, branch, &go);
-  return status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+  HrStatus status = aim_at(call, branch, &go);
+  status = status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+  session->switch_wished = status ? session->switch_wished : cause.kind == HR_CAUSE_COMMAND;
+  return status;
 }
 
 HrStatus hr_call_go_and_tell(HrCall* call, HrBranchId branch, HrCaptureCauseKind kind)
@@ -212,15 +214,11 @@ HrStatus hr_run_fork(HrCall* call)
 static HrStatus find_visible(HrCall* call, HrBranchId* branch)
 {
   HrTxn* txn = NULL;
-  HrBranch record;
   HrStatus status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
   if (status) {
     return hr_call_fail(call, status);
   }
-  status = hr_call_branch(call, txn, 0, branch);
-  if (!status && !hr_branch_get(txn, *branch, &record) && record.state == HR_BRANCH_HIDDEN) {
-    status = hr_error(call->error, HR_ERR_ARGUMENT, "That branch is hidden. `restore` it first.");
-  }
+  status = hr_call_visible_branch(call, txn, 0, branch);
   hr_txn_abort(txn);
   return status;
 }
@@ -397,7 +395,12 @@ static HrStatus change_to_hidden(HrCall* call, HrTxn* txn, HrBranchId id, uint32
                     "That is the branch you are on. Switch to another one first.");
   }
   const HrStatus status = hr_branch_set_state(txn, id, HR_BRANCH_HIDDEN, author);
-  return status ? hr_call_fail(call, status) : HR_OK;
+  return status == HR_ERR_BUSY
+             ? hr_error(call->error, status,
+                        "The tree was last on that branch, perhaps by another instance. Switch "
+                        "there and away again first.")
+         : status ? hr_call_fail(call, status)
+                  : HR_OK;
 }
 
 static HrStatus change_to_active(HrCall* call, HrTxn* txn, HrBranchId id, uint32_t author)

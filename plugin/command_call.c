@@ -106,6 +106,15 @@ HrStatus hr_call_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id)
   return find_branch(call, txn, text, id);
 }
 
+HrStatus hr_call_visible_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id)
+{
+  HrBranch branch;
+  const HrStatus status = hr_call_branch(call, txn, index, id);
+  return !status && !hr_branch_get(txn, *id, &branch) && branch.state == HR_BRANCH_HIDDEN
+             ? hr_error(call->error, HR_ERR_ARGUMENT, "That branch is hidden. `restore` it first.")
+             : status;
+}
+
 HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index)
 {
   const HrSession* const session = call->session;
@@ -179,62 +188,90 @@ HrStatus hr_call_range(HrCall* call, size_t index, HrTick* start, HrTick* end)
              : status;
 }
 
+/** A position as it was given: ticks, or bars and beats from 1. */
+typedef struct {
+  bool in_ticks;
+  HrTick tick;
+  double bars, beats;
+} Position;
+
+/** Read "3", "3.2" or "1920t"; false if it is none of these. */
+static bool read_position(const char* text, Position* position)
+{
+  int64_t bar = 0;
+  int64_t beat = 1;
+  int end = 0;
+  if (sscanf(text, "%" SCNd64 "t%n", &position->tick, &end) == 1 && end && !text[end]) {
+    position->in_ticks = true;
+    return true;
+  }
+  end = 0;
+  const bool both = sscanf(text, "%" SCNd64 ".%" SCNd64 "%n", &bar, &beat, &end) == 2;
+  if (!both && sscanf(text, "%" SCNd64 "%n", &bar, &end) != 1) {
+    end = 0;
+  }
+  position->bars = (double)bar;
+  position->beats = (double)(beat - 1);
+  return end && !text[end] && beat >= 1 && llabs(bar) <= 10000000;
+}
+
+HrStatus hr_call_mark_name(HrCall* call, size_t index, bool needed, const char** name)
+{
+  Position position = {0};
+  const HrStatus status = hr_call_name(call, index, needed, name);
+  return !status && *name && read_position(*name, &position)
+             ? hr_error(call->error, HR_ERR_ARGUMENT,
+                        "\"%s\" reads as a position. Give the mark a name that does not.", *name)
+             : status;
+}
+
+/** The tick of bars and beats on the current branch. */
+static HrStatus find_tick(HrCall* call, const Position* position, HrTick* tick)
+{
+  const HrSession* const session = call->session;
+  HrTimeline timeline = {0};
+  HrTxn* txn = NULL;
+  uint64_t damaged = 0;
+  HrStatus status = HR_OK;
+  if (!(fabs(position->bars) < 1e7)) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "That bar is too far away.");
+  }
+  if (session->branch) {
+    status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+    status =
+        status ? status : hr_timeline_read(&timeline, txn, session->branch, INT64_MIN, &damaged);
+    hr_txn_abort(txn);
+  }
+  *tick = hr_timeline_tick(&timeline, position->bars, position->beats);
+  hr_timeline_free(&timeline);
+  return status ? hr_call_fail(call, status) : HR_OK;
+}
+
 HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick)
 {
+  Position position = {0};
+  HrTick end;
   if (index >= call->count) {
     return hr_error(call->error, HR_ERR_ARGUMENT, "%s needs a position: a bar, or \"bar.beat\".",
                     call->info->verb);
   }
   const HrValue* const value = &call->args[index];
-  double bars = 0.0;
-  double beats = 0.0;
-  int64_t bar = 0;
-  int64_t beat = 1;
-  int end = 0;
-  if (value->type == HR_VALUE_TICK) {
-    *tick = value->integer;
+  if (value->type == HR_VALUE_TEXT && !read_position(value->text, &position)) {
+    return find_mark(call, value->text, tick, &end)
+               ? hr_error(call->error, HR_ERR_ARGUMENT,
+                          "\"%s\" is no position. Give a bar, \"bar.beat\", the name of a mark, or "
+                          "ticks like \"1920t\".",
+                          value->text)
+               : HR_OK;
+  }
+  if (value->type == HR_VALUE_TICK || position.in_ticks) {
+    *tick = value->type == HR_VALUE_TICK ? value->integer : position.tick;
     return HR_OK;
   }
-  if (value->type == HR_VALUE_TEXT) {
-    if (sscanf(value->text, "%" SCNd64 "t%n", tick, &end) == 1 && end && !value->text[end]) {
-      return HR_OK;
-    }
-    end = 0;
-    const bool both = sscanf(value->text, "%" SCNd64 ".%" SCNd64 "%n", &bar, &beat, &end) == 2;
-    if (!both && sscanf(value->text, "%" SCNd64 "%n", &bar, &end) != 1) {
-      end = 0;
-    }
-    if (!end || value->text[end] || beat < 1 || llabs(bar) > 10000000) {
-      HrTick mark_end;
-      return find_mark(call, value->text, tick, &mark_end)
-                 ? hr_error(
-                       call->error, HR_ERR_ARGUMENT,
-                       "\"%s\" is no position. Give a bar, \"bar.beat\", the name of a mark, or "
-                       "ticks like \"1920t\".",
-                       value->text)
-                 : HR_OK;
-    }
-    bars = (double)bar;
-    beats = (double)(beat - 1);
-  } else {
-    bars = (value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer);
+  if (value->type != HR_VALUE_TEXT) {
+    position.bars = value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer;
   }
-  if (!(fabs(bars) < 1e7)) {
-    return hr_error(call->error, HR_ERR_ARGUMENT, "That bar is too far away.");
-  }
-  HrTimeline timeline = {0};
-  HrTxn* txn = NULL;
-  uint64_t damaged = 0;
-  HrStatus status = HR_OK;
-  if (call->session->branch) {
-    status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
-    status = status ? status
-                    : hr_timeline_read(&timeline, txn, call->session->branch, INT64_MIN, &damaged);
-    hr_txn_abort(txn);
-  }
-  *tick = hr_timeline_tick(&timeline, bars, beats);
-  hr_timeline_free(&timeline);
-  return status ? hr_call_fail(call, status) : HR_OK;
+  return find_tick(call, &position, tick);
 }
 
 bool hr_call_to_write(HrCall* call)

@@ -60,6 +60,9 @@ HrStatus hr_call_toggle(HrCall* call, bool now, bool* wanted);
 /** A branch of the session's tree, by name, number or "#number". */
 HrStatus hr_call_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id);
 
+/** The same, if it is not hidden. */
+HrStatus hr_call_visible_branch(HrCall* call, HrTxn* txn, size_t index, HrBranchId* id);
+
 /** The same without the store, if it is one that is prepared; 0: it is not. */
 HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index);
 
@@ -69,6 +72,9 @@ HrStatus hr_call_name(HrCall* call, size_t index, bool needed, const char** name
 /** A position: bars as a number or text "bar.beat", both from 1; ticks as
  * HR_VALUE_TICK or text "123t"; a mark by its name. */
 HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick);
+
+/** A name for a mark, which must not read as a position: that would be looked up. */
+HrStatus hr_call_mark_name(HrCall* call, size_t index, bool needed, const char** name);
 
 /** A range: two positions, or the name of a mark that is one. */
 HrStatus hr_call_range(HrCall* call, size_t index, HrTick* start, HrTick* end);

@@ -35,28 +35,54 @@ static HrStatus apply_here(HrCall* call, const HrUndo* step)
   return status ? hr_call_fail(call, status) : HR_OK;
 }
 
+static HrStatus nothing_to_do(HrCall* call)
+{
+  return hr_error(call->error, HR_ERR_NOT_FOUND, "There is nothing to %s.", call->info->verb);
+}
+
 static HrStatus find_step(HrCall* call, HrUndoDirection direction, HrUndo* step)
 {
   HrTxn* txn = NULL;
   HrStatus status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
   status = status ? status : hr_undo_next(txn, call->session->binding.tree, direction, step);
   hr_txn_abort(txn);
-  return status == HR_END
-             ? hr_error(call->error, HR_ERR_NOT_FOUND, "There is nothing to %s.", call->info->verb)
+  return status == HR_END ? nothing_to_do(call)
          : status == HR_ERR_BUSY
-             ? hr_error(call->error, status, "That would leave no branch to play on.")
+             ? hr_error(call->error, status,
+                        "That would leave no branch to play on. `restore` one first.")
          : status ? hr_call_fail(call, status)
                   : HR_OK;
 }
 
+/** The number of the branch whose switch waits for its time; 0: none. */
+static uint32_t waiting_number(const HrSession* session)
+{
+  return session->engine
+             ? atomic_load_explicit(&session->engine->shared.pending_number, memory_order_relaxed)
+             : 0;
+}
+
 /** Step back or forth. Where that leads to another branch, the engine goes there
- * first, at once; the journal follows when it has. */
+ * first, at once; the journal follows when it has. A switch that waits for its
+ * time is not in the journal yet: to take it back, or the fork or merge that it
+ * is part of, is to forget it. */
 static HrStatus step(HrCall* call, HrUndoDirection direction)
 {
   HrSession* const session = call->session;
-  HrUndo next;
+  HrUndo next = {.operation = HR_OPERATION_SWITCH};
+  const uint32_t waiting = direction == HR_UNDO ? waiting_number(session) : 0;
+  if (!hr_session_current(session)) {
+    return nothing_to_do(call);
+  }
   HrStatus status = hr_call_prepare(call);
+  if (!status && waiting && session->switch_wished) {
+    status = hr_run_cancel(call);
+    return status ? status : tell_step(call, &next, session->branch);
+  }
   status = status ? status : find_step(call, direction, &next);
+  if (!status && hr_branch_number(next.branch) == waiting) {
+    status = hr_run_cancel(call);
+  }
   if (status) {
     return status;
   }
@@ -88,8 +114,8 @@ HrStatus hr_run_merge(HrCall* call)
   HrForkOptions options = {0};
   HrTxn* txn = NULL;
   HrBranchId source, merged;
-  HrStatus status = hr_call_prepare(call);
-  status = status ? status : hr_call_name(call, 1, false, &options.name);
+  HrStatus status = hr_call_name(call, 1, false, &options.name);
+  status = status ? status : hr_call_prepare(call);
   if (status) {
     return status;
   }
@@ -97,7 +123,7 @@ HrStatus hr_run_merge(HrCall* call)
   if (status) {
     return hr_call_fail(call, status);
   }
-  status = hr_call_branch(call, txn, 0, &source);
+  status = hr_call_visible_branch(call, txn, 0, &source);
   if (!status && source == session->branch) {
     status = hr_error(call->error, HR_ERR_ARGUMENT,
                       "That is the branch you are on. Name another one to merge with it.");

@@ -192,7 +192,7 @@ HrStatus hr_run_grab(HrCall* call)
   HrTick first;
   HrStatus status = session->engine ? HR_OK : hr_call_not_playing(call);
   status = status ? status : hr_call_count(call, 0, GRAB_BARS, &bars);
-  status = status ? status : hr_call_name(call, 1, false, &name);
+  status = status ? status : hr_call_mark_name(call, 1, false, &name);
   status = status || !bars ? status : hr_call_prepare(call);
   if (status || !bars) {
     return status;

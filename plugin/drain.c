@@ -33,6 +33,7 @@ typedef struct {
   uint32_t author;
   HrBranchId branch; ///< Current after the last FORK or SWITCH; 0: unchanged
   bool tree_changed;
+  bool stepped;     ///< Back or forth: a branch may have been hidden or restored
   bool more;        ///< The transaction had room for no more
   HrRescue rescued; ///< The last rescue; number 0: none
 } Drain;
@@ -224,6 +225,8 @@ static HrStatus apply_switch(Drain* drain, const HrRecord* record)
       known ? hr_author_id(drain->txn, wishes->authors[cause.wish % HR_WISHES_KEPT], &author)
             : HR_OK;
   remember_rescue(drain, header->branch, header->branch);
+  drain->stepped |= cause.kind == HR_CAUSE_UNDO || cause.kind == HR_CAUSE_REDO;
+  drain->tree_changed |= drain->stepped;
   drain->branch = hr_branch_id(drain->tree, header->branch);
   return status ? status : hr_note_switch(drain->txn, drain->branch, header->tick, &cause, author);
 }
@@ -321,7 +324,7 @@ static void forget_applied(const Drain* drain)
       last = header->branch;
     }
   }
-  if (drain->rescued.number) {
+  if (drain->rescued.number || drain->stepped) {
     hr_prepared_forget(session->prepared, 0);
   }
 }

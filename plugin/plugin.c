@@ -101,12 +101,20 @@ static const char* replay_verb(HrPlugin* plugin, const HrPortRequest* request)
   return starts ? "replay" : "follow";
 }
 
+/** A port that only stands where it was left, while what was saved says better.
+ * The replay port alone says what it shows. */
+static bool is_no_wish(const HrPlugin* plugin, const HrPortRequest* request)
+{
+  return request->initial &&
+         (request->port == HR_PORT_BRANCH || (plugin->settled && request->port != HR_PORT_REPLAY));
+}
+
 static void run_port(HrPlugin* plugin, const HrPortRequest* request)
 {
   HrError error = {HR_OK, ""};
   const HrValue value = hr_value_number((double)request->value);
-  if (request->port == HR_PORT_BRANCH && request->initial) {
-    return; // What the session was saved on counts, not where its automation was left
+  if (is_no_wish(plugin, request)) {
+    return;
   }
   const char* const verb =
       request->port == HR_PORT_REPLAY ? replay_verb(plugin, request) : port_verbs[request->port];
@@ -294,6 +302,17 @@ HR_REALTIME static void watch_ports(HrPlugin* plugin)
   }
 }
 
+/** What changed from elsewhere, as by OSC, is to be told also while nothing else
+ * is to be done. */
+HR_REALTIME static void watch_session(HrPlugin* plugin)
+{
+  const uint64_t revision = hr_session_revision(plugin->session);
+  if (revision != plugin->seen_revision) {
+    plugin->seen_revision = revision;
+    plugin->engine->work_wanted = true;
+  }
+}
+
 HR_REALTIME static void wake_session(HrPlugin* plugin, bool synchronous)
 {
   static const uint32_t wake = 1; // Hosts reject an empty message
@@ -415,6 +434,7 @@ HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
                   (HrSink){write_midi, &output});
   take_input(plugin, frames, freewheeling);
   hr_engine_end(plugin->engine);
+  watch_session(plugin);
   wake_session(plugin, false);
 }
 

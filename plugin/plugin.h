@@ -65,9 +65,12 @@ typedef struct HrPlugin {
   HrSession* session;
   bool ran;      ///< At least one block
   bool attached; ///< Restored, or connected to the default store
-  bool served;   ///< By the OSC endpoint
+  _Atomic bool
+      settled; ///< Settings were restored: they count, and not where the ports stand at first
+  bool served; ///< By the OSC endpoint
   char logged_trouble[400];
-  uint64_t told_revision;
+  uint64_t seen_revision;        ///< By the audio thread
+  uint64_t told_revision;        ///< By the worker
   char told[HR_PROPERTIES][400]; ///< Values of the properties last sent
   _Atomic uint64_t state_known;  ///< Hash of the state that the host knows of; 0: none yet
 } HrPlugin;

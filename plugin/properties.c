@@ -158,27 +158,35 @@ static bool get_text(const HrUris* uris, const LV2_Atom* atom, char text[VALUE_S
   return true;
 }
 
-static void set_property(HrPlugin* plugin, const Property* property, const LV2_Atom* atom)
+/** Set a property; what is wrong with the value is in `error`. */
+static HrStatus set(HrPlugin* plugin, const Property* property, const LV2_Atom* atom,
+                    HrError* error)
 {
   const HrUris* const uris = &plugin->uris;
   char text[VALUE_SIZE];
-  double number;
-  HrValue value;
-  HrError error = {HR_OK, ""};
-  if (get_text(uris, atom, text)) {
-    value = hr_value_text(text);
-  } else if (hr_atom_number(uris, atom, &number)) {
-    value = hr_value_number(number);
-  } else {
-    return;
+  double number = 0.0;
+  const bool is_text = get_text(uris, atom, text);
+  if (!is_text && !hr_atom_number(uris, atom, &number)) {
+    return hr_error(error, HR_ERR_ARGUMENT, "A property takes a text or a number.");
   }
   if (property->verb) {
-    hr_command_run(plugin->session, property->verb, &value, 1, "property", NULL, &error);
-  } else if (property->urid == offsetof(HrUris, hr_store) && value.type == HR_VALUE_TEXT) {
-    hr_plugin_attach(plugin, &(HrAttachment){.store = *text ? text : NULL});
+    const HrValue value = is_text ? hr_value_text(text) : hr_value_number(number);
+    return hr_command_run(plugin->session, property->verb, &value, 1, "property", NULL, error);
   }
-  if (error.status) {
-    lv2_log_error(&plugin->logger, "HalfRemembered: %s\n", error.text);
+  if (property->urid != offsetof(HrUris, hr_store)) {
+    return hr_error(error, HR_ERR_ARGUMENT, "That property can only be read.");
+  }
+  return is_text ? hr_plugin_attach(plugin, &(HrAttachment){.store = *text ? text : NULL})
+                 : hr_error(error, HR_ERR_ARGUMENT, "The store is the path of a file.");
+}
+
+static void set_property(HrPlugin* plugin, const Property* property, const LV2_Atom* atom)
+{
+  HrError error = {HR_OK, ""};
+  if (set(plugin, property, atom, &error)) {
+    if (*error.text) {
+      lv2_log_error(&plugin->logger, "HalfRemembered: %s\n", error.text);
+    }
     tell_one(plugin, property); // What it still is
   }
 }

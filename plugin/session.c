@@ -283,7 +283,7 @@ static HrStatus find_branch(HrTxn* txn, const HrAttachment* attachment, Place* p
 static HrStatus fork_beside(HrTxn* txn, HrBranchId* branch)
 {
   HrBranch record;
-  HrForkOptions options = {.name = NULL};
+  HrForkOptions options = {.quiet = true};
   HrStatus status = hr_branch_get(txn, *branch, &record);
   status = status ? status : hr_author_id(txn, "midi", &options.author);
   /* One tick on, much less than a frame, so that its last events are in the fork's past. */
@@ -804,12 +804,9 @@ void hr_session_state(HrSession* session, HrSessionState* state)
   hr_session_unlock(session);
 }
 
-uint64_t hr_session_revision(HrSession* session)
+uint64_t hr_session_revision(const HrSession* session)
 {
-  hr_session_lock(session);
-  const uint64_t revision = session->revision;
-  hr_session_unlock(session);
-  return revision;
+  return atomic_load_explicit(&session->revision, memory_order_relaxed);
 }
 
 bool hr_session_store_uuid(HrSession* session, uint8_t uuid[16])

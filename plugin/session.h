@@ -16,6 +16,7 @@
 #ifndef HR_SESSION_H
 #define HR_SESSION_H
 
+#include "plugin/realtime.h"
 #include "store/store.h"
 
 #include <stdbool.h>
@@ -126,8 +127,9 @@ typedef struct {
   char store_path[4096];
 } HrSessionState;
 
-/** Grows with every change that a subscriber can see. */
-uint64_t hr_session_revision(HrSession* session);
+/** Grows with every change that a subscriber can see. Any thread, the audio
+ * thread as well. */
+HR_REALTIME uint64_t hr_session_revision(const HrSession* session);
 
 void hr_session_state(HrSession* session, HrSessionState* state);
 

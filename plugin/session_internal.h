@@ -82,6 +82,7 @@ struct HrSessionImpl {
   HrLoopMessage loop;
   HrPendingFork pending_forks[HR_PENDING_FORKS];
   HrWishes wishes;
+  bool switch_wished; ///< The last one is all that was wished for, not part of something else
   HrRescue rescues[HR_RESCUES];
   unsigned rescue_count;
 
@@ -103,7 +104,8 @@ struct HrSessionImpl {
   char wanted_store[4096], wanted_tree[HR_NAME_MAX + 8], wanted_branch[HR_NAME_MAX + 8];
   uint8_t wanted_uuid[16];
 
-  uint64_t revision, tree_revision;
+  _Atomic uint64_t revision; ///< Changed with `lock` held
+  uint64_t tree_revision;
   void (*changed)(void* data);
   void* changed_data;
   HrRequestHandler handler;

@@ -199,6 +199,7 @@ LV2_State_Status hr_state_restore(LV2_Handle handle, LV2_State_Retrieve_Function
   }
   if (retrieve_text(plugin, retrieve, state, uris->hr_settings, lines, sizeof lines)) {
     restore_settings(plugin, lines);
+    plugin->settled = true;
   }
   atomic_store(&plugin->state_known, hr_state_hash(plugin));
   return LV2_STATE_SUCCESS;

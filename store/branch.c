@@ -218,7 +218,8 @@ HrStatus hr_branch_make(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOp
                              .other = from,
                              .left = options->go_there ? tree->current : 0,
                              .tick = tick,
-                             .author = options->author};
+                             .author = options->author,
+                             .flags = options->quiet ? HR_JOURNAL_QUIET : 0};
   const uint32_t number = hr_branch_number(child.id);
   tree->branch_count += 1;
   tree->next_number = number < tree->next_number ? tree->next_number : number + 1;

@@ -193,6 +193,7 @@ typedef struct {
   uint32_t author;
   int64_t created_ns; ///< 0: now
   bool go_there;      ///< Make it the tree's current branch as well
+  bool quiet;         ///< Nobody asked for it: undo passes over it
 } HrForkOptions;
 
 /** Make a branch whose path is the path of `from` before `tick`, and then its

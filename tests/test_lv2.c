@@ -6,6 +6,8 @@
  * what comes out, what is kept, and what happens when things go wrong.
  */
 
+#include "plugin/command.h"
+#include "plugin/plugin.h"
 #include "tests/host/lv2_host.h"
 #include "tests/scratch.h"
 
@@ -16,6 +18,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <math.h>
 #include <sys/stat.h>
 
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
@@ -540,6 +543,323 @@ static void test_lost_worker(void** state)
   unsetenv("HR_TREE");
 }
 
+/* ---- Ports that command ---------------------------------------------------------- */
+
+/** Run until what was asked for has happened, and expect to be on a branch. */
+static void assert_on_branch(Host* host, const char* branch)
+{
+  host_run_for(host, RATE / 4, 256);
+  host_get(host, "branch");
+  host_run_for(host, RATE / 4, 256);
+  assert_string_equal(host_property(host, "branch"), branch);
+}
+
+static unsigned count_switches(const char* store)
+{
+  HrStore* opened = NULL;
+  HrTxn* txn = NULL;
+  HrJournalEntry entry = {0};
+  unsigned count = 0;
+  assert_int_equal(hr_store_open(store, 0, &opened, NULL), HR_OK);
+  assert_int_equal(hr_txn_begin(opened, HR_READ, &txn), HR_OK);
+  while (!hr_journal_next(txn, 1, entry.sequence, &entry)) {
+    count += entry.operation == HR_OPERATION_SWITCH && !entry.quiet;
+  }
+  hr_txn_abort(txn);
+  hr_store_close(opened);
+  return count;
+}
+
+/** A lane of automation switches branches: the n-th that can be seen. Hosts draw
+ * lines between its points, and leave it anywhere. */
+static void test_branch_port(void** state)
+{
+  (void)state;
+  Host* host = host_new(NULL);
+  EventList lists[] = {compose(20, 50), compose(21, 50)};
+  host_control(host, "quantum", HR_QUANTUM_NOW);
+  record_list(host, &lists[0], plain);
+  record_list(host, &lists[1], plain); // Over the past: a fork
+  assert_on_branch(host, "take 2");
+
+  host_control(host, "branch", 1.0f);
+  assert_on_branch(host, "main");
+  static const struct {
+    float value;
+    const char* branch;
+  } points[] = {{1.3f, "main"},   {1.49f, "main"},  {1.51f, "take 2"}, {2.4f, "take 2"},
+                {0.3f, "take 2"}, {0.0f, "take 2"}, {1.0f, "main"}};
+  const unsigned before = count_switches(getenv("HR_STORE"));
+  for (size_t i = 0; i < LENGTH(points); ++i) {
+    host_control(host, "branch", points[i].value);
+    assert_on_branch(host, points[i].branch);
+  }
+  assert_int_equal(count_switches(getenv("HR_STORE")), before + 2);
+  assert_null(strstr(host_log(host), "not that many"));
+  host_control(host, "branch", 99.0f);
+  assert_on_branch(host, "main");
+  assert_non_null(strstr(host_log(host), "There are not that many branches yet."));
+  host_control(host, "branch", 2.0f);
+  assert_on_branch(host, "take 2");
+  host_control(host, "branch", 1.0f);
+  char* saved = host_save(host); // Not told yet: on "take 2", and the port at 1
+  host_free(host);
+
+  for (int policy = 0; policy < HOST_POLICIES; ++policy) {
+    host = host_new(&(HostOptions){.inactive = true, .policy = (HostPolicy)policy});
+    host_restore(host, saved);
+    host_activate(host);
+    assert_on_branch(host, "take 2"); // What stood there is no wish
+    host_control(host, "branch", 2.0f);
+    assert_on_branch(host, "take 2");
+    host_control(host, "branch", 1.0f);
+    assert_on_branch(host, "main");
+    host_control(host, "branch", 2.0f);
+    assert_on_branch(host, "take 2");
+    assert_int_equal(host_faults(host), 0);
+    host_free(host);
+  }
+  free(saved);
+  for (size_t i = 0; i < LENGTH(lists); ++i) {
+    events_free(&lists[i]);
+  }
+}
+
+/* ---- Settings ----------------------------------------------------------------------- */
+
+static HrSession* session_of(const Host* host)
+{
+  return ((const HrPlugin*)host_instance(host))->session;
+}
+
+static HrSessionState state_of(const Host* host)
+{
+  HrSessionState state;
+  hr_session_state(session_of(host), &state);
+  return state;
+}
+
+static void command(const Host* host, const char* verb, HrValue value)
+{
+  HrError error = {HR_OK, ""};
+  hr_command_run(session_of(host), verb, &value, 1, "test", NULL, &error);
+  assert_string_equal(error.text, "");
+}
+
+static void test_quantum_port(void** state)
+{
+  (void)state;
+  static const char* const names[] = {"now",    "beat",   "bar",   "loop end",
+                                      "2 bars", "4 bars", "8 bars"};
+  Host* host = host_new(&(HostOptions){.linked = true});
+  for (size_t i = LENGTH(names); i-- > 0;) {
+    host_control(host, "quantum", (float)i);
+    host_run_for(host, RATE / 4, 256);
+    assert_string_equal(state_of(host).quantum_name, names[i]);
+  }
+  host_free(host);
+}
+
+/** A property is set, or what it still is is told. `type` NULL: by text. */
+static void assert_property(Host* host, const char* property, const char* type, const char* text,
+                            double number, const char* expected)
+{
+  host_forget_properties(host);
+  if (type) {
+    host_set_number(host, property, type, number);
+  } else {
+    host_set(host, property, text);
+  }
+  host_run_for(host, RATE / 4, 256);
+  const char* const told = host_property(host, property);
+  if (!told || strcmp(told, expected)) {
+    fail_msg("%s set to %s %g is \"%s\", not \"%s\"", property, text ? text : type, number,
+             told ? told : "(not told)", expected);
+  }
+}
+
+static void test_properties(void** state)
+{
+  (void)state;
+  static const struct {
+    const char* property;
+    const char* type; ///< NULL: text
+    const char* text;
+    double number;
+    const char* expected;
+  } cases[] = {
+      {"standing", NULL, "append", 0, "append"},
+      {"standing", NULL, "sideways", 0, "append"},
+      {"standing", "Int", NULL, 2, "off"},
+      {"standing", "Int", NULL, 3, "off"},
+      {"standing", "Int", NULL, -1, "off"},
+      {"standing", "Float", NULL, 1, "append"},
+      {"standing", NULL, "side", 0, "side"},
+      {"standing", NULL, "", 0, "side"},
+      {"silence", "Int", NULL, 3, "3"},
+      {"silence", "Long", NULL, 4, "4"},
+      {"silence", "Float", NULL, 5, "5"},
+      {"silence", "Double", NULL, 0, "0"},
+      {"silence", "Int", NULL, -1, "0"},
+      {"silence", "Int", NULL, 1001, "0"},
+      {"silence", "Float", NULL, (double)NAN, "0"},
+      {"silence", NULL, "long", 0, "0"},
+      {"snap", "Int", NULL, 250, "250"},
+      {"snap", "Float", NULL, 99.6, "100"},
+      {"snap", "Double", NULL, 1e300, "100"},
+      {"snap", "Int", NULL, 1001, "100"},
+      {"tempoSource", NULL, "host", 0, "host"},
+      {"tempoSource", NULL, "mine", 0, "host"},
+      {"tempoSource", "Int", NULL, 0, "recorded"},
+      {"tempoSource", "Float", NULL, 1, "host"},
+      {"tempoSource", "Int", NULL, 2, "host"},
+      {"trouble", NULL, "none whatever", 0, ""}, // Only to be read
+      {"tree", "Int", NULL, 1, ""},
+  };
+  for (int policy = 0; policy < HOST_POLICIES; ++policy) {
+    Host* host = host_new(&(HostOptions){.policy = (HostPolicy)policy});
+    host_run_for(host, RATE / 4, 256);
+    for (size_t i = 0; i < LENGTH(cases); ++i) {
+      assert_property(host, cases[i].property, cases[i].type, cases[i].text, cases[i].number,
+                      cases[i].expected);
+    }
+    host_forget_properties(host);
+    host_get(host, NULL);
+    host_run_for(host, RATE / 4, 256);
+    static const struct {
+      const char* name;
+      const char* value; ///< NULL: any
+    } all[] = {{"store", NULL},  {"tree", ""},         {"branch", ""},
+               {"silence", "0"}, {"standing", "side"}, {"snap", "100"},
+               {"trouble", ""},  {"oscURL", NULL},     {"tempoSource", "host"}};
+    for (size_t i = 0; i < LENGTH(all); ++i) {
+      const char* const told = host_property(host, all[i].name);
+      assert_non_null(told);
+      assert_true(!all[i].value || !strcmp(told, all[i].value));
+    }
+    assert_int_equal(host_faults(host), 0);
+    host_free(host);
+  }
+}
+
+static void change_settings(const Host* host)
+{
+  command(host, "record", hr_value_integer(0));
+  command(host, "thru", hr_value_integer(0));
+  command(host, "overdub", hr_value_integer(1));
+  command(host, "quantum", hr_value_text("4 bars"));
+  command(host, "snap", hr_value_integer(77));
+  command(host, "standing", hr_value_text("append"));
+  command(host, "silence", hr_value_integer(3));
+  command(host, "tempo/source", hr_value_text("host"));
+}
+
+static void assert_changed_settings(const Host* host)
+{
+  const HrSessionState now = state_of(host);
+  assert_false(now.record);
+  assert_false(now.thru);
+  assert_true(now.overdub);
+  assert_string_equal(now.quantum_name, "4 bars");
+  assert_int_equal(now.snap_ms, 77);
+  assert_int_equal(now.standing, HR_STANDING_APPEND);
+  assert_int_equal(now.silence_bars, 3);
+  assert_int_equal(now.tempo_source, HR_TEMPO_HOST);
+}
+
+/** What was set from elsewhere is saved, and restored, whatever the ports show. */
+static void test_saved_settings(void** state)
+{
+  (void)state;
+  for (int way = 0; way < 2; ++way) {
+    Host* host = host_new(&(HostOptions){.linked = true});
+    if (way) { // The ports have been elsewhere
+      host_control(host, "record", 0.0f);
+      host_control(host, "thru", 0.0f);
+      host_run_for(host, RATE / 4, 256);
+      host_control(host, "record", 1.0f);
+      host_control(host, "thru", 1.0f);
+      host_control(host, "overdub", 0.0f);
+      host_control(host, "quantum", 1.0f);
+      host_run_for(host, RATE / 4, 256);
+    }
+    change_settings(host);
+    char* saved = host_save(host);
+    host_free(host);
+    for (int policy = 0; policy < HOST_POLICIES; ++policy) {
+      host =
+          host_new(&(HostOptions){.linked = true, .inactive = true, .policy = (HostPolicy)policy});
+      host_restore(host, saved);
+      host_activate(host);
+      host_run_for(host, RATE / 2, 256);
+      assert_changed_settings(host);
+      char* again = host_save(host);
+      assert_string_equal(saved, again);
+      free(again);
+      host_control(host, "quantum", 3.0f); // From now on they count
+      host_run_for(host, RATE / 4, 256);
+      assert_string_equal(state_of(host).quantum_name, "loop end");
+      host_free(host);
+    }
+    free(saved);
+  }
+}
+
+/** The host is told once when what it would save has changed, and not of what it
+ * did itself by saving and restoring. */
+static void test_state_changes(void** state)
+{
+  (void)state;
+  for (int policy = 0; policy < HOST_POLICIES; ++policy) {
+    const HostOptions options = {.linked = true, .policy = (HostPolicy)policy};
+    Host* host = host_new(&options);
+    host_run_for(host, RATE, 256);
+    assert_int_equal(host_state_changes(host), 0); // Loaded
+    static const struct {
+      const char* verb;
+      int64_t value;
+      unsigned changes;
+    } commands[] = {{"thru", 0, 1},    {"thru", 0, 1},  {"snap", 50, 2},
+                    {"silence", 3, 3}, {"panic", 1, 3}, {"quantum", 5, 4}};
+    for (size_t i = 0; i < LENGTH(commands); ++i) {
+      command(host, commands[i].verb, hr_value_integer(commands[i].value));
+      host_run_for(host, RATE / 2, 256);
+      assert_int_equal(host_state_changes(host), commands[i].changes);
+    }
+    EventList list = compose(30, 50);
+    host_play(host, &list, duration(&list), plain);
+    hr_session_flush(session_of(host));
+    host_run_for(host, RATE, 256);
+    assert_int_equal(host_state_changes(host), 5); // It has a tree now
+    host_play(host, &list, duration(&list), plain);
+    hr_session_flush(session_of(host));
+    host_run_for(host, RATE, 256);
+    assert_int_equal(host_state_changes(host), 5); // More of the same music
+    command(host, "fork", hr_value_integer(1));
+    host_run_for(host, RATE, 256);
+    assert_int_equal(host_state_changes(host), 6); // Another branch
+    command(host, "snap", hr_value_integer(60));
+    char* saved = host_save(host); // Before it could be told
+    host_run_for(host, RATE, 256);
+    assert_int_equal(host_state_changes(host), 6);
+    command(host, "snap", hr_value_integer(70));
+    host_preset(host, saved);
+    host_run_for(host, RATE, 256);
+    assert_int_equal(host_state_changes(host), 6);
+    host_free(host);
+
+    host = host_new(&(HostOptions){.linked = true, .inactive = true, .policy = options.policy});
+    host_restore(host, saved);
+    host_activate(host);
+    host_run_for(host, RATE, 256);
+    assert_int_equal(host_state_changes(host), 0);
+    assert_int_equal(host_faults(host), 0);
+    host_free(host);
+    free(saved);
+    events_free(&list);
+  }
+}
+
 /* ---- Bad stores ------------------------------------------------------------------ */
 
 static char* read_whole(const char* path, size_t* size)
@@ -687,6 +1007,11 @@ int main(void)
       LV2_TEST(test_state),
       LV2_TEST(test_instances),
       LV2_TEST(test_lost_worker),
+      LV2_TEST(test_branch_port),
+      LV2_TEST(test_quantum_port),
+      LV2_TEST(test_properties),
+      LV2_TEST(test_saved_settings),
+      LV2_TEST(test_state_changes),
       LV2_TEST(test_store_is_a_folder),
       LV2_TEST(test_store_cannot_be_made),
       LV2_TEST(test_store_is_a_text_file),

@@ -561,10 +561,59 @@ hr switch main
 check "no such branch" fails_with 1 . hr hide Trio
 hr log
 check "log tells of it" says 'renamed #2 to "Menuett"' 'hid "Menuett" (#2)' 'brought back "Menuett" (#2)'
-check "verbs of a running host" fails_with 2 'needs the plugin in a running host' hr replay
+for verb in replay follow grab quantum snap standing silence tempo/source; do
+  check "$verb is for a running host" fails_with 2 'needs the plugin in a running host' hr $verb
+done
 check "too few arguments" fails_with 2 'Usage: halfremembered rename' hr rename
 check "too many arguments" fails_with 2 'Usage: halfremembered hide' hr hide a b c d e f g h i
 check "the store is sound" gives 0 hr verify
+
+# ---- Marks, merges and undo --------------------------------------------------
+
+check "import another" gives 0 hr import "$music/prelude.mid" prelude
+hr switch Menuett
+check "mark the end" gives 0 hr mark coda
+check "mark a place" gives 0 hr mark verse 3
+check "mark a range" gives 0 hr mark chorus 5 9.2
+check "mark tells of it" says '  chorus  *5\.1  *9\.2$'
+check "marks" gives 0 hr marks
+check "marks shows them in time" says '  verse  *3\.1  *3\.1$' '  chorus  *5\.1  *9\.2$' '  coda  *16\.3  *16\.3$'
+check "fork at a mark" gives 0 hr fork/at chorus there
+hr list
+check "fork at a mark is seen" says '  there  *2  *5\.1 '
+check "undo" gives 0 hr undo
+check "undo says what, and where that leads" says '^fork  *2  Menuett$'
+hr list
+check "undo is seen" says '  there .* hidden  *0$' '  Menuett .* active  *1$'
+check "redo" gives 0 hr redo
+check "redo says what" says '^fork  .*  there$'
+hr undo
+check "unmark" gives 0 hr unmark verse
+hr marks
+check "unmark is seen" [ "$(grep -c verse out)" = 0 ]
+check "no such mark" fails_with 1 'There is no mark "verse" on this branch' hr unmark verse
+check "undo of unmark" gives 0 hr undo
+hr marks
+check "undo of unmark is seen" says '  verse  *3\.1 '
+check "a name that reads as a position" fails_with 1 '"5" reads as a position' hr mark 5
+check "no name" fails_with 1 'no usable name' hr mark ''
+check "a place that is none" fails_with 1 '"soon" is no position' hr mark x soon
+check "a range that is none" fails_with 1 'end must lie after the start' hr mark x 5 4
+check "merge" gives 0 hr merge prelude both
+hr list
+check "merge is seen" says '  both .* 602  active  *1$'
+check "merge with itself" fails_with 1 'Name another one' hr merge both
+hr undo
+check "merge with a hidden branch" fails_with 1 'restore' hr merge both
+while hr undo; do :; done
+check "nothing to undo" fails_with 1 '^halfremembered: There is nothing to undo\.$' hr undo
+while hr redo; do :; done
+check "nothing to redo" fails_with 1 '^halfremembered: There is nothing to redo\.$' hr redo
+hr list
+check "all is back" says '  both .* 602  active  *1$'
+hr log
+check "log tells of undo and redo" says '  undid: forked "there"' '  redid: merged '
+check "the store is sound after that" gives 0 hr verify
 
 # ---- Beside another process, and where nothing may be written ----------------
 

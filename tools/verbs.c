@@ -15,8 +15,9 @@
 
 /** What only a plugin that is being played can do. */
 static const char* const host_verbs[] = {
-    "cancel", "replay", "replay/at", "stop",    "loop",  "loop/range",
-    "record", "thru",   "overdub",   "quantum", "panic",
+    "cancel",     "replay",   "replay/at", "follow",       "stop",    "loop",
+    "loop/range", "grab",     "record",    "thru",         "overdub", "quantum",
+    "snap",       "standing", "silence",   "tempo/source", "panic",
 };
 
 /** What this program says in its own way. */
@@ -188,7 +189,8 @@ static void add_cell(Rows* rows, const char* text)
  * other large numbers, like counts, come in the same type. */
 static bool is_position(const char* name, int length)
 {
-  static const char* const names[] = {"fork", "head", "position", "loop_start", "loop_end"};
+  static const char* const names[] = {"fork", "head",       "position", "start",
+                                      "end",  "loop_start", "loop_end"};
   for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
     if (strlen(names[i]) == (size_t)length && !strncmp(names[i], name, (size_t)length)) {
       return true;
@@ -318,11 +320,9 @@ static HrStatus prepare(const HrTool* tool, Call* call)
   }
   if (!status) {
     number_branches(call, txn);
-    if (call->info->kind == HR_COMMAND_QUERY) {
-      status = hr_branches_load(&call->rows.branches, txn, call->rows.tree.id);
-      if (status) {
-        hr_tool_fail(status, tool->store);
-      }
+    status = hr_branches_load(&call->rows.branches, txn, call->rows.tree.id);
+    if (status) {
+      hr_tool_fail(status, tool->store);
     }
   }
   hr_txn_abort(txn);

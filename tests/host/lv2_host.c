@@ -59,9 +59,9 @@ static struct {
 
 /** What every block needs. */
 typedef struct {
-  LV2_URID atom_Blank, midi_MidiEvent, patch_Set, patch_property, patch_value, time_Position,
-      time_frame, time_speed, time_bar, time_barBeat, time_beatUnit, time_beatsPerBar,
-      time_beatsPerMinute;
+  LV2_URID atom_Blank, midi_MidiEvent, patch_Set, patch_property, patch_value, state_StateChanged,
+      time_Position, time_frame, time_speed, time_bar, time_barBeat, time_beatUnit,
+      time_beatsPerBar, time_beatsPerMinute;
 } Uris;
 
 typedef struct {
@@ -113,6 +113,7 @@ struct HostImpl {
   unsigned faults;
   unsigned lost;
   Property properties[PROPERTIES_MAX];
+  unsigned state_changes;
 
   pthread_mutex_t log_mutex;
   char log_text[LOG_BYTES];
@@ -151,6 +152,7 @@ static Uris map_uris(void)
                 .patch_Set = map_uri(NULL, LV2_PATCH__Set),
                 .patch_property = map_uri(NULL, LV2_PATCH__property),
                 .patch_value = map_uri(NULL, LV2_PATCH__value),
+                .state_StateChanged = map_uri(NULL, LV2_STATE__StateChanged),
                 .time_Position = map_uri(NULL, LV2_TIME__Position),
                 .time_frame = map_uri(NULL, LV2_TIME__frame),
                 .time_speed = map_uri(NULL, LV2_TIME__speed),
@@ -349,10 +351,7 @@ void host_free(Host* host)
     worker_free(host->worker);
     clean_up(host);
   }
-  for (int i = 0; i < PROPERTIES_MAX; ++i) {
-    free(host->properties[i].name);
-    free(host->properties[i].value);
-  }
+  host_forget_properties(host);
   events_free(&host->output);
   pthread_mutex_destroy(&host->wanted_mutex);
   pthread_mutex_destroy(&host->log_mutex);
@@ -516,8 +515,27 @@ static void forge_text(Host* host, const char* text)
   }
 }
 
-/** Build patch:Set (with a value) or patch:Get. */
-static void add_patch(Host* host, const char* type, const char* property, const char* value)
+/** A number of any type, known by the end of its URI. */
+static void forge_any_number(Host* host, const char* type, double value)
+{
+  LV2_Atom_Forge* forge = &host->forge;
+  if (!strcmp(type, "Int")) {
+    lv2_atom_forge_int(forge, (int32_t)value);
+  } else if (!strcmp(type, "Long")) {
+    lv2_atom_forge_long(forge, (int64_t)value);
+  } else if (!strcmp(type, "Float")) {
+    lv2_atom_forge_float(forge, (float)value);
+  } else if (!strcmp(type, "Double")) {
+    lv2_atom_forge_double(forge, value);
+  } else {
+    require(!strcmp(type, "Bool"), "no such type of number");
+    lv2_atom_forge_bool(forge, value != 0.0);
+  }
+}
+
+/** Build patch:Set or patch:Get. The value is `text`, or a number of type `number`, or none. */
+static void add_patch(Host* host, const char* type, const char* property, const char* text,
+                      const char* number, double value)
 {
   union {
     LV2_Atom atom;
@@ -530,9 +548,13 @@ static void add_patch(Host* host, const char* type, const char* property, const 
     lv2_atom_forge_key(&host->forge, host->uris.patch_property);
     lv2_atom_forge_urid(&host->forge, property_urid(property));
   }
-  if (value) {
+  if (text || number) {
     lv2_atom_forge_key(&host->forge, host->uris.patch_value);
-    forge_text(host, value);
+  }
+  if (text) {
+    forge_text(host, text);
+  } else if (number) {
+    forge_any_number(host, number, value);
   }
   lv2_atom_forge_pop(&host->forge, &object);
   add_pending(host, 0, &message.atom, &message.atom + 1);
@@ -540,12 +562,17 @@ static void add_patch(Host* host, const char* type, const char* property, const 
 
 void host_set(Host* host, const char* property, const char* value)
 {
-  add_patch(host, LV2_PATCH__Set, property, value);
+  add_patch(host, LV2_PATCH__Set, property, value, NULL, 0.0);
+}
+
+void host_set_number(Host* host, const char* property, const char* type, double value)
+{
+  add_patch(host, LV2_PATCH__Set, property, NULL, type, value);
 }
 
 void host_get(Host* host, const char* property)
 {
-  add_patch(host, LV2_PATCH__Get, property, NULL);
+  add_patch(host, LV2_PATCH__Get, property, NULL, NULL, 0.0);
 }
 
 static void forge_number(Host* host, LV2_URID key, double value, LV2_URID type)
@@ -670,11 +697,25 @@ static void write_input(Host* host, uint32_t start, uint64_t end)
 
 /* ---- Output ------------------------------------------------------------------- */
 
+/** A String or an Int as text, to be freed; NULL if it is neither. */
+static char* text_of(const Host* host, const LV2_Atom* value)
+{
+  char* text = NULL;
+  if (value->type == host->forge.String) {
+    text = strndup((const char*)(value + 1), value->size);
+  } else if (value->type == host->forge.Int &&
+             asprintf(&text, "%d", ((const LV2_Atom_Int*)value)->body) < 0) {
+    text = NULL;
+  }
+  return text;
+}
+
 static void keep_property(Host* host, const LV2_Atom* key, const LV2_Atom* value)
 {
   const char* uri = unmap_urid(NULL, ((const LV2_Atom_URID*)key)->body);
-  if (!uri || strncmp(uri, PROPERTY_PREFIX, strlen(PROPERTY_PREFIX)) ||
-      value->type != host->forge.String) {
+  char* text = text_of(host, value);
+  if (!uri || strncmp(uri, PROPERTY_PREFIX, strlen(PROPERTY_PREFIX)) || !text) {
+    free(text);
     return;
   }
   const char* name = uri + strlen(PROPERTY_PREFIX);
@@ -684,17 +725,18 @@ static void keep_property(Host* host, const LV2_Atom* key, const LV2_Atom* value
       free(property->name);
       free(property->value);
       property->name = strdup(name);
-      property->value = strndup((const char*)(value + 1), value->size);
+      property->value = text;
       return;
     }
   }
   require(false, "PROPERTIES_MAX is too small");
 }
 
-static void read_patch(Host* host, const LV2_Atom_Object* object)
+static void read_object(Host* host, const LV2_Atom_Object* object)
 {
   const LV2_Atom* property = NULL;
   const LV2_Atom* value = NULL;
+  host->state_changes += object->body.otype == host->uris.state_StateChanged;
   if (object->body.otype != host->uris.patch_Set) {
     return;
   }
@@ -727,7 +769,7 @@ static void read_output(Host* host, uint32_t frames)
       events_add(&host->output, host->frame + (uint64_t)frame, (const uint8_t*)(event + 1),
                  event->body.size);
     } else if (event->body.type == host->forge.Object) {
-      read_patch(host, (const LV2_Atom_Object*)&event->body);
+      read_object(host, (const LV2_Atom_Object*)&event->body);
     }
   }
 }
@@ -755,6 +797,20 @@ const char* host_property(const Host* host, const char* property)
     }
   }
   return NULL;
+}
+
+void host_forget_properties(Host* host)
+{
+  for (int i = 0; i < PROPERTIES_MAX; ++i) {
+    free(host->properties[i].name);
+    free(host->properties[i].value);
+    host->properties[i] = (Property){0};
+  }
+}
+
+unsigned host_state_changes(const Host* host)
+{
+  return host->state_changes;
 }
 
 const char* host_log(Host* host)

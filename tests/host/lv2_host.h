@@ -89,6 +89,9 @@ void host_atom(Host* host, uint32_t frame, const char* type, const void* body, u
 /** patch:Set of a text property; `property` is its URI's fragment ("branch"). */
 void host_set(Host* host, const char* property, const char* value);
 
+/** The same of a number: an atom of `type`, Int, Long, Float, Double or Bool. */
+void host_set_number(Host* host, const char* property, const char* type, double value);
+
 /** patch:Get of a property; NULL: of all. */
 void host_get(Host* host, const char* property);
 
@@ -126,8 +129,14 @@ unsigned host_faults(const Host* host);
  * counted. Should stay 0. */
 unsigned host_lost(const Host* host);
 
-/** The last value told of a text property by patch:Set, or NULL. */
+/** The last value told of a property by patch:Set, an Int as text, or NULL. */
 const char* host_property(const Host* host, const char* property);
+
+/** Forget what was told of all properties. */
+void host_forget_properties(Host* host);
+
+/** How often the plugin said that what it would save has changed. */
+unsigned host_state_changes(const Host* host);
 
 /** All that was logged so far. */
 const char* host_log(Host* host);

@@ -1,0 +1,944 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* What was done is taken back and done again, branches are merged, places get
+ * names: all by commands, while music is played. */
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/rig_music.h"
+
+/* ---- Commands -------------------------------------------------------------------- */
+
+enum { ROWS_SIZE = 65536 };
+static char rows[ROWS_SIZE]; ///< The last answer: a line a row, "|" around each value
+
+static void keep_row(void* data, const HrValue* values, size_t count)
+{
+  (void)data;
+  size_t used = strlen(rows);
+  for (size_t i = 0; i < count; ++i) {
+    const HrValue* const value = &values[i];
+    if (value->type == HR_VALUE_TEXT) {
+      snprintf(rows + used, ROWS_SIZE - used, "|%s", value->text);
+    } else if (value->type == HR_VALUE_NUMBER) {
+      snprintf(rows + used, ROWS_SIZE - used, "|%g", value->number);
+    } else {
+      snprintf(rows + used, ROWS_SIZE - used, "|%lld", (long long)value->integer);
+    }
+    used = strlen(rows);
+  }
+  snprintf(rows + used, ROWS_SIZE - used, "|\n");
+}
+
+/** Run a command with text arguments, as somebody, and let the engine hear of it. */
+static HrStatus command_by(const char* author, const char* verb, const char* first,
+                           const char* second, const char* third)
+{
+  const HrValue values[3] = {hr_value_text(first), hr_value_text(second), hr_value_text(third)};
+  const HrAnswer answer = {keep_row, NULL};
+  HrError error = {HR_OK, ""};
+  rows[0] = '\0';
+  const HrStatus status = hr_command_run(rig.session, verb, values,
+                                         third    ? 3
+                                         : second ? 2
+                                         : first  ? 1
+                                                  : 0,
+                                         author, &answer, &error);
+  snprintf(rig.error, sizeof rig.error, "%s", error.text);
+  return status;
+}
+
+static HrStatus say(const char* verb, const char* first, const char* second, const char* third)
+{
+  const HrStatus status = command_by("test", verb, first, second, third);
+  rig_run(&rig, rig.block);
+  return status;
+}
+
+static void say_number(const char* verb, int64_t number)
+{
+  const HrValue value = hr_value_integer(number);
+  assert_ok(rig_command(&rig, verb, &value, 1));
+}
+
+static void assert_branch(const char* name)
+{
+  assert_string_equal(state_now().branch_name, name);
+}
+
+/** Take back, or do again, what is an `operation`, which leads to `branch`. */
+static void assert_step(const char* verb, const char* operation, const char* branch)
+{
+  char begin[64], end[160];
+  assert_ok(say(verb, NULL, NULL, NULL));
+  snprintf(begin, sizeof begin, "|%s|", operation);
+  snprintf(end, sizeof end, "|%s|\n", branch);
+  assert_memory_equal(rows, begin, strlen(begin));
+  assert_non_null(strstr(rows, end));
+  assert_branch(branch);
+}
+
+static void assert_nothing_to(const char* verb)
+{
+  char sentence[64];
+  const HrSessionState before = state_now();
+  snprintf(sentence, sizeof sentence, "There is nothing to %s.", verb);
+  assert_int_equal(say(verb, NULL, NULL, NULL), HR_ERR_NOT_FOUND);
+  assert_string_equal(rig.error, sentence);
+  assert_int_equal(state_now().branch, before.branch);
+}
+
+/** The line of the last answer that has `value` in it; NULL if there is none. */
+static const char* row_with(const char* value)
+{
+  static char line[1024];
+  char wanted[160];
+  snprintf(wanted, sizeof wanted, "|%s|", value);
+  const char* const found = strstr(rows, wanted);
+  if (!found) {
+    return NULL;
+  }
+  const char* begin = found;
+  while (begin > rows && begin[-1] != '\n') {
+    --begin;
+  }
+  snprintf(line, sizeof line, "%.*s", (int)strcspn(begin, "\n"), begin);
+  return line;
+}
+
+static bool is_visible(const char* branch)
+{
+  state_now();
+  assert_ok(command_by("test", "list", NULL, NULL, NULL));
+  const char* const line = row_with(branch);
+  assert_non_null(line);
+  return strstr(line, "|active|") != NULL;
+}
+
+static bool has_mark(const char* name)
+{
+  assert_ok(command_by("test", "marks", NULL, NULL, NULL));
+  return row_with(name) != NULL;
+}
+
+/** How often the journal tells of an operation. */
+static int count_in_log(const char* operation)
+{
+  char wanted[64];
+  int count = 0;
+  state_now();
+  assert_ok(command_by("test", "log", NULL, NULL, NULL));
+  snprintf(wanted, sizeof wanted, "|%s|", operation);
+  for (const char* at = rows; (at = strstr(at, wanted)); ++at) {
+    ++count;
+  }
+  return count;
+}
+
+/** What the journal tells last. */
+static const char* last_in_log(void)
+{
+  state_now();
+  assert_ok(command_by("test", "log", NULL, NULL, NULL));
+  char* const end = strrchr(rows, '\n');
+  *end = '\0';
+  const char* const last = strrchr(rows, '\n');
+  return last ? last + 1 : rows;
+}
+
+/* ---- Music ----------------------------------------------------------------------- */
+
+/** A note on each beat of `bars` bars, along a rolling host, from the start. */
+static void record_beats(int bars, uint8_t first_key)
+{
+  rig_transport(&rig, true, 0);
+  for (int i = 0; i < bars * 4; ++i) {
+    play_note((int64_t)i * BEAT, (uint8_t)(first_key + i), BEAT / 2);
+  }
+  rig_run(&rig, (int64_t)bars * BAR);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+}
+
+/** Notes on beats, with no host. */
+static void jam(int beats, uint8_t first_key)
+{
+  for (int i = 0; i < beats; ++i) {
+    play_note(i * BEAT, (uint8_t)(first_key + i), BEAT / 2);
+  }
+  rig_run(&rig, beats * BEAT);
+}
+
+/** Long enough for the own clock to stop: then a switch happens at once. */
+static void rest(void)
+{
+  rig_run(&rig, 12 * BAR);
+}
+
+/** "main" with keys from 60 and "other" with keys from 80, both from the start. */
+static void make_two_branches(int bars)
+{
+  record_beats(bars, 60);
+  assert_ok(say("fork/at", "1", "other", NULL));
+  record_beats(bars, 80);
+  assert_branch("other");
+}
+
+/** The note-ons that came out since the output was emptied. */
+static size_t note_ons(const RigEvent* ons[], size_t room)
+{
+  size_t count = 0;
+  for (size_t i = 0; i < rig.output_count && count < room; ++i) {
+    if ((rig.output[i].bytes[0] & 0xf0) == 0x90) {
+      ons[count++] = &rig.output[i];
+    }
+  }
+  return count;
+}
+
+/* ---- Undo and redo ---------------------------------------------------------------- */
+
+static void test_nothing_to_undo(void** state)
+{
+  (void)state;
+  assert_nothing_to("undo");
+  assert_nothing_to("redo");
+  assert_int_equal(state_now().tree, 0); // No tree was made for it
+  jam(4, 60);
+  assert_nothing_to("undo");
+  assert_nothing_to("redo");
+}
+
+static void test_undo_a_fork(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  assert_ok(say("fork", "idea", NULL, NULL));
+  jam(2, 70);
+  assert_branch("idea");
+  assert_step("undo", "fork", "main");
+  assert_false(is_visible("idea"));
+  assert_nothing_to("undo");
+  assert_step("redo", "fork", "idea");
+  assert_true(is_visible("idea"));
+  assert_nothing_to("redo");
+  assert_int_equal(music_of("idea").count, 12);
+}
+
+/** One that playing began, which nobody named. */
+static void test_undo_playing_over_the_past(void** state)
+{
+  (void)state;
+  jam(8, 60);
+  rest();
+  assert_ok(say("replay", NULL, NULL, NULL));
+  play_note(4 * BEAT + BEAT / 4, 72, BEAT / 8);
+  rig_run(&rig, 3 * BAR);
+  assert_branch("take 2");
+  assert_step("undo", "fork", "main");
+  assert_false(is_visible("take 2"));
+  assert_step("redo", "fork", "take 2");
+  assert_true(is_visible("take 2"));
+}
+
+/** A fork in the past and going there are one thing, also when it was made from
+ * a branch whose parent has that past. */
+static void test_undo_a_fork_in_the_past(void** state)
+{
+  (void)state;
+  jam(8, 60);
+  assert_ok(say("fork", "b", NULL, NULL));
+  jam(4, 70);
+  rest();
+  assert_ok(say("fork/at", "2", "c", NULL));
+  assert_branch("c");
+  assert_step("undo", "fork", "b");
+  assert_false(is_visible("c"));
+  assert_step("undo", "fork", "main");
+  assert_nothing_to("undo");
+  assert_step("redo", "fork", "b");
+  assert_step("redo", "fork", "c");
+}
+
+/** Taken back before the bar at which it was to be gone to. */
+static void test_undo_a_fork_before_going_there(void** state)
+{
+  (void)state;
+  jam(9, 60);
+  rig_run(&rig, 1024);
+  assert_ok(say("fork/at", "2", "c", NULL));
+  assert_string_equal(state_now().pending_name, "c");
+  assert_ok(say("mark", "x", NULL, NULL));
+  assert_step("undo", "mark", "main");
+  assert_string_equal(state_now().pending_name, "c");
+  assert_step("undo", "fork", "main");
+  assert_string_equal(state_now().pending_name, "");
+  rig_run(&rig, 2 * BAR);
+  assert_branch("main");
+  assert_false(is_visible("c"));
+  assert_nothing_to("undo");
+}
+
+/** A switch that waits for its bar is what was done last. */
+static void test_undo_what_waits(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  assert_ok(say("fork", "idea", NULL, NULL));
+  jam(4, 70);
+  assert_ok(say("rename", "main", "first", NULL));
+  rig_run(&rig, BEAT);
+  assert_ok(say("switch", "first", NULL, NULL));
+  assert_string_equal(state_now().pending_name, "first");
+  assert_step("undo", "switch", "idea");
+  assert_string_equal(state_now().pending_name, "");
+  rig_run(&rig, 2 * BAR);
+  assert_branch("idea");
+  assert_step("undo", "rename", "idea"); // And not before
+}
+
+/** Each kind of operation, all the way back and all the way forth. */
+static void test_back_and_forth(void** state)
+{
+  (void)state;
+  jam(8, 60);
+  rest();
+  assert_ok(say("fork", "a", NULL, NULL));
+  jam(2, 70);
+  rest();
+  assert_ok(say("fork/at", "2", "b", NULL));
+  jam(2, 80);
+  rest();
+  assert_ok(say("switch", "a", NULL, NULL));
+  assert_ok(say("hide", "b", NULL, NULL));
+  assert_ok(say("restore", "b", NULL, NULL));
+  assert_ok(say("rename", "b", "chorus", NULL));
+  assert_ok(say("mark", "here", NULL, NULL));
+  assert_ok(say("unmark", "here", NULL, NULL));
+  assert_ok(say("merge", "chorus", "both", NULL));
+  assert_branch("both");
+  for (int round = 0; round < 2; ++round) {
+    assert_step("undo", "merge", "a");
+    assert_false(is_visible("both"));
+    assert_false(has_mark("here"));
+    assert_step("undo", "hide note", "a");
+    assert_true(has_mark("here"));
+    assert_step("undo", "mark", "a");
+    assert_false(has_mark("here"));
+    assert_step("undo", "rename", "a");
+    assert_true(is_visible("b"));
+    assert_step("undo", "restore", "a");
+    assert_false(is_visible("b"));
+    assert_step("undo", "hide", "a");
+    assert_true(is_visible("b"));
+    assert_step("undo", "switch", "b");
+    assert_step("undo", "fork", "a");
+    assert_step("undo", "fork", "main");
+    assert_nothing_to("undo");
+    assert_step("redo", "fork", "a");
+    assert_step("redo", "fork", "b");
+    assert_step("redo", "switch", "a");
+    assert_step("redo", "hide", "a");
+    assert_false(is_visible("b"));
+    assert_step("redo", "restore", "a");
+    assert_step("redo", "rename", "a");
+    assert_true(is_visible("chorus"));
+    assert_step("redo", "mark", "a");
+    assert_step("redo", "hide note", "a");
+    assert_step("redo", "merge", "both");
+    assert_nothing_to("redo");
+    assert_true(is_visible("both"));
+  }
+}
+
+static void test_what_is_new_ends_redo(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  rest();
+  assert_ok(say("fork", "a", NULL, NULL));
+  jam(2, 70);
+  rest();
+  assert_ok(say("rename", "main", "first", NULL));
+  assert_step("undo", "rename", "a");
+  assert_step("undo", "fork", "main");
+  jam(1, 80); // Playing on is none
+  rest();
+  assert_step("redo", "fork", "a");
+  assert_ok(say("mark", "new", NULL, NULL));
+  assert_nothing_to("redo");
+  assert_step("undo", "mark", "a");
+}
+
+/** The last that came out of a key is its end. */
+static void assert_released(uint8_t key)
+{
+  size_t i = rig.output_count;
+  while (i && rig.output[i - 1].bytes[1] != key) {
+    --i;
+  }
+  assert_true(i && (rig.output[i - 1].bytes[0] & 0xf0) == 0x80);
+}
+
+/** Along a rolling host the other branch is heard at once, in time, whatever the
+ * quantum, with what sounds there already, and nothing hangs. */
+static void test_undo_while_rolling(void** state)
+{
+  (void)state;
+  static const uint8_t keys[] = {60, 61, 81, 82, 83, 84, 64, 65, 66};
+  static const double beats[] = {0, 1, 1.25, 2, 3, 4, 4.25, 5, 6};
+  const RigEvent* ons[64];
+  make_two_branches(4);
+  assert_ok(say("switch", "main", NULL, NULL));
+  say_number("follow", 1);
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  rig_transport(&rig, true, 0);
+  const int64_t start = rig.now;
+  rig_run(&rig, BEAT + BEAT / 4); // Its second note sounds
+  assert_step("undo", "switch", "other");
+  assert_released(61);
+  rig_run(&rig, start + 4 * BEAT + BEAT / 4 - rig.now);
+  assert_step("redo", "switch", "main");
+  assert_released(84);
+  rig_run(&rig, 2 * BEAT);
+  assert_int_equal(note_ons(ons, 64), sizeof keys);
+  for (size_t i = 0; i < sizeof keys; ++i) {
+    assert_int_equal(ons[i]->bytes[1], keys[i]);
+    assert_int_equal(ons[i]->frame - start, (int64_t)(beats[i] * BEAT));
+  }
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  assert_nothing_hangs(0);
+}
+
+/** What was played over a host's replay is taken back: the branch below is heard on. */
+static void test_undo_playing_over_a_host(void** state)
+{
+  (void)state;
+  record_beats(4, 60);
+  say_number("follow", 1);
+  rig_run(&rig, 512);
+  rig_transport(&rig, true, 0);
+  const int64_t start = rig.now;
+  rig_play(&rig, BEAT + BEAT / 4, 0x90, 100, 100); // Held when it is taken back
+  rig_run(&rig, 2 * BEAT + 3 * BEAT / 4);
+  assert_branch("take 2");
+  rig.output_count = 0;
+  assert_step("undo", "fork", "main");
+  rig_run(&rig, 2 * BEAT);
+  const RigEvent* ons[64];
+  assert_int_equal(note_ons(ons, 64), 2);
+  for (int i = 0; i < 2; ++i) {
+    assert_int_equal(ons[i]->bytes[1], 63 + i);
+    assert_int_equal(ons[i]->frame - start, (3 + i) * BEAT);
+  }
+  const Music music = music_of("take 2");
+  assert_int_equal(music.bytes[music.count - 1][0], 0x80); // It has its end there
+  assert_int_equal(music.bytes[music.count - 1][1], 100);
+}
+
+/** What nobody asked for is passed over: coming home from a side branch. */
+static void test_coming_home_is_passed_over(void** state)
+{
+  (void)state;
+  record_beats(2, 60);
+  play_note(0, 90, BEAT / 2); // While it stands
+  rig_run(&rig, BEAT);
+  assert_branch("take 2");
+  rig_transport(&rig, true, 2 * BAR);
+  rig_run(&rig, BEAT);
+  assert_branch("main");
+  assert_int_equal(count_in_log("switch"), 1);
+  assert_step("undo", "fork", "main");
+  assert_false(is_visible("take 2"));
+  assert_nothing_to("undo");
+}
+
+/** Nor did anybody ask for the looped branch to be the current one again. */
+static void test_a_loop_s_start_is_passed_over(void** state)
+{
+  (void)state;
+  jam(8, 60);
+  rest();
+  assert_ok(say("loop/range", "1", "2", NULL));
+  assert_ok(say("replay", NULL, NULL, NULL));
+  play_note(BEAT / 4, 90, BEAT / 4);
+  rig_run(&rig, BAR + BEAT);
+  assert_branch("main");
+  const int forks = count_in_log("fork");
+  assert_int_equal(forks, 1);
+  assert_int_equal(count_in_log("switch"), 1);
+  assert_step("undo", "fork", "main");
+  assert_nothing_to("undo");
+}
+
+/** Who asked for it, also when it happens at the bar, and others asked since. */
+static void test_who_asked(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  assert_ok(command_by("osc 10.0.0.7", "fork", "a", NULL, NULL));
+  rig_run(&rig, 512);
+  assert_non_null(strstr(last_in_log(), "|fork|a|main|"));
+  assert_non_null(strstr(last_in_log(), "|osc 10.0.0.7|"));
+  jam(5, 70);
+  assert_ok(command_by("osc 10.0.0.5", "switch", "main", NULL, NULL));
+  rig_run(&rig, 512);
+  assert_string_equal(state_now().pending_name, "main");
+  assert_ok(command_by("osc 10.0.0.6", "rename", "a", "b", NULL));
+  rig_run(&rig, 2 * BAR);
+  assert_branch("main");
+  assert_non_null(strstr(last_in_log(), "|switch|main|b|"));
+  assert_non_null(strstr(last_in_log(), "|osc 10.0.0.5|"));
+  assert_ok(command_by("osc 10.0.0.8", "undo", NULL, NULL, NULL));
+  rig_run(&rig, 512);
+  assert_non_null(strstr(last_in_log(), "|undo|"));
+  assert_non_null(strstr(last_in_log(), "|osc 10.0.0.8|"));
+}
+
+/** A fork that is on its way to the store is taken back as any other. */
+static void test_undo_a_fork_on_its_way(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  state_now();
+  rig.idle = true;
+  assert_ok(say("fork", "idea", NULL, NULL));
+  play_note(0, 70, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_ok(say("undo", NULL, NULL, NULL));
+  rig.idle = false;
+  rig_run(&rig, 512);
+  assert_branch("main");
+  assert_false(is_visible("idea"));
+  assert_int_equal(music_of("idea").count, 10);
+}
+
+/** Subscribers are told of the tree when it has changed, not before. */
+static void test_the_change_is_told_when_it_is_there(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  assert_ok(say("fork", "idea", NULL, NULL));
+  jam(2, 70);
+  rest();
+  state_now();
+  assert_ok(command_by("test", "undo", NULL, NULL, NULL));
+  HrSessionState before;
+  hr_session_state(rig.session, &before);
+  assert_true(is_visible("idea"));
+  rig_run(&rig, 512);
+  assert_false(is_visible("idea"));
+  assert_true(state_now().tree_revision > before.tree_revision);
+  assert_int_equal(say("switch", "idea", NULL, NULL), HR_ERR_ARGUMENT);
+}
+
+/* ---- Two of us, and none of us ------------------------------------------------------ */
+
+static HrStatus say_to(Rig* other, const char* verb, const char* text)
+{
+  const HrStatus status = rig_say(other, verb, text);
+  rig_run(other, other->block);
+  hr_session_flush(other->session);
+  return status;
+}
+
+static HrSessionState state_of(const Rig* other)
+{
+  HrSessionState state;
+  hr_session_state(other->session, &state);
+  return state;
+}
+
+/** Two instances on one tree: each takes back what was done last, by whomever,
+ * and both play on. */
+static void test_undo_beside_another(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  rest();
+  const HrSessionState first = state_now();
+  Rig other;
+  const HrAttachment same = {.store = first.store_path, .tree = first.tree_name, .branch = "main"};
+  assert_true(rig_open(&other, &same));
+  rig_run(&other, 512);
+  assert_string_equal(state_of(&other).branch_name, "take 2");
+  assert_nothing_to("undo"); // Nobody asked for that branch
+  assert_ok(say("fork", "mine", NULL, NULL));
+  assert_ok(say_to(&other, "fork", "yours"));
+  assert_branch("mine");
+  assert_string_equal(state_of(&other).branch_name, "yours");
+  assert_ok(say_to(&other, "undo", NULL)); // Its own
+  assert_false(is_visible("yours"));
+  assert_branch("mine");
+  assert_string_not_equal(state_of(&other).branch_name, "yours");
+  assert_ok(say("undo", NULL, NULL, NULL)); // And ours
+  assert_false(is_visible("mine"));
+  assert_branch("main");
+  rig_play(&other, 0, 0x90, 90, 100);
+  rig_play(&other, BEAT, 0x80, 90, 64);
+  rig_run(&other, 2 * BEAT);
+  hr_session_flush(other.session);
+  jam(2, 100);
+  const HrSessionState theirs = state_of(&other);
+  char name[HR_NAME_MAX + 1];
+  snprintf(name, sizeof name, "%s", theirs.branch_name);
+  rig_close(&other);
+  const Music yours = music_of(name);
+  assert_int_equal(yours.bytes[yours.count - 2][1], 90);
+  const Music mine = music_of(state_now().branch_name);
+  assert_int_equal(mine.bytes[mine.count - 1][1], 101);
+}
+
+static int setup_scratch(void** state)
+{
+  (void)state;
+  return scratch_make() || setenv("XDG_RUNTIME_DIR", scratch, 1);
+}
+
+static int teardown_scratch(void** state)
+{
+  (void)state;
+  scratch_remove();
+  return 0;
+}
+
+/** Fork and undo it, with nothing of it in the store, and die. */
+static void die_with_an_undo(void)
+{
+  const HrAttachment where = {.store = scratch_path("store.hr"), .tree = "victim"};
+  if (!rig_open(&rig, &where)) {
+    _exit(1);
+  }
+  jam(4, 60);
+  rig_say(&rig, "fork", "idea");
+  rig_run(&rig, 512);
+  jam(4, 70);
+  hr_session_flush(rig.session);
+  rig.idle = true;
+  rig_say(&rig, "undo", NULL);
+  rig_run(&rig, 512);
+  jam(2, 90);
+  raise(SIGKILL);
+}
+
+/** The next to open the store finds it undone, and what was played then. */
+static void test_an_undo_outlives_its_process(void** state)
+{
+  (void)state;
+  int result = 0;
+  const pid_t child = fork();
+  if (!child) {
+    die_with_an_undo();
+  }
+  assert_int_equal(waitpid(child, &result, 0), child);
+  assert_true(WIFSIGNALED(result));
+  const HrAttachment where = {.store = scratch_path("store.hr"), .tree = "victim"};
+  assert_true(rig_open(&rig, &where));
+  rig_run(&rig, 512);
+  assert_branch("main");
+  assert_false(is_visible("idea"));
+  assert_int_equal(music_of("main").count, 12);
+  assert_int_equal(music_of("main").bytes[11][1], 91);
+  assert_nothing_to("undo");
+  assert_step("redo", "fork", "idea");
+  rig_close(&rig);
+}
+
+/* ---- Merge ------------------------------------------------------------------------- */
+
+static void test_merge(void** state)
+{
+  (void)state;
+  make_two_branches(2);
+  assert_ok(say("switch", "main", NULL, NULL));
+  assert_ok(say("merge", "other", "both", NULL));
+  assert_branch("both");
+  const Music music = music_of("both");
+  assert_int_equal(music.count, 32);
+  for (int i = 0; i < 8; ++i) {
+    assert_true(llabs(music.tick[4 * i] - ticks(i)) <= 1);
+    assert_int_equal(music.bytes[4 * i][1] + music.bytes[4 * i + 1][1], 60 + 80 + 2 * i);
+  }
+  assert_int_equal(music_of("main").count, 16);
+  assert_int_equal(music_of("other").count, 16);
+  say_number("follow", 1);
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, 2 * BAR);
+  const RigEvent* ons[64];
+  assert_int_equal(note_ons(ons, 64), 16);
+  for (int i = 0; i < 16; ++i) {
+    assert_true(llabs(ons[i]->frame - start - i / 2 * BEAT) <= 1);
+  }
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  assert_nothing_hangs(0);
+  assert_step("undo", "merge", "main");
+  assert_false(is_visible("both"));
+  assert_step("redo", "merge", "both");
+}
+
+static void test_what_cannot_be_merged(void** state)
+{
+  (void)state;
+  make_two_branches(1);
+  assert_ok(say("fork", "third", NULL, NULL));
+  assert_ok(say("hide", "main", NULL, NULL));
+  const int before = count_in_log("merge");
+  static const struct {
+    const char* branch;
+    const char* name;
+    HrStatus status;
+    const char* sentence;
+  } cases[] = {
+      {"third", NULL, HR_ERR_ARGUMENT,
+       "That is the branch you are on. Name another one to merge with it."},
+      {"nowhere", NULL, HR_ERR_NOT_FOUND, "There is no branch \"nowhere\". `list` shows them all."},
+      {"main", NULL, HR_ERR_ARGUMENT, "That branch is hidden. `restore` it first."},
+      {NULL, NULL, HR_ERR_ARGUMENT, "merge needs a branch: its name or number."},
+      {"other", "two\nlines", HR_ERR_ARGUMENT,
+       "That is no usable name: 1 to 120 bytes of plain text, not starting with #."},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+    assert_int_equal(say("merge", cases[i].branch, cases[i].name, NULL), cases[i].status);
+    assert_string_equal(rig.error, cases[i].sentence);
+    assert_branch("third");
+  }
+  assert_int_equal(count_in_log("merge"), before);
+}
+
+/** A jam: what was just played goes round, another branch is put to it. */
+static void test_grab_then_merge(void** state)
+{
+  (void)state;
+  make_two_branches(2);
+  rig_transport(&rig, true, 2 * BAR);
+  for (int i = 0; i < 4; ++i) {
+    play_note(i * BEAT, (uint8_t)(100 + i), BEAT / 2);
+  }
+  rig_run(&rig, BAR + BEAT / 2);
+  say_number("thru", 0);
+  const HrValue grab[2] = {hr_value_integer(1), hr_value_text("riff")};
+  assert_ok(rig_command(&rig, "grab", grab, 2));
+  rig_run(&rig, 512);
+  assert_true(has_mark("riff"));
+  assert_ok(say("quantum", "now", NULL, NULL));
+  assert_ok(say("merge", "main", "both", NULL));
+  assert_branch("both");
+  assert_true(state_now().loop);
+  rig_run(&rig, BAR);
+  rig.output_count = 0;
+  rig_run(&rig, BAR);
+  const RigEvent* ons[64];
+  assert_int_equal(note_ons(ons, 64), 4); // The riff alone: "main" has nothing there
+  const Music music = music_of("both");
+  assert_int_equal(music.count, 40);
+  assert_step("undo", "merge", "other");
+  assert_step("undo", "mark", "other");
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  assert_nothing_hangs(rig.output_count);
+}
+
+/* ---- Marks ------------------------------------------------------------------------- */
+
+static void assert_mark(const char* name, HrTick start, HrTick end)
+{
+  char wanted[160];
+  assert_ok(command_by("test", "marks", NULL, NULL, NULL));
+  snprintf(wanted, sizeof wanted, "|%s|%lld|%lld|\n", name, (long long)start, (long long)end);
+  if (!strstr(rows, wanted)) {
+    fail_msg("%sno %s", rows, wanted);
+  }
+}
+
+static void assert_loop(HrTick start, HrTick end)
+{
+  const HrSessionState now = state_now();
+  assert_true(now.loop);
+  assert_true(now.loop_start == start);
+  assert_true(now.loop_end == end);
+}
+
+static void test_marks(void** state)
+{
+  (void)state;
+  record_beats(4, 60);
+  rig_transport(&rig, false, BAR);
+  rig_run(&rig, 512);
+  assert_ok(say("mark", "here", NULL, NULL));
+  assert_mark("here", ticks(4), ticks(4));
+  assert_ok(say("mark", "verse", "2", NULL));
+  assert_mark("verse", ticks(4), ticks(4));
+  assert_ok(say("mark", "bridge", "3.2", NULL));
+  assert_mark("bridge", ticks(9), ticks(9));
+  assert_ok(say("mark", "chorus", "3", "4"));
+  assert_mark("chorus", ticks(8), ticks(12));
+  assert_ok(say("loop/range", "chorus", NULL, NULL));
+  assert_loop(ticks(8), ticks(12));
+  assert_ok(say("loop/range", "verse", "chorus", NULL));
+  assert_loop(ticks(4), ticks(8));
+  assert_ok(say("mark", "coda", "chorus", NULL)); // By another
+  assert_mark("coda", ticks(8), ticks(8));
+  assert_int_equal(say("loop/range", "verse", NULL, NULL), HR_ERR_ARGUMENT); // A point
+  assert_int_equal(say("loop/range", "chorus", "verse", NULL), HR_ERR_ARGUMENT);
+  assert_string_equal(rig.error, "The end must lie after the start.");
+  assert_loop(ticks(4), ticks(8));
+  assert_ok(say("unmark", "chorus", NULL, NULL));
+  assert_false(has_mark("chorus"));
+  assert_int_equal(say("unmark", "chorus", NULL, NULL), HR_ERR_NOT_FOUND);
+  assert_int_equal(say("loop/range", "chorus", NULL, NULL), HR_ERR_ARGUMENT);
+  assert_step("undo", "hide note", "main");
+  assert_mark("chorus", ticks(8), ticks(12));
+  assert_step("undo", "mark", "main");
+  assert_false(has_mark("coda"));
+  assert_step("redo", "mark", "main");
+  assert_true(has_mark("coda"));
+}
+
+/** On its own clock, from the mark on. */
+static void test_replay_from_a_mark(void** state)
+{
+  (void)state;
+  jam(8, 60);
+  rest();
+  assert_ok(say("mark", "chorus", "2.2", NULL));
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  assert_ok(say("replay/at", "chorus", NULL, NULL));
+  rig_run(&rig, 2 * BAR);
+  const RigEvent* ons[16];
+  assert_int_equal(note_ons(ons, 16), 3);
+  for (int i = 0; i < 3; ++i) {
+    assert_int_equal(ons[i]->bytes[1], 65 + i);
+    assert_int_equal(ons[i]->frame - start, i * BEAT);
+  }
+  assert_int_equal(say("replay/at", "nowhere", NULL, NULL), HR_ERR_ARGUMENT);
+  assert_non_null(strstr(rig.error, "\"nowhere\" is no position."));
+}
+
+/** A mark belongs to the paths that run through it, and to no others. */
+static void test_marks_and_forks(void** state)
+{
+  (void)state;
+  jam(8, 60);
+  rest();
+  assert_ok(say("mark", "early", "1.3", NULL));
+  assert_ok(say("mark", "late", "2.3", NULL));
+  assert_ok(say("fork/at", "2", "b", NULL));
+  assert_true(has_mark("early"));
+  assert_false(has_mark("late"));
+  assert_int_equal(say("replay/at", "late", NULL, NULL), HR_ERR_ARGUMENT);
+  assert_ok(say("mark", "late", "2.2", NULL)); // Another one
+  assert_mark("late", ticks(5), ticks(5));
+  assert_ok(say("switch", "main", NULL, NULL));
+  assert_mark("late", ticks(6), ticks(6));
+  assert_ok(say("unmark", "early", NULL, NULL)); // It is the same on both
+  assert_ok(say("switch", "b", NULL, NULL));
+  assert_false(has_mark("early"));
+}
+
+/** A name that reads as a position would never be looked up. */
+static void test_names_of_marks(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  rest();
+  const int before = count_in_log("mark");
+  static const char* const positions[] = {"5", "-1", "3.2", "1920t", " 7"};
+  for (size_t i = 0; i < sizeof positions / sizeof *positions; ++i) {
+    char sentence[160];
+    assert_int_equal(say("mark", positions[i], NULL, NULL), HR_ERR_ARGUMENT);
+    snprintf(sentence, sizeof sentence,
+             "\"%s\" reads as a position. Give the mark a name that does not.", positions[i]);
+    assert_string_equal(rig.error, sentence);
+  }
+  static const char* const bad[] = {"", "#3", "two\nlines"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
+    assert_int_equal(say("mark", bad[i], NULL, NULL), HR_ERR_ARGUMENT);
+    assert_non_null(strstr(rig.error, "no usable name"));
+  }
+  assert_int_equal(say("mark", NULL, NULL, NULL), HR_ERR_ARGUMENT);
+  assert_int_equal(say("mark", "fine", "soon", NULL), HR_ERR_ARGUMENT);
+  assert_int_equal(say("mark", "fine", "2", "1"), HR_ERR_ARGUMENT);
+  const HrValue grab[2] = {hr_value_integer(1), hr_value_text("5")};
+  assert_int_equal(rig_command(&rig, "grab", grab, 2), HR_ERR_ARGUMENT);
+  assert_false(state_now().loop);
+  assert_int_equal(count_in_log("mark"), before);
+  assert_ok(say("mark", "5th", NULL, NULL));
+  assert_ok(say("replay/at", "5th", NULL, NULL));
+}
+
+/* ---- Hiding ------------------------------------------------------------------------- */
+
+/** The branch that somebody plays on is never hidden, and the sentence says what to do. */
+static void test_hide_the_current_branch(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  rest();
+  assert_int_equal(say("hide", "main", NULL, NULL), HR_ERR_ARGUMENT);
+  assert_string_equal(rig.error, "That is the branch you are on. Switch to another one first.");
+  const HrSessionState first = state_now();
+  Rig other;
+  const HrAttachment same = {.store = first.store_path, .tree = first.tree_name, .branch = "main"};
+  assert_true(rig_open(&other, &same));
+  rig_run(&other, 512);
+  assert_ok(say_to(&other, "fork", "theirs"));
+  assert_int_equal(say("hide", "theirs", NULL, NULL), HR_ERR_BUSY);
+  assert_string_equal(rig.error, "The tree was last on that branch, perhaps by another instance. "
+                                 "Switch there and away again first.");
+  rig_close(&other);
+  assert_ok(say("switch", "theirs", NULL, NULL));
+  assert_branch("theirs");
+  assert_ok(say("switch", "main", NULL, NULL));
+  assert_ok(say("hide", "theirs", NULL, NULL));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      TEST(test_nothing_to_undo),
+      TEST(test_undo_a_fork),
+      TEST(test_undo_playing_over_the_past),
+      TEST(test_undo_a_fork_in_the_past),
+      TEST(test_undo_a_fork_before_going_there),
+      TEST(test_undo_what_waits),
+      TEST(test_back_and_forth),
+      TEST(test_what_is_new_ends_redo),
+      TEST(test_undo_while_rolling),
+      TEST(test_undo_playing_over_a_host),
+      TEST(test_coming_home_is_passed_over),
+      TEST(test_a_loop_s_start_is_passed_over),
+      TEST(test_who_asked),
+      TEST(test_undo_a_fork_on_its_way),
+      TEST(test_the_change_is_told_when_it_is_there),
+      TEST(test_undo_beside_another),
+      cmocka_unit_test_setup_teardown(test_an_undo_outlives_its_process, setup_scratch,
+                                      teardown_scratch),
+      TEST(test_merge),
+      TEST(test_what_cannot_be_merged),
+      TEST(test_grab_then_merge),
+      TEST(test_marks),
+      TEST(test_replay_from_a_mark),
+      TEST(test_marks_and_forks),
+      TEST(test_names_of_marks),
+      TEST(test_hide_the_current_branch),
+  };
+  return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
+}
