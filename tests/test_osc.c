@@ -530,6 +530,59 @@ static void test_fork_and_list(void** state)
   assert_null(strstr(rows, "\"verse one\""));
 }
 
+/** Send a text to a verb and read its rows, of which there is one that begins so. */
+static void expect_row(Client* client, const char* verb, const char* text, const char* begin)
+{
+  const char* path = path_of(verb);
+  client_send(client, path, text ? "s" : "", text);
+  const char* closing = client_answer(client, path, rows, sizeof rows);
+  if (!is_ok(closing) || strncmp(rows, begin, strlen(begin)) != 0 || count_lines(rows) != 1) {
+    fail_msg("%s: %s, expected %s, got %s", verb, closing, begin, rows);
+  }
+}
+
+static void test_undo_and_marks(void** state)
+{
+  Client* client = *state;
+  char taken_back[LINE_SIZE];
+  client_send(client, path_of("switch"), "s", "main");
+  client_ok(client, path_of("switch"));
+  expect_row(client, "fork", "taken back", "");
+  snprintf(taken_back, sizeof taken_back, "\"fork\" %.99s", rows);
+  expect_row(client, "undo", NULL, "\"fork\" 1 \"main\"\n");
+  expect_row(client, "redo", NULL, taken_back);
+  client_send(client, path_of("redo"), "");
+  client_error(client, path_of("redo"), HR_ERR_NOT_FOUND, "There is nothing to redo.");
+  client_send(client, path_of("undo"), "f", 0.0); // A button let go
+  client_ok(client, path_of("undo"));
+  expect_row(client, "undo", NULL, "\"fork\" 1 \"main\"\n");
+
+  client_send(client, path_of("mark"), "sii", "chorus", 3, 5);
+  assert_true(is_ok(client_answer(client, path_of("mark"), rows, sizeof rows)));
+  assert_non_null(strstr(rows, " \"chorus\" 15482880h 30965760h\n"));
+  char* mark = strdup(rows);
+  expect_row(client, "marks", NULL, mark);
+  expect_row(client, "unmark", "chorus", mark);
+  client_send(client, path_of("unmark"), "s", "chorus");
+  client_error(client, path_of("unmark"), HR_ERR_NOT_FOUND, "There is no mark \"chorus\"");
+  client_send(client, path_of("mark"), "s", "5");
+  client_error(client, path_of("mark"), HR_ERR_ARGUMENT, "reads as a position");
+  expect_row(client, "undo", NULL, "\"hide note\" 1 \"main\"\n");
+  expect_row(client, "marks", NULL, mark);
+  free(mark);
+
+  client_send(client, path_of("merge"), "s", "main");
+  client_error(client, path_of("merge"), HR_ERR_ARGUMENT, "Name another one");
+  client_send(client, path_of("merge"), "s", "taken back");
+  client_error(client, path_of("merge"), HR_ERR_ARGUMENT, "`restore` it first");
+  client_send(client, path_of("log"), "");
+  assert_true(is_ok(client_answer(client, path_of("log"), rows, sizeof rows)));
+  rows[strlen(rows) - 1] = '\0';
+  const char* last = strrchr(rows, '\n');
+  assert_non_null(strstr(last, "\"undo\""));
+  assert_non_null(strstr(last, "\"osc 127.0.0.1\""));
+}
+
 static void test_unknown(void** state)
 {
   Client* client = *state;
@@ -1567,6 +1620,7 @@ int main(void)
       SERVED(test_instances),
       SERVED(test_help),
       SERVED(test_fork_and_list),
+      SERVED(test_undo_and_marks),
       SERVED(test_unknown),
       SERVED(test_answers_are_not_answered),
       SERVED(test_all_instances),
