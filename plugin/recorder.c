@@ -108,6 +108,7 @@ bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool c
   }
   const HrSounding held = recorder->held;
   const uint32_t from = recorder->target.number;
+  const bool past = tick < recorder->target.head;
   hr_recorder_close_held(recorder, tick);
   recorder->target.number = taken;
   if (!write_record(recorder, HR_CAPTURE_FORK, tick, from, &cause, sizeof cause)) {
@@ -119,6 +120,9 @@ bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool c
   }
   if (carry) {
     recorder->held = held;
+  }
+  if (past) {
+    recorder->target.tempo = (HrTempo){0}; // Another one may be in force there: say it again
   }
   recorder->target.head = tick;
   recorder->target.empty = false;

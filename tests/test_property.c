@@ -10,6 +10,7 @@
 
 #include "plugin/plugin.h"
 #include "plugin/session_internal.h"
+#include "tests/host/lv2_model.h"
 #include "tests/host/lv2_script.h"
 #include "tests/scratch.h"
 
@@ -40,6 +41,7 @@ static Host* host;
 static char* saved;
 static EventList output; ///< Of the instances taken away
 static unsigned* found;  ///< How often each event of the script is in the store
+static unsigned known;   ///< Cases of which the model could tell
 
 #define check(condition)                                                                           \
   do {                                                                                             \
@@ -239,6 +241,125 @@ static void check_kept(HrStore* store, HrTreeId tree)
   }
 }
 
+/* ---- The model ------------------------------------------------------------------ */
+
+/** What a branch is, and its own notes by number and tick: as the model has it, or
+ * as the store does. */
+typedef struct {
+  char text[8192];
+  size_t used;
+} Portrait;
+
+static void describe(Portrait* portrait, const char* format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void describe(Portrait* portrait, const char* format, ...)
+{
+  va_list args;
+  va_start(args, format);
+  const int length = vsnprintf(portrait->text + portrait->used,
+                               sizeof portrait->text - portrait->used, format, args);
+  va_end(args);
+  portrait->used += (size_t)length;
+  check(portrait->used < sizeof portrait->text);
+}
+
+static void describe_branch(Portrait* portrait, const char* name, const char* parent, HrTick fork)
+{
+  portrait->used = 0;
+  describe(portrait, "\"%s\" from \"%s\" at %.4f:", name, parent,
+           (double)fork / HR_TICKS_PER_QUARTER);
+}
+
+static void describe_note(Portrait* portrait, size_t index, HrTick tick)
+{
+  describe(portrait, " %zu@%.7f", index, (double)tick / HR_TICKS_PER_QUARTER);
+}
+
+static void describe_known(Portrait* portrait, const Model* model, int index)
+{
+  const ModelBranch* const branch = &model->branches[index];
+  const bool root = branch->parent == MODEL_NOWHERE;
+  describe_branch(portrait, branch->name, root ? "" : model->branches[branch->parent].name,
+                  branch->fork);
+  for (size_t i = 0; i < script.event_count; ++i) {
+    if (model->owners[i] == index && is_unique(script.events[i].bytes)) {
+      describe_note(portrait, i, model->ticks[i]);
+    }
+  }
+}
+
+static void describe_stored(Portrait* portrait, HrTxn* txn, const HrBranch* branch)
+{
+  char name[HR_NAME_MAX + 1];
+  char parent[HR_NAME_MAX + 1] = "";
+  HrPath path;
+  HrEvent event;
+  check(!hr_branch_name(txn, branch->id, name));
+  check(!branch->parent || !hr_branch_name(txn, branch->parent, parent));
+  describe_branch(portrait, name, parent, branch->fork_tick);
+  check(!hr_path_open(txn, branch->id, branch->parent ? branch->fork_tick : INT64_MIN, &path));
+  while (!hr_path_next(&path, &event)) {
+    if (path.span.branch == branch->id && event.kind == HR_EVENT_MIDI && is_unique(event.bytes)) {
+      describe_note(portrait, find_played(event.bytes, event.size), event.tick);
+    }
+  }
+  hr_path_close(&path);
+}
+
+/** Compare the trees, branch by branch, in the order of their numbers; or show them. */
+static bool compare_trees(const Model* model, HrTxn* txn, HrTreeId tree, bool show)
+{
+  static Portrait told;
+  static Portrait stored;
+  HrBranch branch = {0};
+  uint32_t number = 0;
+  bool same = true;
+  for (bool more = true; more;) {
+    const int index = model_next(model, number);
+    told.used = stored.used = 0;
+    describe(&told, "nothing");
+    describe(&stored, "nothing");
+    if (index != MODEL_NOWHERE) {
+      number = model->branches[index].number;
+      describe_known(&told, model, index);
+    }
+    more = !hr_branch_next(txn, tree, hr_branch_number(branch.id), &branch);
+    if (more) {
+      describe_stored(&stored, txn, &branch);
+    }
+    more = more || index != MODEL_NOWHERE;
+    const bool equal = !strcmp(told.text, stored.text);
+    same = same && equal;
+    if (show && more) {
+      print_error("  %s %s\n", equal ? "both " : "model", told.text);
+      if (!equal) {
+        print_error("  store %s\n", stored.text);
+      }
+    }
+  }
+  return same;
+}
+
+/** The tree is what the model says, if it can say. */
+static void check_tree(HrStore* store, HrTreeId tree)
+{
+  Model model;
+  HrTxn* txn = NULL;
+  model_make(&model, &script);
+  known += model.known;
+  if (model.known) {
+    check(!hr_txn_begin(store, HR_READ, &txn));
+    if (!compare_trees(&model, txn, tree, false)) {
+      print_error("case %u: another tree than the model's\n", script.seed);
+      compare_trees(&model, txn, tree, true);
+      check(!"the tree is the model's");
+    }
+    hr_txn_abort(txn);
+  }
+  model_free(&model);
+}
+
 /** What has come out is in order; what was begun is ended. */
 static void check_output(const EventList* list)
 {
@@ -393,6 +514,7 @@ static void run_case(HrStore* store, unsigned seed)
   check_output(&output);
   if (state.tree) {
     check_kept(store, state.tree);
+    check_tree(store, state.tree);
     check_replay(store, state.tree);
   }
   check_host();
@@ -423,8 +545,9 @@ static void run_cases(unsigned first, unsigned step, unsigned count)
   check(report.problems == 0);
   hr_store_close(store);
   scratch_remove();
-  print_message("%u cases, %llu messages on %llu branches: each kept, replayed and ended\n", count,
-                (unsigned long long)played, (unsigned long long)report.branches);
+  print_message("%u cases, %llu messages on %llu branches: each kept, replayed and ended; "
+                "%u trees as the model has them\n",
+                count, (unsigned long long)played, (unsigned long long)report.branches, known);
 }
 
 static unsigned number(const char* name, unsigned otherwise)

@@ -87,12 +87,17 @@ static void add_command(Maker* maker, const char* verb, const char* first, const
   move->count = !first ? 0 : !second ? 1 : 2;
 }
 
-static void add_switch_off(Maker* maker, const char* verb)
+static void add_value_command(Maker* maker, const char* verb, HrValue value)
 {
   ScriptMove* const move = add_move(maker, SCRIPT_COMMAND);
   move->verb = verb;
-  move->args[0] = hr_value_integer(0);
+  move->args[0] = value;
   move->count = 1;
+}
+
+static void add_number_command(Maker* maker, const char* verb, uint32_t number)
+{
+  add_value_command(maker, verb, hr_value_integer(number));
 }
 
 static void add_any_command(Maker* maker)
@@ -186,6 +191,77 @@ static void add_any_move(Maker* maker)
     break;
   }
   add_rare_move(maker);
+}
+
+/** Fork, switch, follow: at once. */
+static void add_song_command(Maker* maker)
+{
+  switch (choose(maker, 10)) {
+  case 0:
+  case 1:
+    add_command(maker, "fork", NULL, NULL);
+    break;
+  case 2:
+    add_command(maker, "fork", "idea", NULL);
+    break;
+  case 3:
+  case 4:
+    add_value_command(maker, "fork/at",
+                      hr_value_tick((HrTick)choose(maker, 24) * (HR_TICKS_PER_QUARTER / 2)));
+    break;
+  case 5:
+    add_command(maker, "switch", "main", NULL);
+    break;
+  case 6:
+    add_command(maker, "next", NULL, NULL);
+    break;
+  case 7:
+    add_command(maker, "previous", NULL, NULL);
+    break;
+  case 8:
+    add_number_command(maker, "follow", choose(maker, 4) > 0);
+    break;
+  default:
+    add_number_command(maker, "silence", choose(maker, 3));
+    break;
+  }
+}
+
+/** What tests/host/lv2_model.h knows of. The host jumps to beats and halves of
+ * them: elsewhere it may be taken for late news of a jump. */
+static void add_song_move(Maker* maker)
+{
+  const HostTransport* const transport = &maker->transport;
+  switch (choose(maker, 11)) {
+  case 0:
+    add_transport(maker, false, transport->frame);
+    break;
+  case 1:
+    add_transport(maker, true, transport->frame);
+    break;
+  case 2:
+  case 3:
+    add_transport(maker, true, quarters(maker, choose(maker, 12)));
+    break;
+  case 4:
+    add_transport(maker, transport->rolling,
+                  llrint(choose(maker, 20) * maker->script->quarter / 2));
+    break;
+  case 5:
+  case 6:
+  case 7:
+    add_song_command(maker);
+    break;
+  case 8:
+  case 9:
+    if (maker->script->host.policy == HOST_ARDOUR) {
+      add_host_loop(maker);
+    }
+    break;
+  default:
+    add_rare_move(maker);
+    break;
+  }
 }
 
 /* ---- Music ------------------------------------------------------------------- */
@@ -382,12 +458,19 @@ static void choose_host(Maker* maker)
 void script_make(Script* script, uint32_t seed)
 {
   Maker maker = {.script = script, .chance = chance_of(seed)};
-  *script = (Script){.seed = seed};
+  *script = (Script){.seed = seed, .song = seed % 5 != 0};
   choose_host(&maker);
   add_move(&maker, SCRIPT_TRANSPORT)->transport = maker.transport;
+  if (script->song) {
+    add_command(&maker, "quantum", "now", NULL);
+  }
   for (uint32_t steps = 3 + choose(&maker, 8); steps > 0; --steps) {
     const int64_t frames = 1 + choose(&maker, (uint32_t)quarters(&maker, 3));
-    add_any_move(&maker);
+    if (script->song) {
+      add_song_move(&maker);
+    } else {
+      add_any_move(&maker);
+    }
     add_music(&maker, frames);
     add_cycles(&maker, frames, true);
   }
@@ -395,8 +478,8 @@ void script_make(Script* script, uint32_t seed)
   add_cycles(&maker, quarters(&maker, 4), false);
   add_move(&maker, SCRIPT_FREEWHEEL)->on = false;
   add_command(&maker, "stop", NULL, NULL);
-  add_switch_off(&maker, "overdub");
-  add_switch_off(&maker, "loop");
+  add_number_command(&maker, "overdub", 0);
+  add_number_command(&maker, "loop", 0);
   add_cycles(&maker, script->crowded ? 40000 : 4000, false);
   place_events(script);
 }

@@ -52,6 +52,7 @@ typedef struct {
 
 typedef struct {
   uint32_t seed;
+  bool song; ///< Nothing but what tests/host/lv2_model.h knows of
   HostOptions host;
   double tempo; ///< Of quarter notes
   float beats_per_bar;
