@@ -333,6 +333,9 @@ static void stand(Play* play, const HostTransport* at)
 {
   const bool stops = play->host.rolling;
   const HrTick cue = ticks(play, at->frame);
+  if (!stops && at->frame == play->host.frame) {
+    return;
+  }
   if (stops) {
     end_held(play, now(play));
     play->place = cue;
@@ -389,6 +392,10 @@ static void move_host(Play* play, const HostTransport* to)
                                                              : rolled_to(play);
   const bool straight = was_rolling && llabs(rolled_to(play) - to->frame) <= 2;
   const bool ends = (was_rolling && !to->rolling) || to->frame != expected;
+  if (was_rolling && to->frame == play->host.frame && play->frame - play->host_since <= 8192 &&
+      host_traits(play->script->host.policy)->position == POSITION_WHEN_MOVED) {
+    give_up(play); // Where its last cycle began: it may not tell
+  }
   if (!to->rolling) {
     stand(play, to);
   } else if (!straight) {
@@ -510,6 +517,9 @@ static void follow(Play* play)
 static void run_command(Play* play, const ScriptMove* move)
 {
   const char* const verb = move->verb;
+  if (play->unseen && !play->own) {
+    give_up(play); // It depends on when the host tells it again
+  }
   if (!strcmp(verb, "fork")) {
     fork_by_command(play, move->count ? move->args[0].text : NULL);
   } else if (!strcmp(verb, "fork/at")) {

@@ -196,7 +196,7 @@ static void add_any_move(Maker* maker)
 /** Fork, switch, follow: at once. */
 static void add_song_command(Maker* maker)
 {
-  switch (choose(maker, 10)) {
+  switch (choose(maker, 11)) {
   case 0:
   case 1:
     add_command(maker, "fork", NULL, NULL);
@@ -219,7 +219,10 @@ static void add_song_command(Maker* maker)
     add_command(maker, "previous", NULL, NULL);
     break;
   case 8:
-    add_number_command(maker, "follow", choose(maker, 4) > 0);
+    add_number_command(maker, "follow", choose(maker, 2));
+    break;
+  case 9:
+    add_command(maker, "stop", NULL, NULL);
     break;
   default:
     add_number_command(maker, "silence", choose(maker, 3));
@@ -244,7 +247,7 @@ static void add_song_move(Maker* maker)
     add_transport(maker, true, quarters(maker, choose(maker, 12)));
     break;
   case 4:
-    add_transport(maker, transport->rolling,
+    add_transport(maker, transport->rolling || choose(maker, 3),
                   llrint(choose(maker, 20) * maker->script->quarter / 2));
     break;
   case 5:
@@ -458,13 +461,13 @@ static void choose_host(Maker* maker)
 void script_make(Script* script, uint32_t seed)
 {
   Maker maker = {.script = script, .chance = chance_of(seed)};
-  *script = (Script){.seed = seed, .song = seed % 5 != 0};
+  *script = (Script){.seed = seed, .song = choose(&maker, 5) > 0};
   choose_host(&maker);
   add_move(&maker, SCRIPT_TRANSPORT)->transport = maker.transport;
   if (script->song) {
     add_command(&maker, "quantum", "now", NULL);
   }
-  for (uint32_t steps = 3 + choose(&maker, 8); steps > 0; --steps) {
+  for (uint32_t steps = 3 + choose(&maker, script->song ? 11 : 8); steps > 0; --steps) {
     const int64_t frames = 1 + choose(&maker, (uint32_t)quarters(&maker, 3));
     if (script->song) {
       add_song_move(&maker);
