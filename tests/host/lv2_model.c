@@ -36,7 +36,7 @@ typedef struct {
   bool unseen;      ///< It stands elsewhere by now, which nobody looked at
   bool tempo_lost;  ///< The own clock has the tempo of a branch that has none
 
-  int home; ///< Of a side branch, else MODEL_NOWHERE
+  int home;          ///< Of a side branch, else MODEL_NOWHERE
   HrTick pass_start; ///< INT64_MIN: the host does not go round
   HrTick pass_length;
   unsigned pass;
@@ -266,8 +266,7 @@ static void play_message(Play* play, const uint8_t* bytes, uint32_t size, int ev
   const bool note = size == 3 && (bytes[0] & 0xe0) == 0x80;
   const bool pedal = size == 3 && (bytes[0] & 0xf0) == 0xb0 && bytes[1] == 64;
   const bool starts = note ? (bytes[0] & 0x10) != 0 : pedal && bytes[2] >= 64;
-  unsigned* const held =
-      note || pedal ? &play->held[channel][pedal ? PEDAL : bytes[1]] : NULL;
+  unsigned* const held = note || pedal ? &play->held[channel][pedal ? PEDAL : bytes[1]] : NULL;
   const bool ends = held && !starts;
   const bool past = now(play) < branch(play)->head && !is_empty_root(branch(play));
   if (ends && !*held && (past || !(play->host.rolling || play->own))) {
@@ -314,14 +313,14 @@ static void jump(Play* play, bool starts, const HostTransport* to)
     play->pass_start = INT64_MIN;
   } else {
     const HrTick length = before - place;
-    const bool again = play->pass_start != INT64_MIN && llabs(length - play->pass_length) <=
-                                                            ticks(play, 1) + 1;
+    const bool again =
+        play->pass_start != INT64_MIN && llabs(length - play->pass_length) <= ticks(play, 1) + 1;
     play->pass = again ? play->pass + 1 : 2;
     play->pass_start = place;
     play->pass_length = length;
   }
-  play_from_here(play, play->asked && play->asked_for == place &&
-                           play->frame >= play->asked_at + ASKED);
+  play_from_here(play,
+                 play->asked && play->asked_for == place && play->frame >= play->asked_at + ASKED);
   ask(play, place);
   play->host = *to;
   play->host_since = play->frame;
