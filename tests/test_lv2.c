@@ -575,7 +575,7 @@ static unsigned count_switches(const char* store)
 static void test_branch_port(void** state)
 {
   (void)state;
-  Host* host = host_new(NULL);
+  Host* host = host_new(&(HostOptions){.linked = true});
   EventList lists[] = {compose(20, 50), compose(21, 50)};
   host_control(host, "quantum", HR_QUANTUM_NOW);
   record_list(host, &lists[0], plain);
@@ -606,7 +606,7 @@ static void test_branch_port(void** state)
   host_free(host);
 
   for (int policy = 0; policy < HOST_POLICIES; ++policy) {
-    host = host_new(&(HostOptions){.inactive = true, .policy = (HostPolicy)policy});
+    host = host_new(&(HostOptions){.linked = true, .inactive = true, .policy = (HostPolicy)policy});
     host_restore(host, saved);
     host_activate(host);
     assert_on_branch(host, "take 2"); // What stood there is no wish
@@ -619,6 +619,13 @@ static void test_branch_port(void** state)
     assert_int_equal(host_faults(host), 0);
     host_free(host);
   }
+  setenv("HR_TREE", "#1", 1); // Nor is it one where no state was saved
+  host = host_new(&(HostOptions){.linked = true, .inactive = true});
+  host_control(host, "branch", 1.0f);
+  host_activate(host);
+  assert_on_branch(host, "take 2");
+  host_free(host);
+  unsetenv("HR_TREE");
   free(saved);
   for (size_t i = 0; i < LENGTH(lists); ++i) {
     events_free(&lists[i]);
@@ -843,9 +850,11 @@ static void test_state_changes(void** state)
     host_run_for(host, RATE, 256);
     assert_int_equal(host_state_changes(host), 6);
     command(host, "snap", hr_value_integer(70));
+    host_run_for(host, RATE, 256);
+    assert_int_equal(host_state_changes(host), 7);
     host_preset(host, saved);
     host_run_for(host, RATE, 256);
-    assert_int_equal(host_state_changes(host), 6);
+    assert_int_equal(host_state_changes(host), 7);
     host_free(host);
 
     host = host_new(&(HostOptions){.linked = true, .inactive = true, .policy = options.policy});
