@@ -144,33 +144,23 @@ bool hr_engine_request(HrEngine* engine, uint32_t type, const void* payload, uin
 
 /* ---- The block --------------------------------------------------------- */
 
-typedef enum { NOTHING, TAKE_EFFECT, END_LAP, SILENCE, PLAY } ActionKind;
-
-/** What comes next by itself, and when. */
-typedef struct {
-  ActionKind kind;
-  HrTick tick;            ///< INT64_MIN: it is late
-  const HrRecord* record; ///< To play
-  uint64_t after;         ///< Where the stream goes on after it
-} Action;
-
 /** The earliest of what is pending, the loop's end, the end of a silence and
  * the next event. On one tick, commands and the loop come before what they cut off. */
-HR_REALTIME static Action next_action(const HrEngine* engine)
+HR_REALTIME static HrAction next_action(const HrEngine* engine)
 {
   const HrPlayer* const player = &engine->player;
-  Action next = {.kind = NOTHING, .tick = INT64_MAX};
+  HrAction next = {.kind = HR_ACTION_NONE, .tick = INT64_MAX};
   if (engine->pending.what) {
-    next.kind = TAKE_EFFECT;
+    next.kind = HR_ACTION_TAKE_EFFECT;
     next.tick = engine->pending_tick;
   }
   if (hr_engine_looping(engine) && hr_engine_lap_end(engine) < next.tick) {
-    next.kind = END_LAP;
+    next.kind = HR_ACTION_END_LAP;
     next.tick = hr_engine_lap_end(engine);
   }
   const HrTick silence = hr_engine_silence_tick(engine);
   if (silence < next.tick) {
-    next.kind = SILENCE;
+    next.kind = HR_ACTION_SILENCE;
     next.tick = silence;
   }
   uint64_t after = 0;
@@ -182,50 +172,58 @@ HR_REALTIME static Action next_action(const HrEngine* engine)
     const HrTick tick = hr_player_tick(player, event);
     const bool late = event->lap < player->lap;
     if (late || (event->lap == player->lap && tick < next.tick)) {
-      next = (Action){PLAY, late ? INT64_MIN : tick, record, after};
+      next = (HrAction){HR_ACTION_PLAY, late ? INT64_MIN : tick, record, after};
     }
   }
   return next;
 }
 
-HR_REALTIME static void act(HrEngine* engine, uint32_t frame, const Action* action)
+HR_REALTIME static void act(HrEngine* engine, uint32_t frame, const HrAction* action)
 {
   switch (action->kind) {
-  case TAKE_EFFECT:
+  case HR_ACTION_TAKE_EFFECT:
     hr_engine_take_effect(engine, frame, action->tick);
     break;
-  case END_LAP:
+  case HR_ACTION_END_LAP:
     hr_engine_end_lap(engine, frame);
     break;
-  case SILENCE:
+  case HR_ACTION_SILENCE:
     hr_engine_park(engine, frame, hr_clock_bar_ceiling(&engine->clock, engine->last_event + 1, 1));
     break;
-  case PLAY:
+  case HR_ACTION_PLAY:
     hr_engine_play_event(engine, frame, action->record, action->after);
     break;
-  case NOTHING:
+  case HR_ACTION_NONE:
     break;
   }
 }
 
-/** Render up to the frame `to`: everything that replay, commands and the clock do before it. */
-HR_REALTIME static void advance(HrEngine* engine, uint32_t to)
+/** Do what happens by itself before the frame `to`, and find what is next. */
+HR_REALTIME static void act_until(HrEngine* engine, uint32_t to)
 {
-  if (to <= engine->calm) {
-    engine->cursor = to;
-    return;
-  }
-  engine->calm = engine->frames;
-  for (Action action = next_action(engine); action.kind != NOTHING; action = next_action(engine)) {
+  const bool known = engine->calm >= 0 && engine->next.kind == HR_ACTION_PLAY;
+  HrAction action = known ? engine->next : next_action(engine);
+  for (; action.kind != HR_ACTION_NONE; action = next_action(engine)) {
     if (action.tick != INT64_MIN && engine->clock.running) {
       const int64_t frame = hr_clock_frame(&engine->clock, action.tick) - engine->block;
       if (frame >= (int64_t)to) {
-        engine->calm = frame < engine->calm ? frame : engine->calm;
-        break;
+        engine->next = action;
+        engine->calm = frame;
+        return;
       }
       engine->cursor = frame > (int64_t)engine->cursor ? (uint32_t)frame : engine->cursor;
     }
     act(engine, engine->cursor, &action);
+  }
+  engine->next = action;
+  engine->calm = engine->frames;
+}
+
+/** Render up to the frame `to`: everything that replay, commands and the clock do before it. */
+HR_REALTIME static inline void advance(HrEngine* engine, uint32_t to)
+{
+  if (to > engine->calm) {
+    act_until(engine, to);
   }
   engine->cursor = to;
 }

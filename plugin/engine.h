@@ -60,6 +60,22 @@ typedef struct {
 
 enum { HR_RECENT = 64 };
 
+typedef enum {
+  HR_ACTION_NONE,
+  HR_ACTION_TAKE_EFFECT, ///< What is pending
+  HR_ACTION_END_LAP,
+  HR_ACTION_SILENCE, ///< It ends
+  HR_ACTION_PLAY,
+} HrActionKind;
+
+/** What comes next by itself, and when. */
+typedef struct {
+  HrActionKind kind;
+  HrTick tick;            ///< INT64_MIN: it is late
+  const HrRecord* record; ///< To play
+  uint64_t after;         ///< Where the stream goes on after it
+} HrAction;
+
 typedef struct HrEngine {
   HrRing* messages; ///< From the session
   HrRing* requests; ///< To the session
@@ -76,6 +92,7 @@ typedef struct HrEngine {
   uint32_t cursor; ///< Frame within the block that is rendered up to
   uint32_t frames; ///< In the block
   int64_t calm;    ///< Before this frame of it nothing happens by itself; -1: that is not known
+  HrAction next;   ///< What happens then
   bool enabled;
   uint32_t settings[HR_SETTINGS]; ///< By HrSetting
   uint64_t malformed;

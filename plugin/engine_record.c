@@ -185,7 +185,7 @@ HR_REALTIME static void record_at(HrEngine* engine, uint32_t frame, HrTick tick,
   hr_recorder_append(recorder, tick, &engine->clock.tempo, bytes, size);
   engine->last_event = tick;
   engine->straight = true;
-  if (size <= sizeof engine->recent->bytes) {
+  if (engine->clock.rolling && size <= sizeof engine->recent->bytes) {
     HrRecent* const recent = &engine->recent[engine->recent_count++ % HR_RECENT];
     *recent = (HrRecent){.tick = tick, .size = (uint8_t)size};
     hr_midi_copy(recent->bytes, bytes, size);
@@ -198,7 +198,7 @@ void hr_engine_record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, ui
   HrClock* const clock = &engine->clock;
   HrTick tick = hr_engine_tick(engine, frame);
   const bool past = tick < target->head && !target->empty;
-  if (hr_sound_kind(bytes, size) == HR_SOUND_RELEASE && (!clock->running || past)) {
+  if ((!clock->running || past) && hr_sound_kind(bytes, size) == HR_SOUND_RELEASE) {
     record_release(engine, tick, bytes, size);
     return;
   }
@@ -271,9 +271,8 @@ HrTick hr_engine_silence_tick(const HrEngine* engine)
 {
   const HrClock* const clock = &engine->clock;
   const HrTick bars = engine->settings[HR_SET_SILENCE];
-  if (!bars || clock->rolling || !clock->running ||
-      (engine->replay && hr_player_plays(&engine->player)) ||
-      hr_sounding_any(&engine->recorder.held)) {
+  if ((engine->replay && hr_player_plays(&engine->player)) || !bars || clock->rolling ||
+      !clock->running || hr_sounding_any(&engine->recorder.held)) {
     return INT64_MAX;
   }
   return hr_clock_bar_ceiling(clock, engine->last_event, 1) +

@@ -136,19 +136,20 @@ void hr_engine_play_event(HrEngine* engine, uint32_t frame, const HrRecord* reco
   const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
   const uint8_t* const bytes = (const uint8_t*)(event + 1);
   const HrTick tick = hr_player_tick(&engine->player, event);
-  HrTempo tempo = engine->clock.tempo;
-  if (record->type == HR_STREAM_END) {
+  if (record->type == HR_STREAM_MIDI) {
+    if (engine->overdubbing && engine->settings[HR_SET_RECORD]) {
+      const HrTick head = engine->recorder.target.head;
+      hr_recorder_append(&engine->recorder, tick > head ? tick : head, &engine->clock.tempo, bytes,
+                         event->size);
+    }
+  } else if (record->type == HR_STREAM_END) {
     replay_ended(engine, frame);
     return;
-  }
-  if (record->type == HR_STREAM_META && !engine->clock.rolling &&
-      hr_meta_apply(&tempo, bytes, event->size)) {
-    take_tempo(engine, tick, tempo);
-  } else if (record->type == HR_STREAM_MIDI && engine->overdubbing &&
-             engine->settings[HR_SET_RECORD]) {
-    const HrTick head = engine->recorder.target.head;
-    hr_recorder_append(&engine->recorder, tick > head ? tick : head, &engine->clock.tempo, bytes,
-                       event->size);
+  } else if (record->type == HR_STREAM_META && !engine->clock.rolling) {
+    HrTempo tempo = engine->clock.tempo;
+    if (hr_meta_apply(&tempo, bytes, event->size)) {
+      take_tempo(engine, tick, tempo);
+    }
   }
   hr_player_take(&engine->player, frame, record, after);
 }

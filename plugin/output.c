@@ -27,6 +27,7 @@ void hr_output_begin(HrOutput* output, uint32_t frames, HrSink sink)
     return;
   }
   uint64_t position = hr_ring_read_position(output->carry);
+  output->full = false;
   for (bool first = true;; first = false) {
     const HrRecord* const record = hr_ring_next(output->carry, &position);
     if (!record) {
@@ -34,6 +35,7 @@ void hr_output_begin(HrOutput* output, uint32_t frames, HrSink sink)
     }
     if (!sink.write(sink.handle, 0, (const uint8_t*)(record + 1), record->size)) {
       if (!first) {
+        output->full = true;
         return;
       }
       ++output->unheard; // Larger than a whole empty block: it will never fit
@@ -42,13 +44,8 @@ void hr_output_begin(HrOutput* output, uint32_t frames, HrSink sink)
   }
 }
 
-void hr_output_put(HrOutput* output, uint32_t frame, const uint8_t* bytes, uint32_t size)
+void hr_output_carry(HrOutput* output, const uint8_t* bytes, uint32_t size)
 {
-  hr_chase_follow(&output->heard, bytes, size);
-  if (output->open && !hr_output_full(output) &&
-      output->sink.write(output->sink.handle, frame, bytes, size)) {
-    return;
-  }
   void* const room = hr_ring_begin(output->carry, 1, size);
   if (!room) {
     ++output->unheard;
@@ -56,9 +53,5 @@ void hr_output_put(HrOutput* output, uint32_t frame, const uint8_t* bytes, uint3
   }
   memcpy(room, bytes, size);
   hr_ring_end(output->carry);
-}
-
-bool hr_output_full(const HrOutput* output)
-{
-  return hr_ring_used(output->carry);
+  output->full = true;
 }

@@ -23,6 +23,7 @@ typedef struct {
 typedef struct {
   HrSink sink;
   bool open;        ///< The block has frames to put events at
+  bool full;        ///< Something is still waiting for room: nothing new should be begun
   HrChase heard;    ///< What the synthesizer has been told
   HrRing* carry;    ///< What did not fit its block
   uint64_t unheard; ///< Messages that could not be put out at all
@@ -36,11 +37,18 @@ void hr_output_end(HrOutput* output);
  * frames has room for nothing. */
 HR_REALTIME void hr_output_begin(HrOutput* output, uint32_t frames, HrSink sink);
 
-/** Put a message out at `frame`, which is not before that of the last one. */
-HR_REALTIME void hr_output_put(HrOutput* output, uint32_t frame, const uint8_t* bytes,
-                               uint32_t size);
+/** Keep a message for the next block. */
+HR_REALTIME void hr_output_carry(HrOutput* output, const uint8_t* bytes, uint32_t size);
 
-/** Something is still waiting for room: nothing new should be begun. */
-HR_REALTIME bool hr_output_full(const HrOutput* output);
+/** Put a message out at `frame`, which is not before that of the last one. */
+HR_REALTIME static inline void hr_output_put(HrOutput* output, uint32_t frame, const uint8_t* bytes,
+                                             uint32_t size)
+{
+  hr_chase_follow(&output->heard, bytes, size);
+  if (!output->open || output->full ||
+      !output->sink.write(output->sink.handle, frame, bytes, size)) {
+    hr_output_carry(output, bytes, size);
+  }
+}
 
 #endif

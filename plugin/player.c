@@ -137,7 +137,7 @@ void hr_player_release(HrPlayer* player, uint32_t frame)
 
 const HrRecord* hr_player_next(const HrPlayer* player, uint64_t* after)
 {
-  if (!hr_player_plays(player) || hr_output_full(player->output)) {
+  if (!hr_player_plays(player) || player->output->full) {
     return NULL;
   }
   *after = player->position;

@@ -20,7 +20,12 @@
 /** How long cleanup() waits for a worker call that is inside. */
 #define CLEANUP_WAIT_SECONDS 10
 
-/** What each control port commands; NULL for the ports that are read in the block. */
+/** The control ports that are commands. */
+static const HrPort command_ports[] = {HR_PORT_RECORD, HR_PORT_REPLAY,  HR_PORT_LOOP,
+                                       HR_PORT_THRU,   HR_PORT_OVERDUB, HR_PORT_QUANTUM,
+                                       HR_PORT_BRANCH};
+
+/** What each of them commands. */
 static const char* const port_verbs[HR_PORTS] = {
     [HR_PORT_RECORD] = "record", [HR_PORT_REPLAY] = "replay",   [HR_PORT_LOOP] = "loop",
     [HR_PORT_THRU] = "thru",     [HR_PORT_OVERDUB] = "overdub", [HR_PORT_QUANTUM] = "quantum",
@@ -285,19 +290,24 @@ HR_REALTIME static void write_notifications(HrPlugin* plugin, Output* output)
   }
 }
 
+HR_REALTIME static void take_control(HrPlugin* plugin, HrPort port, float told)
+{
+  const float value = rintf(told); // Hosts draw lines between the points of a lane
+  if (isfinite(value) && value != plugin->controls[port]) {
+    const HrPortRequest request = {port, value, !plugin->ran};
+    if (hr_engine_request(plugin->engine, HR_REQUEST_PORT, &request, sizeof request)) {
+      plugin->controls[port] = value;
+    }
+  }
+}
+
 HR_REALTIME static void watch_ports(HrPlugin* plugin)
 {
-  for (uint32_t port = 0; port < HR_PORTS; ++port) {
-    const float* const told = port_verbs[port] ? plugin->ports[port] : NULL;
-    if (!told || *told == plugin->controls[port] || !isfinite(*told)) {
-      continue;
-    }
-    const float value = rintf(*told); // Hosts draw lines between the points of a lane
-    if (value != plugin->controls[port]) {
-      const HrPortRequest request = {port, value, !plugin->ran};
-      if (hr_engine_request(plugin->engine, HR_REQUEST_PORT, &request, sizeof request)) {
-        plugin->controls[port] = value;
-      }
+  for (unsigned i = 0; i < sizeof command_ports / sizeof *command_ports; ++i) {
+    const HrPort port = command_ports[i];
+    const float* const told = plugin->ports[port];
+    if (told && *told != plugin->controls[port]) {
+      take_control(plugin, port, *told);
     }
   }
 }
@@ -346,21 +356,24 @@ HR_REALTIME static void take_event(HrPlugin* plugin, const LV2_Atom_Event* event
   }
 }
 
-/** The event at `offset` of the input, which is not trusted to stay inside the
- * port's buffer; NULL after the last. */
-HR_REALTIME static const LV2_Atom_Event* event_at(const LV2_Atom_Sequence* in, uint32_t offset)
+/** A place in the input, whose sizes are not trusted to stay inside the port's buffer. */
+typedef struct {
+  const LV2_Atom_Event* event; ///< NULL after the last
+  uint32_t room;               ///< Bytes from there to the end
+} Input;
+
+HR_REALTIME static Input input_at(const void* place, uint32_t room)
 {
-  if (in->atom.size < offset || in->atom.size - offset < sizeof(LV2_Atom_Event)) {
-    return NULL;
-  }
-  const LV2_Atom_Event* const event =
-      (const LV2_Atom_Event*)((const char*)(&in->atom + 1) + offset);
-  return event->body.size > in->atom.size - offset - sizeof *event ? NULL : event;
+  const LV2_Atom_Event* const event = place;
+  const bool whole = room >= sizeof *event && event->body.size <= room - sizeof *event;
+  return (Input){whole ? event : NULL, room};
 }
 
-HR_REALTIME static uint32_t offset_after(uint32_t offset, const LV2_Atom_Event* event)
+HR_REALTIME static Input input_after(Input input)
 {
-  return offset + (uint32_t)sizeof *event + lv2_atom_pad_size(event->body.size);
+  const uint32_t padded = lv2_atom_pad_size((uint32_t)sizeof *input.event + input.event->body.size);
+  const uint32_t size = padded < input.room ? padded : input.room;
+  return input_at((const char*)input.event + size, input.room - size);
 }
 
 /** The frame of an event within the block; hosts stamp some before or after it. */
@@ -370,41 +383,39 @@ HR_REALTIME static uint32_t frame_of(const LV2_Atom_Event* event, uint32_t frame
   return frame < 0 ? 0 : frame > frames ? frames : (uint32_t)frame;
 }
 
-/** Take the positions told at a frame, from `offset` on: hosts put notes before
+/** Take the positions told at a frame, from `input` on: hosts put notes before
  * them that are played there already. */
-HR_REALTIME static void take_positions(HrPlugin* plugin, const LV2_Atom_Sequence* in,
-                                       uint32_t offset, uint32_t frame, uint32_t frames,
-                                       bool freewheeling)
+HR_REALTIME static void take_positions(HrPlugin* plugin, Input input, uint32_t frame,
+                                       uint32_t frames, bool freewheeling)
 {
-  const LV2_Atom_Event* event;
   HrPosition position;
-  while ((event = event_at(in, offset)) && frame_of(event, frames) == frame) {
-    if (event->body.type != plugin->uris.midi_MidiEvent &&
-        hr_atom_position(&plugin->uris, &event->body, &position)) {
+  for (; input.event && frame_of(input.event, frames) == frame; input = input_after(input)) {
+    if (hr_atom_position(&plugin->uris, &input.event->body, &position)) {
       take_position(plugin, frame, &position, freewheeling);
     }
-    offset = offset_after(offset, event);
   }
 }
 
 HR_REALTIME static void take_input(HrPlugin* plugin, uint32_t frames, bool freewheeling)
 {
   const LV2_Atom_Sequence* const in = plugin->ports[HR_PORT_IN];
-  if (!in || in->atom.type != plugin->uris.atom_Sequence ||
-      in->atom.size < sizeof(LV2_Atom_Sequence_Body)) {
+  if (!in || in->atom.type != plugin->uris.atom_Sequence || in->atom.size < sizeof in->body) {
     return;
   }
-  uint32_t offset = sizeof(LV2_Atom_Sequence_Body);
   int64_t told = -1; // The positions up to this frame are taken
-  const LV2_Atom_Event* event;
-  while ((event = event_at(in, offset))) {
-    const uint32_t frame = frame_of(event, frames);
+  Input next;
+  for (Input input = input_at(in + 1, in->atom.size - (uint32_t)sizeof in->body); input.event;
+       input = next) {
+    const uint32_t frame = frame_of(input.event, frames);
+    next = input_after(input);
     if (frame > told) {
-      take_positions(plugin, in, offset, frame, frames, freewheeling);
+      const bool alone = !next.event || frame_of(next.event, frames) != frame;
+      if (!alone || input.event->body.type != plugin->uris.midi_MidiEvent) {
+        take_positions(plugin, input, frame, frames, freewheeling);
+      }
       told = frame;
     }
-    take_event(plugin, event, frame);
-    offset = offset_after(offset, event);
+    take_event(plugin, input.event, frame);
   }
 }
 
@@ -427,7 +438,7 @@ HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
   if (freewheeling) {
     wake_session(plugin, true);
   }
-  if (frames && !hr_output_full(&plugin->engine->output)) { // Music goes first
+  if (frames && !plugin->engine->output.full) { // Music goes first
     write_notifications(plugin, &output);
   }
   hr_engine_begin(plugin->engine, frames, port_is_on(plugin, HR_PORT_ENABLED, true),

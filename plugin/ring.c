@@ -8,7 +8,10 @@
 
 void hr_ring_init(HrRing* ring, HrRingPositions* positions, void* data, uint64_t capacity)
 {
-  *ring = (HrRing){.positions = positions, .data = data, .capacity = capacity};
+  *ring = (HrRing){.positions = positions,
+                   .data = data,
+                   .capacity = capacity,
+                   .freed = atomic_load_explicit(&positions->read, memory_order_acquire)};
 }
 
 HrRing* hr_ring_new(uint64_t capacity)

@@ -40,6 +40,7 @@ typedef struct {
   uint8_t* data;
   uint64_t capacity; ///< Bytes, a power of two
   uint64_t next;     ///< Writer's own: where the record begun will end
+  uint64_t freed;    ///< Writer's own: the reader was at least here
 } HrRing;
 
 /** Of a record in the ring, with its header. */
@@ -61,13 +62,15 @@ void hr_ring_free(HrRing* ring);
 HR_REALTIME static inline void* hr_ring_begin(HrRing* ring, uint32_t type, uint32_t size)
 {
   const uint64_t written = atomic_load_explicit(&ring->positions->written, memory_order_relaxed);
-  const uint64_t read = atomic_load_explicit(&ring->positions->read, memory_order_acquire);
   const uint64_t bytes = hr_record_bytes(size);
   const uint64_t offset = written & (ring->capacity - 1);
   const uint64_t to_end = ring->capacity - offset;
   const uint64_t skip = bytes > to_end ? to_end : 0;
-  if (bytes + skip > ring->capacity - (written - read)) {
-    return NULL;
+  if (bytes + skip > ring->capacity - (written - ring->freed)) {
+    ring->freed = atomic_load_explicit(&ring->positions->read, memory_order_acquire);
+    if (bytes + skip > ring->capacity - (written - ring->freed)) {
+      return NULL;
+    }
   }
   if (skip) {
     *(HrRecord*)(ring->data + offset) = (HrRecord){(uint32_t)(skip - sizeof(HrRecord)), 0};

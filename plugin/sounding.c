@@ -72,30 +72,13 @@ HR_REALTIME static bool follow_controller(HrSounding* sounding, unsigned channel
   }
 }
 
-bool hr_sounding_follow(HrSounding* sounding, const uint8_t* bytes, uint32_t size)
+bool hr_sounding_follow_other(HrSounding* sounding, const uint8_t* bytes, uint32_t size)
 {
   if (size != 3) {
     return false;
   }
   const unsigned channel = bytes[0] & 0x0f;
-  uint8_t* const count = &sounding->notes[channel][bytes[1] & 0x7f];
   switch (bytes[0] & 0xf0) {
-  case NOTE_ON:
-    if (bytes[2]) {
-      if (*count < UINT8_MAX) {
-        ++*count;
-        ++sounding->count;
-      }
-      return true;
-    }
-    /* fallthrough */
-  case NOTE_OFF:
-    if (!*count) {
-      return false;
-    }
-    --*count;
-    --sounding->count;
-    return true;
   case CONTROLLER:
     return follow_controller(sounding, channel, bytes);
   case BEND:
@@ -148,6 +131,9 @@ bool hr_midi_valid(const uint8_t* bytes, uint32_t size)
   static const uint8_t system_sizes[16] = {0, 2, 3, 2, 0, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 1};
   if (!size || bytes[0] < 0x80) {
     return false;
+  }
+  if (size == 3 && bytes[0] < 0xf0) { // Nearly all
+    return channel_sizes[(bytes[0] >> 4) - 8] == 3 && !((bytes[1] | bytes[2]) & 0x80);
   }
   if (bytes[0] == 0xf0) {
     for (uint32_t i = 1; i + 1 < size; ++i) {

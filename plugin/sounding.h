@@ -31,8 +31,28 @@ typedef enum {
 /** What a message does to sound. */
 HR_REALTIME HrSoundKind hr_sound_kind(const uint8_t* bytes, uint32_t size);
 
-/** Follow a message; true if it changed anything that is tracked. */
-HR_REALTIME bool hr_sounding_follow(HrSounding* sounding, const uint8_t* bytes, uint32_t size);
+/** hr_sounding_follow() of what is no note. */
+HR_REALTIME bool hr_sounding_follow_other(HrSounding* sounding, const uint8_t* bytes,
+                                          uint32_t size);
+
+/** Follow a message; true if it changed anything that is tracked. Nearly all are
+ * notes: for these no call is made. */
+HR_REALTIME static inline bool hr_sounding_follow(HrSounding* sounding, const uint8_t* bytes,
+                                                  uint32_t size)
+{
+  if (size != 3 || (bytes[0] & 0xe0) != 0x80) {
+    return hr_sounding_follow_other(sounding, bytes, size);
+  }
+  uint8_t* const count = &sounding->notes[bytes[0] & 0x0f][bytes[1] & 0x7f];
+  const bool on = bytes[0] & 0x10 && bytes[2];
+  if (*count == (on ? UINT8_MAX : 0)) {
+    return on;
+  }
+  const int step = on ? 1 : -1;
+  *count = (uint8_t)(*count + step);
+  sounding->count += (uint32_t)step;
+  return true;
+}
 
 /** Write the next message that silences something into `bytes` and forget
  * that; false when all is silent. Notes first, then pedals, then bends. */

@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-  NOTE_OFF = 0x80,
   NOTE_ON = 0x90,
   KEY_PRESSURE = 0xa0,
   CONTROLLER = 0xb0,
@@ -141,7 +140,7 @@ static void follow_controller(HrChaseChannel* channel, uint8_t number, uint8_t v
   }
 }
 
-void hr_chase_follow(HrChase* chase, const uint8_t* bytes, uint32_t size)
+void hr_chase_follow_other(HrChase* chase, const uint8_t* bytes, uint32_t size)
 {
   if (size < 2 || size > 3 || bytes[0] >= 0xf0) {
     return;
@@ -150,13 +149,6 @@ void hr_chase_follow(HrChase* chase, const uint8_t* bytes, uint32_t size)
   const uint8_t first = bytes[1] & 0x7f;
   const uint8_t second = size == 3 ? bytes[2] & 0x7f : 0;
   switch (bytes[0] & 0xf0) {
-  case NOTE_ON:
-    channel->velocities[first] = second;
-    channel->key_pressures[first] = HR_CHASE_UNSET;
-    break;
-  case NOTE_OFF:
-    channel->velocities[first] = 0;
-    break;
   case KEY_PRESSURE:
     channel->key_pressures[first] = second;
     break;

@@ -52,8 +52,21 @@ typedef struct {
 /** Nothing is set, no note is held. */
 void hr_chase_init(HrChase* chase);
 
-/** Follow one message. */
-void hr_chase_follow(HrChase* chase, const uint8_t* bytes, uint32_t size);
+/** hr_chase_follow() of what is no note. */
+void hr_chase_follow_other(HrChase* chase, const uint8_t* bytes, uint32_t size);
+
+/** Follow one message. Nearly all are notes: for these no call is made. */
+static inline void hr_chase_follow(HrChase* chase, const uint8_t* bytes, uint32_t size)
+{
+  if (size != 3 || (bytes[0] & 0xe0) != 0x80) {
+    hr_chase_follow_other(chase, bytes, size);
+    return;
+  }
+  HrChaseChannel* const channel = &chase->channels[bytes[0] & 0x0f];
+  const uint8_t note = bytes[1] & 0x7f;
+  channel->velocities[note] = bytes[0] & 0x10 ? bytes[2] & 0x7f : 0;
+  channel->key_pressures[note] = HR_CHASE_UNSET;
+}
 
 /** Send what turns `have` into `want`: bank and program, controllers,
  * parameters, pressure, bend, then held notes that do not sound yet. Notes of
