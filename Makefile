@@ -115,6 +115,8 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
 
+$(BUILD)/tests/test_power_loss: $(BUILD)/tests/disk_trace.o
+
 $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: ISC
 
 # soak.sh BUILD
-# For SOAK_SECONDS (600), in turn: the demo, killing the host at another moment
-# each time, and random cases (tests/test_property.c) that no test has had before.
-# Stops at the first failure, and shows it.
+# First the long counts of what `make check` does in short: 1,000 hosts killed, 2,000
+# files as a power loss may leave them. Then, for SOAK_SECONDS (600), in turn: the demo, killing the host at
+# another moment each time, and random cases (tests/test_property.c) that no test has
+# had before. Stops at the first failure, and shows it.
 
 set -u
 
@@ -16,7 +17,7 @@ trap 'rm -f "$log"' EXIT
 run() {
   local what=$1
   shift
-  if ! timeout --kill-after=10 120 "$@" >"$log" 2>&1; then
+  if ! timeout --kill-after=10 600 "$@" >"$log" 2>&1; then
     cat "$log"
     echo "round $round failed: $what"
     exit 1
@@ -24,6 +25,13 @@ run() {
   echo "round $round passed: $what"
 }
 
+round=0
+run "2001 power losses" env HR_IMAGES=2001 "$1/tests/test_power_loss"
+grep 'images of' "$log"
+run "1000 hosts killed" env HR_KILLS=1000 "$1/tests/test_session"
+grep ' kills, ' "$log"
+
+SECONDS=0
 for ((round = 1; SECONDS < ${SOAK_SECONDS:-600}; ++round)); do
   moment=$((RANDOM % 4)).$((RANDOM % 10))$((RANDOM % 10))
   run "demo, killed $moment s after it began to play" tests/host/demo.sh "$1" "$moment"
