@@ -113,19 +113,29 @@ HrStatus hr_branch_climb(HrTxn* txn, HrBranchId to, HrBranch* branch)
                                                                            : status;
 }
 
-HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner)
+HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner, HrTick* until)
 {
   HrStatus status = hr_branch_get(txn, leaf, owner);
+  *until = INT64_MAX;
   while (!status && owner->parent && tick < owner->fork_tick) {
-    HrBranch jump = *owner;
-    status = hr_branch_climb(txn, owner->jump, &jump);
-    if (!status && jump.parent && tick < jump.fork_tick) {
-      *owner = jump;
-    } else if (!status) {
-      status = hr_branch_climb(txn, owner->parent, owner);
+    HrBranch next = *owner;
+    status = hr_branch_climb(txn, owner->jump, &next);
+    const bool passed = !next.parent || tick >= next.fork_tick;
+    if (!status && passed && owner->jump != owner->parent) {
+      next = *owner;
+      status = hr_branch_climb(txn, owner->parent, &next);
     }
+    /* A jump that is taken never ends the walk: the last step is from child to parent. */
+    *until = owner->fork_tick;
+    *owner = next;
   }
   return status;
+}
+
+HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner)
+{
+  HrTick until;
+  return hr_branch_stretch(txn, leaf, tick, owner, &until);
 }
 
 HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranch* branch)
@@ -139,18 +149,6 @@ HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranc
     } else if (!status) {
       status = hr_branch_climb(txn, branch->parent, branch);
     }
-  }
-  return status;
-}
-
-HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner, HrTick* until)
-{
-  HrStatus status = hr_branch_owner(txn, leaf, tick, owner);
-  *until = INT64_MAX;
-  if (!status && owner->id != leaf) {
-    HrBranch child;
-    status = hr_branch_at_depth(txn, leaf, owner->depth + 1, &child);
-    *until = child.fork_tick;
   }
   return status;
 }

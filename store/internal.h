@@ -23,6 +23,7 @@ struct HrStoreImpl {
   MDB_dbi notes; ///< 0: opened for reading, and there are none
   size_t map_bytes;
   bool read_only;
+  bool unsynced;
   _Atomic bool failed; ///< A sync reported EIO: what LMDB says later cannot be believed
   HrStoreHeader header;
   char path[];

@@ -67,6 +67,7 @@ typedef struct HrStoreImpl HrStore;
 enum {
   HR_STORE_CREATE = 1,    ///< Make the file, and its folders, when missing
   HR_STORE_READ_ONLY = 2, ///< Never write, not even a lock where that is impossible
+  HR_STORE_UNSYNCED = 4,  ///< Commits are not synced: for what can be made again; closing syncs
 };
 
 /** Open the store at `path`, or take another reference to it if this process
