@@ -9,23 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-
-/** Anonymous memory that this process has, in megabytes. */
-static double anonymous_megabytes(void)
-{
-  char line[256];
-  long kilobytes = 0;
-  FILE* const file = fopen("/proc/self/status", "r");
-  while (file && fgets(line, sizeof line, file) &&
-         sscanf(line, "RssAnon: %ld kB", &kilobytes) != 1) {
-  }
-  if (file) {
-    fclose(file);
-  }
-  return (double)kilobytes / 1e3;
-}
 
 static uint64_t number(const char* text, double most)
 {
@@ -54,9 +38,9 @@ int main(int argc, char** argv)
   const double events = (double)(maker_events_each(&shape) * (shape.branches - others) +
                                  shape.events / shape.branches * others);
   printf("%s: %u branches, %u deep, %.0f events, %.3f GB in %.1f s: %.2f million branches and %.1f "
-         "million events a second, %.0f MB/s; %.0f MB of anonymous memory\n",
+         "million events a second, %.0f MB/s\n",
          argv[1], shape.branches, shape.depth, events, (double)info.st_size / 1e9, seconds,
          shape.branches / seconds / 1e6, events / seconds / 1e6,
-         (double)info.st_size / seconds / 1e6, anonymous_megabytes());
+         (double)info.st_size / seconds / 1e6);
   return 0;
 }
