@@ -38,7 +38,8 @@ HOST_OBJ    := $(call objects,tests/host/lv2_*.c tests/host/events.c)
 TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 MAKE_STORE  := $(BUILD)/bench/make_store
-BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o,$(call objects,bench/*.c))
+SCALE_OBJ   := $(call objects,bench/scale_*.c)
+BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ),$(call objects,bench/*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
 
@@ -75,7 +76,8 @@ $(BUILD)/tests/%.o: PKGS = $(TEST_PKGS)
 $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
 $(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
-$(BUILD)/bench/bench_scale $(BUILD)/bench/bench_scale.o: private PEERS = sqlite3 rocksdb libgit2
+$(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2
+$(BUILD)/bench/bench_scale: $(SCALE_OBJ)
 $(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 
 # What is being made is said in a word; V=1 shows the commands.
