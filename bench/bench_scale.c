@@ -198,13 +198,16 @@ typedef enum { DURABLE, UNSYNCED, IN_ONE, FORK_WAYS } ForkWay;
 
 static const char* const fork_ways[FORK_WAYS] = {"durable", "unsynced", "in one transaction"};
 
+/** In the music of a random branch: how deep it is, and the way up from there, is what seeks
+ * are for. */
 static void fork_somewhere(HrTxn* txn, const Sized* sized)
 {
-  const uint32_t depth = sized->shape.depth;
+  const uint32_t depth = (uint32_t)(maker_random(&dice) % sized->shape.depth);
+  const uint64_t event = 1 + maker_random(&dice) % maker_events_each(&sized->shape);
+  const HrTick tick =
+      maker_fork_tick(&sized->shape, depth) + (HrTick)event * MAKER_TICKS_PER_EVENT;
   HrBranchId id = 0;
-  bench_require(
-      !hr_branch_fork(txn, nested_branch(depth), random_tick(&sized->shape, depth), NULL, &id),
-      "A fork was refused.");
+  bench_require(!hr_branch_fork(txn, nested_branch(depth), tick, NULL, &id), "A fork was refused.");
 }
 
 static void time_forks(const Sized* sized, ForkWay way, BenchTimes* times)

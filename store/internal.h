@@ -45,6 +45,7 @@ struct HrTxnImpl {
   HrStore* store;
   MDB_txn* txn;
   HrTxnMode mode;
+  MDB_cursor* branches; ///< A reader's place among the branches; NULL: none read yet
   HrTail tail;
 };
 
