@@ -92,13 +92,22 @@ static double megabytes(const char* path)
   return (double)info.st_size / 1e6;
 }
 
+/** Where what is made at `path` lies until it is whole. */
+static const char* unfinished(const char* path)
+{
+  static char name[4200];
+  snprintf(name, sizeof name, "%s.unfinished", path);
+  return name;
+}
+
 /** The store's path; made if it is not there. */
 static const char* made(const Sized* sized)
 {
   const char* const path = file_path(sized->file);
   if (access(path, F_OK)) {
     const uint64_t begun = bench_clock();
-    maker_make(path, &sized->shape);
+    maker_make(unfinished(path), &sized->shape);
+    bench_require(!rename(unfinished(path), path), "A store cannot be given its name.");
     const double seconds = bench_ns((double)(bench_clock() - begun)) / 1e9;
     printf("made      %s: %u branches, %u deep, %llu events each, %.0f MB in %.1f s\n", sized->file,
            sized->shape.branches, sized->shape.depth,
@@ -114,6 +123,17 @@ static HrStore* open_made(const Sized* sized, unsigned flags)
   const HrStatus status = hr_store_open(made(sized), flags, &store, &error);
   bench_require(!status, error.text);
   return store;
+}
+
+/** Read the file once, so that it is in memory if that is large enough. */
+static void warm(const char* path)
+{
+  static uint8_t bytes[1 << 20];
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  bench_require(fd >= 0, "A store is missing.");
+  while (read(fd, bytes, sizeof bytes) > 0) {
+  }
+  close(fd);
 }
 
 /* ---- Printing ------------------------------------------------------------------ */
@@ -178,6 +198,7 @@ static void bench_seeks(void)
   BenchTimes shallow = {0};
   BenchTimes deep = {0};
   HrStore* const store = open_made(&sizes->many, 0);
+  warm(hr_store_path(store));
   print_head("Seek, warm");
   time_seeks(store, &sizes->many, SHALLOW, &shallow);
   print_times("10^3 forks deep", &shallow);
@@ -204,8 +225,7 @@ static void fork_somewhere(HrTxn* txn, const Sized* sized)
 {
   const uint32_t depth = (uint32_t)(maker_random(&dice) % sized->shape.depth);
   const uint64_t event = 1 + maker_random(&dice) % maker_events_each(&sized->shape);
-  const HrTick tick =
-      maker_fork_tick(&sized->shape, depth) + (HrTick)event * MAKER_TICKS_PER_EVENT;
+  const HrTick tick = maker_fork_tick(&sized->shape, depth) + (HrTick)event * MAKER_TICKS_PER_EVENT;
   HrBranchId id = 0;
   bench_require(!hr_branch_fork(txn, nested_branch(depth), tick, NULL, &id), "A fork was refused.");
 }
@@ -240,7 +260,7 @@ static void time_forks(const Sized* sized, ForkWay way, BenchTimes* times)
   bench_times_sort(times);
 }
 
-static double print_git(void)
+static void print_git(void)
 {
   enum { FORKS = 200 };
   const unsigned events = (unsigned)sizes->few.shape.events;
@@ -252,13 +272,8 @@ static double print_git(void)
     snprintf(name, sizeof name, "git %s, %u branches", program ? "as programs" : "in process",
              FEW_BRANCHES);
     print_times(name, &times);
-    if (!program) {
-      snprintf(name, sizeof name, "%zu", git_music_bytes(events));
-    }
   }
-  const double median = microseconds(&times, 0.5);
   bench_times_free(&times);
-  return median;
 }
 
 static void bench_forks(void)
@@ -266,8 +281,9 @@ static void bench_forks(void)
   BenchTimes times[2][FORK_WAYS] = {0};
   const Sized* const stores[2] = {&sizes->few, &sizes->many};
   char name[64];
-  made(stores[0]);
-  made(stores[1]);
+  unlink(file_path(sizes->few.file)); // It has more branches after each time
+  warm(made(stores[0]));
+  warm(made(stores[1]));
   print_head("Fork");
   for (unsigned way = 0; way < FORK_WAYS; ++way) {
     for (unsigned i = 0; i < 2; ++i) {
@@ -438,11 +454,14 @@ static void time_cold(const ScalePeer* peer, const char* path, BenchTimes* times
 
 static void make_peer(const ScalePeer* peer)
 {
-  const char* const path = file_path(peer->file);
+  char path[4096];
+  snprintf(path, sizeof path, "%s", file_path(peer->file));
   if (access(path, F_OK)) {
     HrStore* const store = open_made(&sizes->cold, HR_STORE_READ_ONLY);
+    warm(hr_store_path(store));
     const uint64_t begun = bench_clock();
-    peer->make(file_path(peer->file), store);
+    peer->make(unfinished(path), store);
+    bench_require(!rename(unfinished(path), path), "A database cannot be given its name.");
     printf("made      %s in %.1f s\n", peer->file, bench_ns((double)(bench_clock() - begun)) / 1e9);
     hr_store_close(store);
   }
