@@ -14,7 +14,7 @@
  *          structure nor checksum, a random page read from the same file.
  *
  * HR_SCALE=full takes the sizes in full: 10^7 branches, 10^9 events, 8 GB beside
- * 512 MB. HR_SCALE_STORES=FOLDER makes the stores there and leaves them, for the next time. */
+ * 512 MB. HR_SCALE_STORES=FOLDER makes our stores there and leaves them, for the next time. */
 
 #include "bench/bench.h"
 #include "bench/scale_cold.h"
@@ -484,6 +484,9 @@ static void bench_cold(void)
   for (unsigned i = 0; i < SCALE_PEERS; ++i) {
     make_peer(&scale_peers[i]);
     time_cold(&scale_peers[i], file_path(scale_peers[i].file), &times);
+    if (i + 1 == SCALE_PEERS || strcmp(scale_peers[i].file, scale_peers[i + 1].file)) {
+      bench_remove(file_path(scale_peers[i].file)); // There may be no room for two of them
+    }
   }
   printf("%.0f MB, %.0f MB of memory; SQLite %s, RocksDB %s\n", megabytes(store),
          (double)sizes->memory / 1e6, bench_package_version("libsqlite3-0"),
