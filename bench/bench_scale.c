@@ -5,7 +5,7 @@
  *
  *   seek   To a random tick of a path, warm: 10^3 and 10^6 forks deep. A read
  *          transaction is begun, the first event read, all is closed.
- *   fork   At a random place, with 10^2 branches and with many. "durable": a
+ *   fork   In the music of a random branch, with 10^2 branches and with many. "durable": a
  *          transaction of its own, synced. "unsynced": the same, not synced. "in one": many in
  *          one transaction. Beside git.
  *   open   The store, and the first event of a random branch.
@@ -298,14 +298,15 @@ static void bench_forks(void)
       "by our forks.\n",
       (unsigned long long)sizes->few.shape.events,
       git_music_bytes((unsigned)sizes->few.shape.events));
+  printf("%u branches against %u, medians:", stores[1]->shape.branches, stores[0]->shape.branches);
+  double ratios[FORK_WAYS];
   for (unsigned way = 0; way < FORK_WAYS; ++way) {
-    snprintf(name, sizeof name, "%s, %u branches against %u", fork_ways[way],
-             stores[1]->shape.branches, stores[0]->shape.branches);
-    print_bar(name, microseconds(&times[1][way], 0.5) / microseconds(&times[0][way], 0.5), 2,
-              "times");
+    ratios[way] = microseconds(&times[1][way], 0.5) / microseconds(&times[0][way], 0.5);
+    printf(" %s %.2f%s", fork_ways[way], ratios[way], way + 1 < FORK_WAYS ? "," : ".\n");
     bench_times_free(&times[0][way]);
     bench_times_free(&times[1][way]);
   }
+  print_bar("a durable fork, many branches against few", ratios[DURABLE], 2, "times");
 }
 
 /* ---- Opening ------------------------------------------------------------------- */
