@@ -489,9 +489,9 @@ static void bench_cold(void)
       bench_remove(file_path(scale_peers[i].file)); // There may be no room for two of them
     }
   }
-  printf("%.0f MB, %.0f MB of memory; SQLite %s, RocksDB %s\n", megabytes(store),
-         (double)sizes->memory / 1e6, bench_package_version("libsqlite3-0"),
-         bench_package_version("librocksdb7.8"));
+  printf("%.0f MB, %.0f MB of memory; SQLite %s, ", megabytes(store), (double)sizes->memory / 1e6,
+         bench_package_version("libsqlite3-0"));
+  printf("RocksDB %s\n", bench_package_version("librocksdb7.8"));
   print_bar("99 %, cold", late[1] / 1e3, 1, "ms");
   printf("The disk's own 99 %% for one page is %.2f ms: ours is %.2f times that.\n", late[0] / 1e3,
          late[1] / late[0]);

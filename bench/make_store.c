@@ -35,12 +35,12 @@ int main(int argc, char** argv)
   const double seconds = bench_ns((double)(bench_clock() - begun)) / 1e9;
   bench_require(!stat(argv[1], &info), "The store is gone.");
   const uint64_t others = shape.branches - shape.depth - 1;
-  const double events = (double)(maker_events_each(&shape) * (shape.branches - others) +
-                                 shape.events / shape.branches * others);
-  printf("%s: %u branches, %u deep, %.0f events, %.3f GB in %.1f s: %.2f million branches and %.1f "
+  const uint64_t events = maker_events_each(&shape) * (shape.branches - others) +
+                          shape.events / shape.branches * others;
+  printf("%s: %u branches, %u deep, %llu events, %.3f GB in %.1f s: %.2f million branches and %.1f "
          "million events a second, %.0f MB/s\n",
-         argv[1], shape.branches, shape.depth, events, (double)info.st_size / 1e9, seconds,
-         shape.branches / seconds / 1e6, events / seconds / 1e6,
-         (double)info.st_size / seconds / 1e6);
+         argv[1], shape.branches, shape.depth, (unsigned long long)events,
+         (double)info.st_size / 1e9, seconds, shape.branches / seconds / 1e6,
+         (double)events / seconds / 1e6, (double)info.st_size / seconds / 1e6);
   return 0;
 }

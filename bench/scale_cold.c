@@ -45,7 +45,7 @@ static int count_file(const char* path, const struct stat* info, int type, struc
   unsigned char* const in_memory = malloc(pages);
   bench_require(map != MAP_FAILED && in_memory && !mincore(map, size, in_memory),
                 "The pages in memory cannot be counted.");
-  for (size_t i = 0; i < pages; ++i) {
+  for (size_t i = 0; in_memory && i < pages; ++i) {
     pages_in_memory += in_memory[i] & 1;
   }
   pages_of_files += pages;

@@ -8,7 +8,6 @@
 #include <endian.h>
 #include <rocksdb/c.h>
 #include <sqlite3.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { NODES_A_BATCH = 20000 };
@@ -60,8 +59,10 @@ static void sqlite_do(Sqlite* self, const char* sql)
 
 static Sqlite* sqlite_connect(const char* path, const char* sql)
 {
-  Sqlite* const self = calloc(1, sizeof *self);
-  bench_require(self && sqlite3_open(path, &self->database) == SQLITE_OK,
+  static Sqlite only; // Of one at a time
+  Sqlite* const self = &only;
+  *self = (Sqlite){0};
+  bench_require(sqlite3_open(path, &self->database) == SQLITE_OK,
                 "SQLite's database cannot be opened.");
   sqlite_do(self, "CREATE TABLE IF NOT EXISTS nodes (branch INTEGER, tick INTEGER, node BLOB,"
                   " PRIMARY KEY (branch, tick)) WITHOUT ROWID");
@@ -75,7 +76,6 @@ static void sqlite_close(void* data)
   Sqlite* const self = data;
   sqlite3_finalize(self->statement);
   sqlite3_close(self->database);
-  free(self);
 }
 
 static void sqlite_take(void* data, HrBranchId branch, HrTick tick, const void* bytes, size_t size)
@@ -147,8 +147,8 @@ static void rocks_key(char key[16], HrBranchId branch, HrTick tick)
 static void* rocks_open(const char* path)
 {
   char* error = NULL;
-  Rocks* const self = calloc(1, sizeof *self);
-  bench_require(self, "Out of memory.");
+  static Rocks only; // Of one at a time
+  Rocks* const self = &only;
   rocksdb_block_based_table_options_t* const table = rocksdb_block_based_options_create();
   rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10));
   self->options = rocksdb_options_create();
@@ -170,7 +170,6 @@ static void rocks_close(void* data)
   rocksdb_readoptions_destroy(self->reading);
   rocksdb_writeoptions_destroy(self->unlogged);
   rocksdb_options_destroy(self->options);
-  free(self);
 }
 
 static void rocks_take(void* data, HrBranchId branch, HrTick tick, const void* bytes, size_t size)
