@@ -37,7 +37,9 @@ TOOL_OBJ    := $(call objects,tools/*.c)
 HOST_OBJ    := $(call objects,tests/host/lv2_*.c tests/host/events.c)
 TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
-BENCH_OBJ   := $(filter-out $(BENCHES:=.o),$(call objects,bench/*.c))
+MAKE_STORE  := $(BUILD)/bench/make_store
+SCALE_OBJ   := $(call objects,bench/scale_*.c)
+BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ),$(call objects,bench/*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
 
@@ -73,7 +75,9 @@ $(BUILD)/tools/%.o: PKGS = $(TOOL_PKGS)
 $(BUILD)/tests/%.o: PKGS = $(TEST_PKGS)
 $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
-$(BUILD)/bench/%.o: PKGS = $(TEST_PKGS)
+$(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
+$(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2
+$(BUILD)/bench/bench_scale: $(SCALE_OBJ)
 $(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 
 # What is being made is said in a word; V=1 shows the commands.
@@ -117,9 +121,9 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 
 $(BUILD)/tests/test_power_loss: $(BUILD)/tests/disk_trace.o
 
-$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
+$(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
-	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS) $(PEERS)) -lm -ldl
 
 $(EVENT_TOOLS): %: %.o $(BUILD)/tests/host/events.o
 	$(call say,link,$@)
@@ -187,7 +191,7 @@ lint: | $(READY) ## Check formatting, licence headers, shell scripts; clang-tidy
 soak: all tests ## Repeat the demo, killing at random moments, and new random cases, for SOAK_SECONDS (600)
 	tests/soak.sh $(BUILD)
 
-bench: all $(BENCHES) ## Run the benchmarks, side by side with peers
+bench: all $(BENCHES) $(MAKE_STORE) ## Run the benchmarks, side by side with peers
 	@for bench in $(BENCHES); do $$bench || exit; done
 
 format: ## Format the C sources in place

@@ -30,10 +30,15 @@ void bench_require(bool condition, const char* message)
 
 /* ---- Folders ----------------------------------------------------------- */
 
+void bench_remove(const char* path)
+{
+  nftw(path, scratch_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void remove_folders(void)
 {
   scratch_remove();
-  nftw(disk, scratch_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  bench_remove(disk);
 }
 
 static void make_folders(void)

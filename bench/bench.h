@@ -28,6 +28,9 @@ void bench_require(bool condition, const char* message);
 /** A path in the folder on disk; the last eight results stay valid. */
 const char* bench_path(const char* name);
 
+/** Remove a file, or a folder with all that is in it. */
+void bench_remove(const char* path);
+
 /** The version of an installed Debian package; "unknown version" if it is none. */
 const char* bench_package_version(const char* package);
 

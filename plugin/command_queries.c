@@ -96,7 +96,11 @@ HrStatus hr_run_log(HrCall* call)
 HrStatus hr_run_get(HrCall* call)
 {
   HrSessionState state;
+  HrStoreStats stats = {0};
   hr_session_state(call->session, &state);
+  if (call->session->binding.store) {
+    hr_store_stats(call->session->binding.store, &stats);
+  }
   char meter[16];
   snprintf(meter, sizeof meter, "%u/%u", state.beats_per_bar, state.beat_unit);
   const struct {
@@ -104,6 +108,8 @@ HrStatus hr_run_get(HrCall* call)
     HrValue value;
   } rows[] = {
       {"store", hr_value_text(state.store_path)},
+      {"store/bytes", hr_value_tick((int64_t)stats.file_bytes)},
+      {"store/limit", hr_value_tick((int64_t)stats.map_bytes)},
       {"tree", hr_value_text(state.tree_name)},
       {"branch", hr_value_text(state.branch_name)},
       {"number", hr_value_integer(hr_branch_number(state.branch))},

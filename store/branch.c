@@ -10,6 +10,21 @@
 #include <stdio.h>
 #include <string.h>
 
+/** Find a record as it lies in the map. A reader keeps its place: the way up to an
+ * ancestor ends in short steps, often within one page. */
+static HrStatus find_value(HrTxn* txn, HrBranchId id, MDB_val* value)
+{
+  MDB_val key = {sizeof id, &id};
+  int code = 0;
+  if (txn->mode == HR_WRITE) {
+    code = mdb_get(txn->txn, txn->store->branches, &key, value);
+  } else {
+    code = txn->branches ? 0 : mdb_cursor_open(txn->txn, txn->store->branches, &txn->branches);
+    code = code ? code : mdb_cursor_get(txn->branches, &key, value, MDB_SET);
+  }
+  return hr_status_from_lmdb(txn->store, code);
+}
+
 HrStatus hr_branch_get(HrTxn* txn, HrBranchId id, HrBranch* branch)
 {
   if (txn->tail.branch.id == id && id) {
@@ -17,11 +32,15 @@ HrStatus hr_branch_get(HrTxn* txn, HrBranchId id, HrBranch* branch)
     return HR_OK;
   }
   HrBranchRecord record;
-  const HrStatus status =
-      hr_get_record(txn, txn->store->branches, &id, sizeof id, &record, sizeof record);
+  MDB_val value;
+  const HrStatus status = find_value(txn, id, &value);
   if (status) {
     return status;
   }
+  if (value.mv_size != sizeof record) {
+    return HR_ERR_DAMAGED;
+  }
+  memcpy(&record, value.mv_data, sizeof record);
   *branch = (HrBranch){.id = id,
                        .parent = record.parent,
                        .jump = record.jump,
@@ -113,19 +132,34 @@ HrStatus hr_branch_climb(HrTxn* txn, HrBranchId to, HrBranch* branch)
                                                                            : status;
 }
 
-HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner)
+HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner, HrTick* until)
 {
+  HrBranchId too_far = 0; // On the way up the same jump is met again from below
   HrStatus status = hr_branch_get(txn, leaf, owner);
+  *until = INT64_MAX;
   while (!status && owner->parent && tick < owner->fork_tick) {
-    HrBranch jump = *owner;
-    status = hr_branch_climb(txn, owner->jump, &jump);
-    if (!status && jump.parent && tick < jump.fork_tick) {
-      *owner = jump;
-    } else if (!status) {
-      status = hr_branch_climb(txn, owner->parent, owner);
+    HrBranch next = *owner;
+    if (owner->jump != too_far) {
+      status = hr_branch_climb(txn, owner->jump, &next);
+      if (owner->jump != owner->parent && (!next.parent || tick >= next.fork_tick)) {
+        too_far = owner->jump;
+      }
     }
+    if (!status && owner->jump == too_far) {
+      next = *owner;
+      status = hr_branch_climb(txn, owner->parent, &next);
+    }
+    /* No jump leads to the owner, unless that is the parent: so the last step is from its child. */
+    *until = owner->fork_tick;
+    *owner = next;
   }
   return status;
+}
+
+HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner)
+{
+  HrTick until;
+  return hr_branch_stretch(txn, leaf, tick, owner, &until);
 }
 
 HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranch* branch)
@@ -139,18 +173,6 @@ HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranc
     } else if (!status) {
       status = hr_branch_climb(txn, branch->parent, branch);
     }
-  }
-  return status;
-}
-
-HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner, HrTick* until)
-{
-  HrStatus status = hr_branch_owner(txn, leaf, tick, owner);
-  *until = INT64_MAX;
-  if (!status && owner->id != leaf) {
-    HrBranch child;
-    status = hr_branch_at_depth(txn, leaf, owner->depth + 1, &child);
-    *until = child.fork_tick;
   }
   return status;
 }

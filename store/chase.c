@@ -286,6 +286,9 @@ void hr_chase_send(const HrChase* have, const HrChase* want,
     const HrChaseChannel* const from = &have->channels[i];
     const HrChaseChannel* const to = &want->channels[i];
     const Sender sender = {send, data, i};
+    if (!memcmp(from, to, sizeof *to)) {
+      continue; // As most channels are
+    }
     send_program(&sender, from, to);
     send_controllers(&sender, from, to);
     send_parameters(&sender, from, to);

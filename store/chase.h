@@ -40,8 +40,8 @@ typedef struct {
   uint8_t bank_msb, bank_lsb; ///< When the program was chosen
   uint8_t pressure;
   uint8_t bend_lsb, bend_msb;
-  uint16_t selected; ///< Parameter that data entry changes
-  uint8_t parameter_count;
+  uint16_t selected;        ///< Parameter that data entry changes
+  uint16_t parameter_count; ///< No byte is left unused: channels are compared as a whole
   HrChaseParameter parameters[HR_CHASE_PARAMETERS];
 } HrChaseChannel;
 

@@ -23,6 +23,7 @@ struct HrStoreImpl {
   MDB_dbi notes; ///< 0: opened for reading, and there are none
   size_t map_bytes;
   bool read_only;
+  bool unsynced;
   _Atomic bool failed; ///< A sync reported EIO: what LMDB says later cannot be believed
   HrStoreHeader header;
   char path[];
@@ -44,6 +45,7 @@ struct HrTxnImpl {
   HrStore* store;
   MDB_txn* txn;
   HrTxnMode mode;
+  MDB_cursor* branches; ///< A reader's place among the branches; NULL: none read yet
   HrTail tail;
 };
 

@@ -145,19 +145,50 @@ HrStatus hr_name_set(HrTxn* txn, HrNameKind kind, uint64_t scope, uint64_t id, c
                 : hr_put(txn, txn->store->names, by_id.bytes, by_id.size, name, strlen(name));
 }
 
+/** `wanted` with a number behind it, cut to fit. */
+static void number_name(const char* wanted, uint64_t number, char name[HR_NAME_MAX + 1])
+{
+  char suffix[24];
+  const int size = snprintf(suffix, sizeof suffix, " %llu", (unsigned long long)number);
+  const size_t room = hr_text_cut(wanted, HR_NAME_MAX - (size_t)size);
+  snprintf(name, HR_NAME_MAX + 1, "%.*s%s", (int)room, wanted, suffix);
+}
+
+/** HR_ERR_EXISTS if "wanted number" is the name of another than `id`. */
+static HrStatus number_free(HrTxn* txn, HrNameKind kind, uint64_t scope, uint64_t id,
+                            const char* wanted, uint64_t number)
+{
+  char name[HR_NAME_MAX + 1];
+  uint64_t owner = 0;
+  number_name(wanted, number, name);
+  const HrStatus status = hr_name_find(txn, kind, scope, name, &owner);
+  return status == HR_ERR_NOT_FOUND ? HR_OK : !status && owner != id ? HR_ERR_EXISTS : status;
+}
+
+/* However many have the name: numbers are doubled until one is free, and below that
+ * one is sought that is free behind one that is taken. */
 HrStatus hr_name_set_free(HrTxn* txn, HrNameKind kind, uint64_t scope, uint64_t id,
                           const char* wanted)
 {
+  char name[HR_NAME_MAX + 1];
   HrStatus status = hr_name_set(txn, kind, scope, id, wanted);
-  for (uint64_t n = 2; status == HR_ERR_EXISTS; ++n) {
-    char suffix[24];
-    char name[HR_NAME_MAX + 1];
-    const int size = snprintf(suffix, sizeof suffix, " %llu", (unsigned long long)n);
-    const size_t room = hr_text_cut(wanted, HR_NAME_MAX - (size_t)size);
-    snprintf(name, sizeof name, "%.*s%s", (int)room, wanted, suffix);
-    status = hr_name_set(txn, kind, scope, id, name);
+  if (status != HR_ERR_EXISTS) {
+    return status;
   }
-  return status;
+  uint64_t taken = 1;
+  uint64_t open = 2;
+  while ((status = number_free(txn, kind, scope, id, wanted, open)) == HR_ERR_EXISTS) {
+    taken = open;
+    open *= 2;
+  }
+  while (!status && open - taken > 1) {
+    const uint64_t middle = taken + (open - taken) / 2;
+    status = number_free(txn, kind, scope, id, wanted, middle);
+    *(status ? &taken : &open) = middle;
+    status = status == HR_ERR_EXISTS ? HR_OK : status;
+  }
+  number_name(wanted, open, name);
+  return status ? status : hr_name_set(txn, kind, scope, id, name);
 }
 
 HrStatus hr_author_id(HrTxn* txn, const char* name, uint32_t* author)

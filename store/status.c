@@ -43,6 +43,9 @@ const char* hr_strerror(HrStatus status)
     return "busy";
   case HR_ERR_LIMIT:
     return "limit reached";
+  case HR_ERR_MAP_FULL:
+    return "the store fills the address space that this program may use for it, so raise that "
+           "limit (ulimit -v unlimited) and start the program again";
   }
   return "unknown status";
 }

@@ -18,7 +18,7 @@ typedef enum {
   HR_ERR_EXISTS,      ///< The name is taken
   HR_ERR_PAST,        ///< The event lies before the head of its branch
   HR_ERR_NO_MEMORY,   ///< Memory or address space ran out
-  HR_ERR_NO_SPACE,    ///< The disk (or the map) is full
+  HR_ERR_NO_SPACE,    ///< The disk is full
   HR_ERR_IO,          ///< The disk reported an error
   HR_ERR_PERMISSION,  ///< The file may not be opened this way
   HR_ERR_READ_ONLY,   ///< The store was opened for reading only
@@ -28,6 +28,7 @@ typedef enum {
   HR_ERR_NEWER,       ///< Written by a newer version, in a format unknown here
   HR_ERR_BUSY,        ///< Not now: try again
   HR_ERR_LIMIT,       ///< A stated bound was reached
+  HR_ERR_MAP_FULL,    ///< The store fills all the address space that was set aside for it
 } HrStatus;
 
 /** Return a short description of `status`, a static string. */

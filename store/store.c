@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -110,7 +111,8 @@ HrStatus hr_status_from_lmdb(HrStore* store, int code)
   case MDB_KEYEXIST:
     return HR_ERR_EXISTS;
   case MDB_MAP_FULL:
-    return HR_ERR_NO_SPACE;
+  case MDB_MAP_RESIZED: // Another process, with more of it, made the store larger than our map
+    return HR_ERR_MAP_FULL;
   case MDB_READERS_FULL:
     return HR_ERR_BUSY;
   case MDB_INVALID:
@@ -249,13 +251,26 @@ static HrStatus open_databases(HrStore* store)
   return hr_status_from_lmdb(store, mdb_txn_commit(txn));
 }
 
+/** Where address space is limited, the program is left half of it. */
+static size_t largest_map(void)
+{
+  struct rlimit limit;
+  size_t map = LARGEST_MAP;
+  if (!getrlimit(RLIMIT_AS, &limit) && limit.rlim_cur != RLIM_INFINITY) {
+    while (map > SMALLEST_MAP && map > limit.rlim_cur / 2) {
+      map /= 2;
+    }
+  }
+  return map;
+}
+
 /** Map the file, as large as the address space (or its limit) allows. */
 static HrStatus open_environment(HrStore* store, HrError* error)
 {
-  const unsigned flags =
-      MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (store->read_only ? MDB_RDONLY : 0u);
+  const unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD |
+                         (store->read_only ? MDB_RDONLY : 0u) | (store->unsynced ? MDB_NOSYNC : 0u);
   int code = ENOMEM;
-  for (size_t map = LARGEST_MAP; map >= SMALLEST_MAP && code == ENOMEM; map /= 2) {
+  for (size_t map = largest_map(); map >= SMALLEST_MAP && code == ENOMEM; map /= 2) {
     code = mdb_env_create(&store->env);
     if (code) {
       break;
@@ -276,7 +291,6 @@ static HrStatus open_environment(HrStore* store, HrError* error)
       mdb_env_close(store->env);
       store->env = NULL;
     }
-    store->map_bytes = map;
   }
   if (code == EAGAIN) {
     return hr_error(error, HR_ERR_NO_MEMORY,
@@ -284,10 +298,19 @@ static HrStatus open_environment(HrStore* store, HrError* error)
                     "the memlock limit to unlimited (usually by joining the audio group).",
                     store->path);
   }
+  if (code == ENOMEM) {
+    return hr_error(error, HR_ERR_NO_MEMORY,
+                    "Cannot map %s: it is larger than the address space that is left to this "
+                    "program. Raise that limit (ulimit -v unlimited).",
+                    store->path);
+  }
   if (code) {
     return hr_error(error, hr_status_from_lmdb(store, code), "Cannot open the store %s: %s.",
                     store->path, mdb_strerror(code));
   }
+  MDB_envinfo info;
+  mdb_env_info(store->env, &info);
+  store->map_bytes = info.me_mapsize; // At least the file's size, whatever was asked for
   return HR_OK;
 }
 
@@ -326,7 +349,7 @@ static HrStatus open_store(HrStore* store, HrError* error)
   return status;
 }
 
-static HrStatus open_new_entry(const char* path, const struct stat* info, bool read_only,
+static HrStatus open_new_entry(const char* path, const struct stat* info, unsigned flags,
                                HrStore** store, HrError* error)
 {
   char* const absolute = realpath(path, NULL);
@@ -340,7 +363,8 @@ static HrStatus open_new_entry(const char* path, const struct stat* info, bool r
   entry->references = 1;
   entry->device = info->st_dev;
   entry->inode = info->st_ino;
-  entry->read_only = read_only;
+  entry->read_only = flags & HR_STORE_READ_ONLY;
+  entry->unsynced = flags & HR_STORE_UNSYNCED;
 
   HrStatus status = open_store(entry, error);
   if (status) {
@@ -383,7 +407,7 @@ HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrErro
                                 path);
       }
       if (!status) {
-        status = open_new_entry(path, &info, read_only, store, error);
+        status = open_new_entry(path, &info, flags, store, error);
       }
     }
     close(fd);
@@ -404,6 +428,9 @@ void hr_store_close(HrStore* store)
         *link = store->next;
         break;
       }
+    }
+    if (store->unsynced) {
+      mdb_env_sync(store->env, 1);
     }
     mdb_env_close(store->env);
     free(store);

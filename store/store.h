@@ -16,9 +16,9 @@
  * Units: ticks for musical time, nanoseconds since 1970 for the wall clock.
  *
  * Errors: every function returns an HrStatus. Any of them may return
- * HR_ERR_DAMAGED, HR_ERR_IO or HR_ERR_NO_MEMORY; the writing ones
- * HR_ERR_NO_SPACE and HR_ERR_READ_ONLY as well. What else they return is said
- * with each. After an error in a write transaction only hr_txn_abort() is
+ * HR_ERR_DAMAGED, HR_ERR_IO, HR_ERR_NO_MEMORY or HR_ERR_MAP_FULL; the writing
+ * ones HR_ERR_NO_SPACE and HR_ERR_READ_ONLY as well. What else they return is
+ * said with each. After an error in a write transaction only hr_txn_abort() is
  * allowed, unless said otherwise; nothing of it reaches the disk.
  */
 
@@ -67,6 +67,7 @@ typedef struct HrStoreImpl HrStore;
 enum {
   HR_STORE_CREATE = 1,    ///< Make the file, and its folders, when missing
   HR_STORE_READ_ONLY = 2, ///< Never write, not even a lock where that is impossible
+  HR_STORE_UNSYNCED = 4,  ///< Commits are not synced: for what can be made again; closing syncs
 };
 
 /** Open the store at `path`, or take another reference to it if this process
@@ -74,7 +75,10 @@ enum {
  * and `error`, which may be NULL, says what to do; the file is untouched.
  *
  * The file is checked with plain reads before it is mapped: not found, a
- * folder, something else, truncated, damaged, newer. */
+ * folder, something else, truncated, damaged, newer.
+ *
+ * Address space is set aside once, 64 TiB, or where that is limited (RLIMIT_AS)
+ * at most half of the limit, or the file's size if that is more. */
 HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrError* error);
 
 /** Give back one reference; the last one closes the file. NULL is fine. */
@@ -90,7 +94,7 @@ bool hr_store_read_only(const HrStore* store);
 
 typedef struct {
   uint64_t file_bytes; ///< Pages in use or free, times the page size
-  uint64_t map_bytes;  ///< Address space set aside: the most it can grow to
+  uint64_t map_bytes;  ///< Address space set aside: the most it can grow to here
   uint64_t tree_count;
   uint64_t branch_count;
   uint64_t node_count;

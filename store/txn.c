@@ -30,6 +30,13 @@ HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn)
   return HR_OK;
 }
 
+static void close_cursor(HrTxn* txn)
+{
+  if (txn->branches) {
+    mdb_cursor_close(txn->branches);
+  }
+}
+
 static void release(HrTxn* txn)
 {
   hr_tail_free(&txn->tail);
@@ -39,6 +46,7 @@ static void release(HrTxn* txn)
 HrStatus hr_txn_commit(HrTxn* txn)
 {
   HrStatus status = hr_tail_flush(txn);
+  close_cursor(txn);
   if (status) {
     mdb_txn_abort(txn->txn);
   } else {
@@ -51,6 +59,7 @@ HrStatus hr_txn_commit(HrTxn* txn)
 void hr_txn_abort(HrTxn* txn)
 {
   if (txn) {
+    close_cursor(txn);
     mdb_txn_abort(txn->txn);
     release(txn);
   }

@@ -542,6 +542,14 @@ entries=$(wc -l <out)
 check "list" gives 0 hr list
 check "list shows the branches" says main minuet
 check "get" gives 0 hr get
+check "get tells how large the store is" says 'store/bytes *[1-9][0-9]*$'
+check "get tells how large it can become" says 'store/limit *70368744177664$'
+limited() ( # COMMAND...: with little address space
+  ulimit -v 1048576 && "$@"
+)
+hr_limited() { limited hr "$@"; }
+check "with little address space" gives 0 hr_limited get store/limit
+check "the limit is told" says 'store/limit *536870912$'
 hr log
 check "looking writes no journal" [ "$(wc -l <out)" = "$entries" ]
 check "rename" gives 0 hr rename minuet "Menuett"
