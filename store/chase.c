@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-  NOTE_OFF = 0x80,
   NOTE_ON = 0x90,
   KEY_PRESSURE = 0xa0,
   CONTROLLER = 0xb0,
@@ -141,22 +140,9 @@ static void follow_controller(HrChaseChannel* channel, uint8_t number, uint8_t v
   }
 }
 
-void hr_chase_follow(HrChase* chase, const uint8_t* bytes, uint32_t size)
+static void follow_other(HrChaseChannel* channel, uint8_t kind, uint8_t first, uint8_t second)
 {
-  if (size < 2 || size > 3 || bytes[0] >= 0xf0) {
-    return;
-  }
-  HrChaseChannel* const channel = &chase->channels[bytes[0] & 0x0f];
-  const uint8_t first = bytes[1] & 0x7f;
-  const uint8_t second = size == 3 ? bytes[2] & 0x7f : 0;
-  switch (bytes[0] & 0xf0) {
-  case NOTE_ON:
-    channel->velocities[first] = second;
-    channel->key_pressures[first] = HR_CHASE_UNSET;
-    break;
-  case NOTE_OFF:
-    channel->velocities[first] = 0;
-    break;
+  switch (kind) {
   case KEY_PRESSURE:
     channel->key_pressures[first] = second;
     break;
@@ -176,6 +162,24 @@ void hr_chase_follow(HrChase* chase, const uint8_t* bytes, uint32_t size)
     channel->bend_msb = second;
     break;
   }
+}
+
+void hr_chase_follow(HrChase* chase, const uint8_t* bytes, uint32_t size)
+{
+  if (size < 2 || size > 3 || bytes[0] >= 0xf0) {
+    return;
+  }
+  HrChaseChannel* const channel = &chase->channels[bytes[0] & 0x0f];
+  const uint8_t kind = bytes[0] & 0xf0;
+  const uint8_t first = bytes[1] & 0x7f;
+  const uint8_t second = size == 3 ? bytes[2] & 0x7f : 0;
+  if (kind > NOTE_ON) {
+    follow_other(channel, kind, first, second);
+    return;
+  }
+  /* No branch for which of the two it is, as nobody can predict that. */
+  channel->velocities[first] = kind == NOTE_ON ? second : 0;
+  channel->key_pressures[first] = HR_CHASE_UNSET;
 }
 
 /* ---- Sending ------------------------------------------------------------- */

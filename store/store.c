@@ -252,8 +252,8 @@ static HrStatus open_databases(HrStore* store)
 /** Map the file, as large as the address space (or its limit) allows. */
 static HrStatus open_environment(HrStore* store, HrError* error)
 {
-  const unsigned flags =
-      MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (store->read_only ? MDB_RDONLY : 0u);
+  const unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD |
+                         (store->read_only ? MDB_RDONLY : 0u) | (store->unsynced ? MDB_NOSYNC : 0u);
   int code = ENOMEM;
   for (size_t map = LARGEST_MAP; map >= SMALLEST_MAP && code == ENOMEM; map /= 2) {
     code = mdb_env_create(&store->env);
@@ -326,7 +326,7 @@ static HrStatus open_store(HrStore* store, HrError* error)
   return status;
 }
 
-static HrStatus open_new_entry(const char* path, const struct stat* info, bool read_only,
+static HrStatus open_new_entry(const char* path, const struct stat* info, unsigned flags,
                                HrStore** store, HrError* error)
 {
   char* const absolute = realpath(path, NULL);
@@ -340,7 +340,8 @@ static HrStatus open_new_entry(const char* path, const struct stat* info, bool r
   entry->references = 1;
   entry->device = info->st_dev;
   entry->inode = info->st_ino;
-  entry->read_only = read_only;
+  entry->read_only = flags & HR_STORE_READ_ONLY;
+  entry->unsynced = flags & HR_STORE_UNSYNCED;
 
   HrStatus status = open_store(entry, error);
   if (status) {
@@ -383,7 +384,7 @@ HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrErro
                                 path);
       }
       if (!status) {
-        status = open_new_entry(path, &info, read_only, store, error);
+        status = open_new_entry(path, &info, flags, store, error);
       }
     }
     close(fd);
@@ -404,6 +405,9 @@ void hr_store_close(HrStore* store)
         *link = store->next;
         break;
       }
+    }
+    if (store->unsynced) {
+      mdb_env_sync(store->env, 1);
     }
     mdb_env_close(store->env);
     free(store);
