@@ -37,7 +37,8 @@ TOOL_OBJ    := $(call objects,tools/*.c)
 HOST_OBJ    := $(call objects,tests/host/lv2_*.c tests/host/events.c)
 TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
-BENCH_OBJ   := $(filter-out $(BENCHES:=.o),$(call objects,bench/*.c))
+PEERS_OBJ   := $(BUILD)/bench/peers.o
+BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(PEERS_OBJ),$(call objects,bench/*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
 
@@ -73,7 +74,11 @@ $(BUILD)/tools/%.o: PKGS = $(TOOL_PKGS)
 $(BUILD)/tests/%.o: PKGS = $(TEST_PKGS)
 $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
-$(BUILD)/bench/%.o: PKGS = $(TEST_PKGS)
+$(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
+$(BUILD)/bench/bench_store $(PEERS_OBJ): PEERS = sqlite3 rocksdb
+$(BUILD)/bench/bench_store: $(PEERS_OBJ)
+# The store as the plugin has it.
+$(BENCHES): private OPTIMISE += $(FAST)
 $(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 
 # What is being made is said in a word; V=1 shows the commands.
@@ -117,7 +122,7 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 
 $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
-	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS) $(PEERS)) -lm -ldl
 
 $(EVENT_TOOLS): %: %.o $(BUILD)/tests/host/events.o
 	$(call say,link,$@)
