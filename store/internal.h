@@ -111,6 +111,16 @@ uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key);
 /** True if the value is a whole node that belongs at `key`. */
 bool hr_node_valid(const HrTickKey* key, const MDB_val* value);
 
+/** Pages of the map that lie side by side and will be needed; none if empty. */
+typedef struct {
+  uintptr_t start, end; ///< Addresses
+} HrPages;
+
+/** Add a value's. Where they lie apart from the others, those are asked for now. */
+void hr_pages_add(HrPages* pages, const MDB_val* value);
+/** Have the system read them in, without waiting. */
+void hr_pages_will_need(const HrPages* pages);
+
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */
 HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value);
 

@@ -400,6 +400,11 @@ HrStatus hr_path_next(HrPath* path, HrEvent* event);
 
 void hr_path_close(HrPath* path);
 
+/** Have the system read in the next `nodes` nodes of a path, from the one that
+ * holds `from` on, all at once and without waiting for them: who reads them
+ * later waits for few. */
+HrStatus hr_path_will_need(HrTxn* txn, HrBranchId leaf, HrTick from, uint32_t nodes);
+
 /** Step through a span: fill `event` from the word at `*index` and move
  * `*index` past it. False at the end of the span, or where a size does not fit
  * (a checksummed node never has one). */
