@@ -11,17 +11,22 @@
  *            live, 100 events a second and a commit every 0.7 s. And the MIDI file of that.
  *   scan     A path of 1 GiB is read in place, each event's 8 bytes summed up, with checksums
  *            on, as the plugin and the tool read; and through LMDB alone, without. Beside it memchr
- *            over the file's bytes in memory, which finds nothing. Warm. */
+ *            over the file's bytes in memory, which finds nothing. Warm.
+ *   replay   The same path, none of it in memory, is read as the worker does: as much as a ring
+ *            holds, and again some time later; with and without asking for what comes next
+ *            (hr_path_will_need). Timed: what the worker waits. */
 
 #include "bench/bench.h"
 #include "bench/peers.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -32,6 +37,9 @@ enum {
   LIVE_EVENTS = 1000000,
   LIVE_COMMIT = 70,
   SCANS = 9,
+  RING_EVENTS = 6500, ///< What a stream's ring holds
+  WINDOW_NODES = 32,  ///< Asked for ahead, as the plugin does
+  FILLS = 200,        ///< Of a ring, in one cold replay
   ABSENT = 0xfd,
 };
 
@@ -402,6 +410,71 @@ static void measure_scan(void)
   close_ours(self);
 }
 
+/* ---- Replay ------------------------------------------------------------------------ */
+
+static void drop_from_memory(const char* path)
+{
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  bench_require(fd >= 0 && !fdatasync(fd) && !posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED),
+                "A file cannot be dropped from memory.");
+  close(fd);
+}
+
+/** Fill a ring once; returns the tick to go on from. */
+static HrTick read_ring_full(HrStore* store, HrTick from, bool ask)
+{
+  HrTxn* const txn = begin(store, HR_READ);
+  const HrBranchId branch = hr_branch_id(1, 1);
+  HrPath path;
+  HrEvent event = {.tick = from};
+  if (ask) {
+    hr_path_will_need(txn, branch, from, WINDOW_NODES);
+  }
+  bench_require(!hr_path_open(txn, branch, from, &path), "A path does not open.");
+  for (unsigned i = 0; i < RING_EVENTS; ++i) {
+    bench_require(!hr_path_next(&path, &event), "A path ends early.");
+  }
+  hr_path_close(&path);
+  hr_txn_abort(txn);
+  return event.tick;
+}
+
+static void replay_cold(const char* path, HrTick from, bool ask, BenchTimes* times)
+{
+  const struct timespec pause = {.tv_nsec = 5000000};
+  HrStore* store;
+  drop_from_memory(path);
+  bench_require(!hr_store_open(path, 0, &store, NULL), "The store does not open.");
+  for (unsigned i = 0; i < FILLS; ++i) {
+    const uint64_t begun = bench_clock();
+    from = read_ring_full(store, from, ask);
+    bench_times_add(times, bench_clock() - begun);
+    nanosleep(&pause, NULL);
+  }
+  hr_store_close(store);
+}
+
+static void measure_cold_replay(void)
+{
+  enum { REPLAYS = 4 };
+  const char* const path = bench_path("scanned.hr");
+  BenchTimes times[2] = {{0}, {0}};
+  bench_times_begin(&times[0], (size_t)REPLAYS * FILLS);
+  bench_times_begin(&times[1], (size_t)REPLAYS * FILLS);
+  for (unsigned i = 0; i < 2 * REPLAYS; ++i) {
+    replay_cold(path, base_of(2 + 10 * i), i % 2, &times[i % 2]);
+  }
+  printf("\nCold replay: reading %u events, %u times, while nothing of the file is in memory\n",
+         RING_EVENTS, REPLAYS * FILLS);
+  for (unsigned ask = 0; ask < 2; ++ask) {
+    bench_times_sort(&times[ask]);
+    printf("%-20s median %6.0f us, 99 %% %6.0f us, worst %6.0f us\n",
+           ask ? "asked for ahead" : "not asked for", bench_times_ns(&times[ask], 0.5) / 1e3,
+           bench_times_ns(&times[ask], 0.99) / 1e3, bench_times_ns(&times[ask], 1.0) / 1e3);
+    bench_times_free(&times[ask]);
+  }
+}
+
 int main(void)
 {
   bench_begin("The store, beside what else could keep the music");
@@ -409,5 +482,6 @@ int main(void)
   measure_ingest();
   measure_size();
   measure_scan();
+  measure_cold_replay();
   return 0;
 }

@@ -4,11 +4,14 @@
 /* The process does not grow with the store, nor the store with its readers.
  * HR_MEMORY_MB is the size of the store that is scanned (256 megabytes). */
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -112,6 +115,65 @@ static void test_memory_does_not_grow_with_the_store(void** state)
   assert_int_equal(result, 0);
 }
 
+/* ---- What will be needed ------------------------------------------------------ */
+
+static void drop_from_memory(const char* path)
+{
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  assert_true(fd >= 0 && !fdatasync(fd) && !posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+  close(fd);
+}
+
+/** Of the next nodes of the path, how many are in memory. Looks at none. */
+static unsigned nodes_in_memory(HrTxn* txn, unsigned count)
+{
+  MDB_cursor* cursor = NULL;
+  MDB_val key, value;
+  unsigned resident = 0;
+  assert_int_equal(mdb_cursor_open(txn->txn, txn->store->nodes, &cursor), 0);
+  for (unsigned i = 0; i < count && !mdb_cursor_get(cursor, &key, &value, MDB_NEXT); ++i) {
+    unsigned char is_there = 0;
+    const uintptr_t page = (uintptr_t)value.mv_data & ~(uintptr_t)(HR_PAGE_SIZE - 1);
+    assert_int_equal(mincore((void*)page, 1, &is_there), 0);
+    resident += is_there & 1;
+  }
+  mdb_cursor_close(cursor);
+  return resident;
+}
+
+static void test_what_will_be_needed_is_read_in(void** state)
+{
+  (void)state;
+  enum { NODES = 500, ASKED = 100 };
+  const char* const path = scratch_path("cold.hr");
+  HrStore* store = make_store(path);
+  HrTxn* txn = begin(store, HR_WRITE);
+  assert_ok(hr_append_words(txn, hr_branch_id(1, 1), 0, music, WORDS, NULL));
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+  drop_from_memory(path);
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+  txn = begin(store, HR_READ);
+  if (nodes_in_memory(txn, NODES) >= NODES / 2) {
+    hr_txn_abort(txn);
+    hr_store_close(store);
+    skip(); // The folder is in memory itself, or the system keeps what it should not
+  }
+  const unsigned before = nodes_in_memory(txn, ASKED);
+  assert_ok(hr_path_will_need(txn, hr_branch_id(1, 1), 0, ASKED));
+  unsigned after = 0;
+  for (int i = 0; i < 200 && after < ASKED; ++i) { // It is read while we do something else
+    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    after = nodes_in_memory(txn, ASKED);
+  }
+  print_message("of %d nodes %u were in memory, %u after they were asked for\n", ASKED, before,
+                after);
+  assert_int_equal(after, ASKED);
+  assert_true(nodes_in_memory(txn, NODES) < NODES);
+  hr_txn_abort(txn);
+  hr_store_close(store);
+}
+
 /* ---- The store ------------------------------------------------------------------ */
 
 /** Read some of what is there, as the worker does: a transaction for each ring full. */
@@ -212,6 +274,13 @@ static int setup_scratch(void** state)
   return scratch_make();
 }
 
+/** For what cannot be seen in memory. */
+static int setup_on_disk(void** state)
+{
+  setenv("TMPDIR", "/var/tmp", 0);
+  return setup_scratch(state);
+}
+
 static int teardown_scratch(void** state)
 {
   (void)state;
@@ -231,6 +300,8 @@ int main(int argc, char** argv)
       TEST(test_memory_does_not_grow_with_the_store),
       TEST(test_a_store_replayed_while_recorded_does_not_bloat),
       TEST(test_a_session_keeps_no_reader),
+      cmocka_unit_test_setup_teardown(test_what_will_be_needed_is_read_in, setup_on_disk,
+                                      teardown_scratch),
   };
   return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }
