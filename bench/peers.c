@@ -10,7 +10,6 @@
 #include <lmdb.h>
 #include <rocksdb/c.h>
 #include <sqlite3.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,11 +30,10 @@ static Key make_key(HrTick tick)
 
 static void* open_file(const char* path)
 {
-  int* const fd = malloc(sizeof *fd);
-  bench_require(fd, "Out of memory.");
-  *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  bench_require(*fd >= 0, "A file cannot be made.");
-  return fd;
+  static int fd;
+  fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  bench_require(fd >= 0, "A file cannot be made.");
+  return &fd;
 }
 
 static void write_pieces(const int* fd, const HrWord* words, size_t count, size_t piece)
@@ -62,8 +60,7 @@ static void write_blobs(void* self, HrTick base, const HrWord* words, size_t cou
 
 static void close_file(void* self)
 {
-  close(*(int*)self);
-  free(self);
+  close(*(const int*)self);
 }
 
 /* ---- SQLite ------------------------------------------------------------------ */
@@ -78,19 +75,20 @@ static void run_sql(sqlite3* db, const char* sql)
   bench_require(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, sqlite3_errmsg(db));
 }
 
-/** A row takes a little more than its blob: of all page sizes 16 KiB was fastest. */
+/** A row is a little larger than 4 KiB: pages of 16 KiB hold several. */
 static void* open_sqlite(const char* path)
 {
-  Sqlite* const self = calloc(1, sizeof *self);
-  bench_require(self && sqlite3_open(path, &self->db) == SQLITE_OK, "SQLite does not open.");
-  run_sql(self->db, "PRAGMA page_size = 16384; PRAGMA journal_mode = OFF;"
-                    "PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;"
-                    "CREATE TABLE nodes (branch INTEGER, tick INTEGER, words BLOB,"
-                    " PRIMARY KEY (branch, tick)) WITHOUT ROWID");
-  bench_require(sqlite3_prepare_v2(self->db, "INSERT INTO nodes VALUES (1, ?, ?)", -1,
-                                   &self->insert, NULL) == SQLITE_OK,
-                sqlite3_errmsg(self->db));
-  return self;
+  static Sqlite self;
+  self = (Sqlite){0};
+  bench_require(sqlite3_open(path, &self.db) == SQLITE_OK, "SQLite does not open.");
+  run_sql(self.db, "PRAGMA page_size = 16384; PRAGMA journal_mode = OFF;"
+                   "PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;"
+                   "CREATE TABLE nodes (branch INTEGER, tick INTEGER, words BLOB,"
+                   " PRIMARY KEY (branch, tick)) WITHOUT ROWID");
+  bench_require(sqlite3_prepare_v2(self.db, "INSERT INTO nodes VALUES (1, ?, ?)", -1, &self.insert,
+                                   NULL) == SQLITE_OK,
+                sqlite3_errmsg(self.db));
+  return &self;
 }
 
 static void append_sqlite(void* data, HrTick base, const HrWord* words, size_t count)
@@ -108,10 +106,9 @@ static void append_sqlite(void* data, HrTick base, const HrWord* words, size_t c
 
 static void close_sqlite(void* data)
 {
-  Sqlite* const self = data;
+  const Sqlite* const self = data;
   sqlite3_finalize(self->insert);
   sqlite3_close(self->db);
-  free(self);
 }
 
 /* ---- RocksDB ----------------------------------------------------------------- */
@@ -124,22 +121,22 @@ typedef struct {
 
 static Rocksdb* open_rocksdb(const char* path, bool load)
 {
-  Rocksdb* const self = calloc(1, sizeof *self);
+  static Rocksdb self;
+  self = (Rocksdb){0};
   char* error = NULL;
-  bench_require(self, "Out of memory.");
-  self->options = rocksdb_options_create();
-  self->how = rocksdb_writeoptions_create();
-  rocksdb_options_set_create_if_missing(self->options, 1);
-  rocksdb_options_increase_parallelism(self->options, (int)sysconf(_SC_NPROCESSORS_ONLN));
-  rocksdb_options_set_compression(self->options, rocksdb_no_compression);
+  self.options = rocksdb_options_create();
+  self.how = rocksdb_writeoptions_create();
+  rocksdb_options_set_create_if_missing(self.options, 1);
+  rocksdb_options_increase_parallelism(self.options, (int)sysconf(_SC_NPROCESSORS_ONLN));
+  rocksdb_options_set_compression(self.options, rocksdb_no_compression);
   if (load) {
-    rocksdb_options_prepare_for_bulk_load(self->options);
-    rocksdb_options_set_allow_concurrent_memtable_write(self->options, 0);
-    rocksdb_writeoptions_disable_WAL(self->how, 1);
+    rocksdb_options_prepare_for_bulk_load(self.options);
+    rocksdb_options_set_allow_concurrent_memtable_write(self.options, 0);
+    rocksdb_writeoptions_disable_WAL(self.how, 1);
   }
-  self->db = rocksdb_open(self->options, path, &error);
+  self.db = rocksdb_open(self.options, path, &error);
   bench_require(!error, error);
-  return self;
+  return &self;
 }
 
 static void* open_rocksdb_with_log(const char* path)
@@ -178,11 +175,10 @@ static void flush_rocksdb(void* data)
 
 static void close_rocksdb(void* data)
 {
-  Rocksdb* const self = data;
+  const Rocksdb* const self = data;
   rocksdb_close(self->db);
   rocksdb_writeoptions_destroy(self->how);
   rocksdb_options_destroy(self->options);
-  free(self);
 }
 
 /* ---- LMDB ---------------------------------------------------------------------- */
@@ -199,12 +195,12 @@ static void require_lmdb(int code)
 
 static void* open_lmdb(const char* path)
 {
-  Lmdb* const self = calloc(1, sizeof *self);
-  bench_require(self, "Out of memory.");
-  require_lmdb(mdb_env_create(&self->env));
-  require_lmdb(mdb_env_set_mapsize(self->env, (size_t)1 << 40));
-  require_lmdb(mdb_env_open(self->env, path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_NORDAHEAD, 0600));
-  return self;
+  static Lmdb self;
+  self = (Lmdb){0};
+  require_lmdb(mdb_env_create(&self.env));
+  require_lmdb(mdb_env_set_mapsize(self.env, (size_t)1 << 40));
+  require_lmdb(mdb_env_open(self.env, path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_NORDAHEAD, 0600));
+  return &self;
 }
 
 static void append_lmdb(void* data, HrTick base, const HrWord* words, size_t count)
@@ -231,9 +227,8 @@ static void append_lmdb(void* data, HrTick base, const HrWord* words, size_t cou
 
 static void close_lmdb(void* data)
 {
-  Lmdb* const self = data;
+  const Lmdb* const self = data;
   mdb_env_close(self->env);
-  free(self);
 }
 
 const Peer peers[PEERS] = {

@@ -7,7 +7,8 @@
  * already (store/format.h), in rising order, and keep them as they are: in blobs
  * of one page, keyed by branch and tick, or one key an event.
  *
- * Threads: the main one. Errors end the program with a sentence. */
+ * Threads: the main one; one of a kind is open at a time. Errors end the program with a sentence.
+ */
 
 #ifndef HR_BENCH_PEERS_H
 #define HR_BENCH_PEERS_H
