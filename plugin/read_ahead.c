@@ -15,6 +15,9 @@
 /** What was not compared for so long is not trusted. */
 #define TRUSTED_NS 2000000000
 
+/** Nodes that the system is asked to read in before they are: twice what a ring holds. */
+#define WINDOW_NODES 32
+
 static bool write_event(HrRing* ring, uint32_t type, const HrReader* reader, const HrEvent* event)
 {
   HrStreamEvent* const out =
@@ -176,6 +179,7 @@ static void fill_from_store(HrStore* store, HrReader* reader, HrRing* ring)
   while (more && (!reader->state_due || write_state_from_store(txn, reader, ring))) {
     HrPath path;
     Source source = {.path = &path};
+    hr_path_will_need(txn, reader->branch, reader->next, WINDOW_NODES);
     HrStatus status = hr_path_open(txn, reader->branch, reader->next, &path);
     status = status ? status : read_lap(reader, ring, &source);
     hr_path_close(&path);

@@ -47,6 +47,7 @@ bool hr_meta_apply(HrTempo* tempo, const uint8_t* bytes, uint32_t size)
 void hr_tail_free(HrTail* tail)
 {
   free(tail->node);
+  free(tail->state);
 }
 
 static HrStatus reserve_bytes(HrTail* tail, size_t bytes)
@@ -82,9 +83,12 @@ HrStatus hr_tail_flush(HrTxn* txn)
 
 HrStatus hr_tail_close(HrTxn* txn)
 {
+  HrTail* const tail = &txn->tail;
   const HrStatus status = hr_tail_flush(txn);
-  txn->tail.branch.id = 0;
-  txn->tail.open = false;
+  tail->branch.id = 0;
+  tail->open = false;
+  free(tail->state);
+  tail->state = NULL;
   return status;
 }
 
@@ -92,13 +96,10 @@ HrStatus hr_tail_close(HrTxn* txn)
 static HrStatus open_tail(HrTxn* txn, HrBranchId branch)
 {
   HrTail* const tail = &txn->tail;
-  HrStatus status = hr_tail_flush(txn);
+  HrStatus status = hr_tail_close(txn);
   if (status) {
     return status;
   }
-  tail->branch.id = 0;
-  tail->open = false;
-
   HrBranch record;
   MDB_val value;
   status = hr_branch_get(txn, branch, &record);
@@ -141,7 +142,9 @@ void hr_event_put(HrWord* word, HrTick base, const HrEvent* event)
   *word = (HrWord){.offset = (uint32_t)(event->tick - base)};
   if (event->kind == HR_EVENT_MIDI && event->size <= sizeof word->bytes) {
     word->length = (uint8_t)event->size;
-    memcpy(word->bytes, event->bytes, event->size);
+    for (uint32_t i = 0; i < event->size; ++i) {
+      word->bytes[i] = event->bytes[i];
+    }
   } else {
     word->length = event->kind == HR_EVENT_META ? HR_WORD_META : HR_WORD_LONG;
     word->bytes[0] = (uint8_t)event->size;
@@ -162,15 +165,33 @@ static void put_event(HrNodeHeader* node, const HrEvent* event)
   node->last_tick = event->tick;
 }
 
+/** Bring the state up to the end of the branch, if a checkpoint begins there or
+ * the state is known: reading all nodes since the last checkpoint again would
+ * cost more than writing them. */
+static HrStatus follow_tail(HrTxn* txn, bool checkpoint)
+{
+  HrTail* const tail = &txn->tail;
+  if (tail->state && tail->open) {
+    hr_chase_node(tail->state, tail->node, INT64_MAX);
+  } else if (checkpoint) {
+    tail->state = tail->state ? tail->state : malloc(sizeof *tail->state);
+    return tail->state ? hr_chase_at(txn, tail->branch.id, INT64_MAX, tail->state)
+                       : HR_ERR_NO_MEMORY;
+  }
+  return HR_OK;
+}
+
 /** Start the branch's next node with an event of `words` words. */
 static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppendOptions* options)
 {
   HrTail* const tail = &txn->tail;
   uint8_t* state = NULL;
   uint32_t state_size = 0;
+  const bool checkpoint = tail->branch.node_count % HR_CHECKPOINT_NODES == 0;
   HrStatus status = hr_tail_flush(txn);
-  if (!status && tail->branch.node_count % HR_CHECKPOINT_NODES == 0) {
-    status = hr_checkpoint_make(txn, tail->branch.id, &state, &state_size);
+  status = status ? status : follow_tail(txn, checkpoint);
+  if (!status && checkpoint) {
+    status = hr_checkpoint_make(tail->state, &state, &state_size);
     words += state_size ? words_of(state_size) : 0;
   }
   const size_t bytes = sizeof(HrNodeHeader) + words * sizeof(HrWord);
@@ -203,15 +224,12 @@ static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppe
   return HR_OK;
 }
 
-HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
-                   const HrAppendOptions* options)
+/** Make `branch` the one appended to, if it can take an event at `tick`. */
+static HrStatus begin_append(HrTxn* txn, HrBranchId branch, HrTick tick)
 {
   HrTail* const tail = &txn->tail;
   if (txn->mode != HR_WRITE) {
     return HR_ERR_READ_ONLY;
-  }
-  if (!event->size || event->size > HR_EVENT_SIZE_MAX) {
-    return HR_ERR_ARGUMENT;
   }
   if (tail->branch.id != branch) {
     const HrStatus status = open_tail(txn, branch);
@@ -220,16 +238,32 @@ HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
     }
   }
   const bool empty_root = !tail->branch.parent && !tail->branch.event_count;
-  if (event->tick < tail->branch.head_tick && !empty_root) {
-    return HR_ERR_PAST;
-  }
+  return tick < tail->branch.head_tick && !empty_root ? HR_ERR_PAST : HR_OK;
+}
 
-  const uint32_t words = hr_event_words(event);
-  const bool fits = tail->open && tail->node->word_count + words <= HR_NODE_WORDS &&
+/** Words that the open node takes from `tick` on; 0: a new one is needed. */
+static uint32_t room_in_node(const HrTail* tail, HrTick tick, const HrAppendOptions* options)
+{
+  const bool fits = tail->open && tail->node->word_count < HR_NODE_WORDS &&
                     tail->node->author == (options ? options->author : 0) &&
-                    event->tick - tail->node->base_tick <= (HrTick)UINT32_MAX;
-  if (!fits) {
-    const HrStatus status = start_node(txn, event->tick, words, options);
+                    tick - tail->node->base_tick <= (HrTick)UINT32_MAX;
+  return fits ? HR_NODE_WORDS - tail->node->word_count : 0;
+}
+
+HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
+                   const HrAppendOptions* options)
+{
+  HrTail* const tail = &txn->tail;
+  if (!event->size || event->size > HR_EVENT_SIZE_MAX) {
+    return HR_ERR_ARGUMENT;
+  }
+  HrStatus status = begin_append(txn, branch, event->tick);
+  if (status) {
+    return status;
+  }
+  const uint32_t words = hr_event_words(event);
+  if (room_in_node(tail, event->tick, options) < words) {
+    status = start_node(txn, event->tick, words, options);
     if (status) {
       return status;
     }
@@ -242,4 +276,64 @@ HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
   tail->branch.event_count += 1;
   tail->dirty = true;
   return HR_OK;
+}
+
+/** True if all are short messages, in order. */
+static bool words_valid(const HrWord* words, size_t count)
+{
+  unsigned wrong = 0;
+  for (size_t i = 0; i < count; ++i) {
+    wrong |= words[i].length - 1u >= sizeof words->bytes;
+    wrong |= words[i].offset < words[i ? i - 1 : 0].offset;
+  }
+  return !wrong;
+}
+
+/** Put words into the open node, as many as it takes; returns how many. */
+static uint32_t put_words(HrTail* tail, uint32_t room, HrTick base, const HrWord* words,
+                          size_t count)
+{
+  HrNodeHeader* const node = tail->node;
+  HrWord* const out = (HrWord*)(node + 1) + node->word_count;
+  const HrTick shift = base - node->base_tick;
+  uint32_t taken = count < room ? (uint32_t)count : room;
+  while (words[taken - 1].offset + shift > (HrTick)UINT32_MAX) {
+    --taken; // The first fits: the node was looked at for it
+  }
+  for (uint32_t i = 0; i < taken; ++i) {
+    out[i] = words[i];
+    out[i].offset += (uint32_t)shift;
+  }
+  node->word_count += taken;
+  node->event_count += taken;
+  node->last_tick = base + words[taken - 1].offset;
+  tail->branch.head_tick = node->last_tick;
+  tail->branch.event_count += taken;
+  tail->dirty = true;
+  return taken;
+}
+
+HrStatus hr_append_words(HrTxn* txn, HrBranchId branch, HrTick base, const HrWord* words,
+                         size_t count, const HrAppendOptions* options)
+{
+  HrTail* const tail = &txn->tail;
+  if (!words_valid(words, count)) {
+    return HR_ERR_ARGUMENT;
+  }
+  HrStatus status = count ? begin_append(txn, branch, base + words->offset) : HR_OK;
+  while (!status && count) {
+    const HrTick tick = base + words->offset;
+    uint32_t room = room_in_node(tail, tick, options);
+    if (!room) {
+      status = start_node(txn, tick, 1, options);
+      room = status ? 0 : room_in_node(tail, tick, options);
+      room = room ? room : 1; // A long state fills a node by itself
+    }
+    if (!status) {
+      const uint32_t taken = put_words(tail, room, base, words, count);
+      words += taken;
+      count -= taken;
+    }
+  }
+  return status;
 }

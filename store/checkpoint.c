@@ -30,8 +30,7 @@ static void follow_state(HrChase* chase, const HrEvent* event)
   }
 }
 
-/** Follow the events of a node before `tick`. */
-static void follow_node(HrChase* chase, const HrNodeHeader* node, HrTick tick)
+void hr_chase_node(HrChase* chase, const HrNodeHeader* node, HrTick tick)
 {
   const HrSpan span = {
       .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
@@ -74,6 +73,8 @@ static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* val
   memcpy(&last, key->mv_data, sizeof last);
   memcpy(&node_key, key->mv_data, sizeof node_key);
   int code = 0;
+  HrPages pages = {0, 0};
+  hr_pages_add(&pages, value);
   while (!code && hr_tick_key_ordinal(&node_key) % HR_CHECKPOINT_NODES) {
     code = mdb_cursor_get(cursor, key, value, MDB_PREV);
     if (code || key->mv_size != sizeof node_key ||
@@ -83,11 +84,13 @@ static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* val
       break;
     }
     memcpy(&node_key, key->mv_data, sizeof node_key);
+    hr_pages_add(&pages, value);
   }
+  hr_pages_will_need(&pages);
   while (!code) {
     memcpy(&node_key, key->mv_data, sizeof node_key);
     if (hr_node_valid(&node_key, value)) {
-      follow_node(chase, value->mv_data, tick);
+      hr_chase_node(chase, value->mv_data, tick);
     }
     if (!memcmp(&node_key, &last, sizeof last)) {
       break;
@@ -144,25 +147,22 @@ static void add_message(void* data, const uint8_t* bytes, uint32_t size)
   }
 }
 
-HrStatus hr_checkpoint_make(HrTxn* txn, HrBranchId branch, uint8_t** bytes, uint32_t* size)
+HrStatus hr_checkpoint_make(const HrChase* state, uint8_t** bytes, uint32_t* size)
 {
   /* The most there can be: every field of every channel as a message of 3. */
   Buffer buffer = {.room = 3 * sizeof(HrChase), .size = 1};
-  HrChase* const states = calloc(2, sizeof *states);
+  HrChase* const none = malloc(sizeof *none);
   buffer.bytes = malloc(buffer.room);
   *bytes = buffer.bytes;
   *size = 0;
-  if (!states || !buffer.bytes) {
-    free(states);
+  if (!none || !buffer.bytes) {
+    free(none);
     return HR_ERR_NO_MEMORY;
   }
-  hr_chase_init(&states[0]);
-  const HrStatus status = hr_chase_at(txn, branch, INT64_MAX, &states[1]);
-  if (!status) {
-    buffer.bytes[0] = HR_META_STATE;
-    hr_chase_send(&states[0], &states[1], add_message, &buffer);
-    *size = buffer.size > 1 ? (uint32_t)buffer.size : 0;
-  }
-  free(states);
-  return status;
+  hr_chase_init(none);
+  buffer.bytes[0] = HR_META_STATE;
+  hr_chase_send(none, state, add_message, &buffer);
+  *size = buffer.size > 1 ? (uint32_t)buffer.size : 0;
+  free(none);
+  return HR_OK;
 }

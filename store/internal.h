@@ -7,7 +7,7 @@
 #ifndef HR_STORE_INTERNAL_H
 #define HR_STORE_INTERNAL_H
 
-#include "store/store.h"
+#include "store/chase.h"
 
 #include <lmdb.h>
 #include <pthread.h>
@@ -37,6 +37,7 @@ typedef struct {
   HrTickKey key;
   HrNodeHeader* node; ///< HR_NODE_SIZE bytes, or more for one long event
   size_t bytes;       ///< Allocated at `node`
+  HrChase* state;     ///< What the nodes before leave a synthesizer in; NULL: not known
   bool open;          ///< `node` and `key` are set
   bool dirty;
 } HrTail;
@@ -111,12 +112,24 @@ uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key);
 /** True if the value is a whole node that belongs at `key`. */
 bool hr_node_valid(const HrTickKey* key, const MDB_val* value);
 
+/** Pages of the map that lie side by side and will be needed; none if empty. */
+typedef struct {
+  uintptr_t start, end; ///< Addresses
+} HrPages;
+
+/** Add a value's. Where they lie apart from the others, those are asked for now. */
+void hr_pages_add(HrPages* pages, const MDB_val* value);
+/** Have the system read them in, without waiting. */
+void hr_pages_will_need(const HrPages* pages);
+
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */
 HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value);
 
-/** The state at the end of the path of `branch`, as the bytes of an
- * HR_META_STATE; `*size` is 0 if it is empty. The caller frees `*bytes`. */
-HrStatus hr_checkpoint_make(HrTxn* txn, HrBranchId branch, uint8_t** bytes, uint32_t* size);
+/** Follow the events of a valid node before `tick`. */
+void hr_chase_node(HrChase* chase, const HrNodeHeader* node, HrTick tick);
+/** A state as the bytes of an HR_META_STATE; `*size` is 0 if it is empty. The
+ * caller frees `*bytes`, also after an error. */
+HrStatus hr_checkpoint_make(const HrChase* state, uint8_t** bytes, uint32_t* size);
 
 /** Write the open tail and its branch record, if any. */
 HrStatus hr_tail_flush(HrTxn* txn);

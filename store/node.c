@@ -5,6 +5,7 @@
 
 #include <endian.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -61,6 +62,29 @@ bool hr_node_valid(const HrTickKey* key, const MDB_val* value)
   return value->mv_size >= sizeof *node && node->magic == HR_NODE_MAGIC &&
          node->version == HR_FORMAT_VERSION && hr_node_bytes(node) == value->mv_size &&
          node->base_tick == hr_tick_key_tick(key) && node->checksum == hr_node_checksum(node, key);
+}
+
+void hr_pages_add(HrPages* pages, const MDB_val* value)
+{
+  const uintptr_t at = (uintptr_t)value->mv_data;
+  const uintptr_t start = at / HR_PAGE_SIZE * HR_PAGE_SIZE;
+  const uintptr_t end = (at + value->mv_size + HR_PAGE_SIZE - 1) / HR_PAGE_SIZE * HR_PAGE_SIZE;
+  if (start > pages->end || end < pages->start) {
+    hr_pages_will_need(pages);
+    *pages = (HrPages){start, end};
+    return;
+  }
+  pages->start = start < pages->start ? start : pages->start;
+  pages->end = end > pages->end ? end : pages->end;
+}
+
+void hr_pages_will_need(const HrPages* pages)
+{
+  if (pages->start < pages->end) {
+    /* Advice: if it is not taken, the pages are read when they are touched. */
+    madvise((void*)pages->start, pages->end - pages->start, // NOLINT(performance-no-int-to-ptr)
+            MADV_WILLNEED);
+  }
 }
 
 HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value)

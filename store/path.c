@@ -72,9 +72,10 @@ static void cut(const HrPath* path, const HrNodeHeader* node, HrSpan* span)
   span->count = end - start;
 }
 
-HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
+/** Go to the path's next node, valid or not; HR_END after the last. */
+static HrStatus next_node(HrPath* path, HrTickKey* node_key, MDB_val* value)
 {
-  MDB_val key, value;
+  MDB_val key;
   while (!path->ended) {
     int code;
     if (path->seek) {
@@ -85,28 +86,36 @@ HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
         return status;
       }
       path->seek = false;
-      code = seek_node(path, &key, &value);
+      code = seek_node(path, &key, value);
     } else {
-      code = mdb_cursor_get(path->cursor, &key, &value, MDB_NEXT);
+      code = mdb_cursor_get(path->cursor, &key, value, MDB_NEXT);
     }
     if (code && code != MDB_NOTFOUND) {
       path->ended = true;
       return hr_status_from_lmdb(path->txn->store, code);
     }
+    if (!code && key.mv_size == sizeof *node_key) {
+      memcpy(node_key, key.mv_data, sizeof *node_key);
+      if (hr_tick_key_branch(node_key) == path->owner.id &&
+          hr_tick_key_tick(node_key) < path->until) {
+        return HR_OK;
+      }
+    }
+    path->ended = path->until == INT64_MAX;
+    path->from = path->until;
+    path->seek = true;
+  }
+  return HR_END;
+}
 
-    HrTickKey node_key;
-    if (!code && key.mv_size == sizeof node_key) {
-      memcpy(&node_key, key.mv_data, sizeof node_key);
-    }
-    if (code || key.mv_size != sizeof node_key || hr_tick_key_branch(&node_key) != path->owner.id ||
-        hr_tick_key_tick(&node_key) >= path->until) {
-      path->ended = path->until == INT64_MAX;
-      path->from = path->until;
-      path->seek = true;
-      continue;
-    }
-    if (!hr_node_valid(&node_key, &value)) {
-      *span = (HrSpan){.base = hr_tick_key_tick(&node_key), .branch = path->owner.id};
+HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
+{
+  HrTickKey key;
+  MDB_val value;
+  HrStatus status;
+  while (!(status = next_node(path, &key, &value))) {
+    if (!hr_node_valid(&key, &value)) {
+      *span = (HrSpan){.base = hr_tick_key_tick(&key), .branch = path->owner.id};
       return HR_ERR_DAMAGED;
     }
     cut(path, value.mv_data, span);
@@ -114,7 +123,22 @@ HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
       return HR_OK;
     }
   }
-  return HR_END;
+  return status;
+}
+
+HrStatus hr_path_will_need(HrTxn* txn, HrBranchId leaf, HrTick from, uint32_t nodes)
+{
+  HrPath path;
+  HrTickKey key;
+  MDB_val value;
+  HrPages pages = {0, 0};
+  HrStatus status = hr_path_open(txn, leaf, from, &path);
+  while (!status && nodes-- && !(status = next_node(&path, &key, &value))) {
+    hr_pages_add(&pages, &value);
+  }
+  hr_pages_will_need(&pages);
+  hr_path_close(&path);
+  return status == HR_END ? HR_OK : status;
 }
 
 HrStatus hr_path_next(HrPath* path, HrEvent* event)
