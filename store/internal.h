@@ -23,7 +23,8 @@ struct HrStoreImpl {
   MDB_dbi notes; ///< 0: opened for reading, and there are none
   size_t map_bytes;
   bool read_only;
-  _Atomic bool failed; ///< A sync reported EIO: what LMDB says later cannot be believed
+  _Atomic bool failed;          ///< A sync reported EIO: what LMDB says later cannot be believed
+  _Atomic unsigned write_count; ///< Write transactions begun
   HrStoreHeader header;
   char path[];
 };
