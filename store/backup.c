@@ -85,9 +85,10 @@ static HrStatus cannot_write(HrError* error, const char* path, int code, uint64_
 {
   const HrStatus status = hr_status_from_lmdb(NULL, code);
   if (status == HR_ERR_NO_SPACE) {
+    const unsigned long long megabytes = needed / 1000000 + 1;
     return hr_error(error, status,
                     "No room for %s: it needs %llu MB. Free that much, or choose another disk.",
-                    path, (unsigned long long)(needed / 1000000 + 1));
+                    path, megabytes);
   }
   return hr_error(error, status, "Cannot write %s: %s. The store was left as it is.", path,
                   code < 0 ? mdb_strerror(code) : strerror(code));
