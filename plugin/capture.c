@@ -45,6 +45,10 @@ HrStatus hr_runtime_folder(char* path, size_t size, HrError* error)
   if (lstat(path, &info) || !S_ISDIR(info.st_mode) || info.st_uid != geteuid()) {
     return hr_error(error, HR_ERR_PERMISSION, "%s is not a folder of yours. Remove it.", path);
   }
+  if ((info.st_mode & 0777) != 0700 && chmod(path, 0700)) {
+    return hr_error(error, HR_ERR_PERMISSION, "Others may look into %s: %s.", path,
+                    strerror(errno));
+  }
   return HR_OK;
 }
 
@@ -127,6 +131,13 @@ void hr_capture_bind(HrCapture* capture, HrStore* store, HrTreeId tree)
   capture->file->tree = tree;
 }
 
+/** A ring that nobody else can have made, reached or changed. */
+static bool is_ours_alone(const struct stat* info)
+{
+  return S_ISREG(info->st_mode) && info->st_uid == geteuid() && !(info->st_mode & 077) &&
+         info->st_size == (off_t)FILE_SIZE;
+}
+
 /** Open a ring file of ours; NULL if it is none. */
 static HrCapture* open_ring(const char* folder, const char* name)
 {
@@ -140,10 +151,7 @@ static HrCapture* open_ring(const char* folder, const char* name)
   if (fd < 0) {
     return NULL;
   }
-  HrCapture* const capture = !fstat(fd, &info) && S_ISREG(info.st_mode) &&
-                                     info.st_uid == geteuid() && info.st_size == (off_t)FILE_SIZE
-                                 ? map(fd, path)
-                                 : NULL;
+  HrCapture* const capture = !fstat(fd, &info) && is_ours_alone(&info) ? map(fd, path) : NULL;
   if (!capture) {
     close(fd);
     return NULL;
@@ -159,14 +167,19 @@ static HrCapture* open_ring(const char* folder, const char* name)
   return capture;
 }
 
-/** A ring whose process died before it knew its store belongs to the store it asked for. */
+/** A ring belongs to the store at the path that its process had open, not to a
+ * backup or another copy of it, which has the same UUID. Only where nothing is
+ * left at that path was the store moved. One whose process died before it knew
+ * its store belongs to the store it asked for. */
 static bool belongs_to(const HrCaptureFile* file, HrStore* store)
 {
   static const uint8_t unknown[16];
-  if (memcmp(file->store, unknown, sizeof unknown)) {
-    return !memcmp(file->store, hr_store_uuid(store), 16);
+  const bool known = memcmp(file->store, unknown, sizeof unknown) != 0;
+  if (known && memcmp(file->store, hr_store_uuid(store), 16) != 0) {
+    return false;
   }
-  return !strcmp(file->store_path, hr_store_path(store));
+  return !strcmp(file->store_path, hr_store_path(store)) ||
+         (known && access(file->store_path, F_OK) != 0);
 }
 
 /** Visit every ring file; `visit` owns the capture it is given and says to go on. */

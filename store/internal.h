@@ -24,7 +24,8 @@ struct HrStoreImpl {
   size_t map_bytes;
   bool read_only;
   bool unsynced;
-  _Atomic bool failed; ///< A sync reported EIO: what LMDB says later cannot be believed
+  _Atomic bool failed;          ///< A sync reported EIO: what LMDB says later cannot be believed
+  _Atomic unsigned write_count; ///< Write transactions begun
   HrStoreHeader header;
   char path[];
 };

@@ -64,7 +64,9 @@ static HrStatus make_folders(const char* path, HrError* error)
   HrStatus status = HR_OK;
   for (char* slash = strchr(copy + 1, '/'); slash && !status; slash = strchr(slash + 1, '/')) {
     *slash = '\0';
-    if (mkdir(copy, 0700) && errno != EEXIST) {
+    if (!mkdir(copy, 0700)) {
+      chmod(copy, 0700); // Whatever the umask
+    } else if (errno != EEXIST) {
       status =
           hr_error(error, errno == ENOSPC ? HR_ERR_NO_SPACE : HR_ERR_PERMISSION,
                    "Cannot make the folder of the store %s: %s. Choose a path where you may write.",
@@ -135,8 +137,19 @@ HrStatus hr_status_from_lmdb(HrStore* store, int code)
   }
 }
 
-/** Open the file for a look, making it if asked: never through a link at its
- * end, never a device or a pipe. */
+/** Make a plain file for this user only, whatever the umask; never through a link. */
+static int create_file(const char* path, int more_flags)
+{
+  const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | more_flags, 0600);
+  if (fd >= 0) {
+    fchmod(fd, 0600);
+  }
+  return fd;
+}
+
+/** Open the file for a look, making it if asked: never a device or a pipe. One
+ * that is there may be reached by a link, as people keep a store on another disk
+ * so; none is made through a link. */
 static HrStatus open_file(const char* path, unsigned flags, int* fd, struct stat* info,
                           HrError* error)
 {
@@ -147,7 +160,7 @@ static HrStatus open_file(const char* path, unsigned flags, int* fd, struct stat
     if (status) {
       return status;
     }
-    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    *fd = create_file(path, 0);
   }
   if (*fd < 0 && errno == EISDIR) {
     return hr_error(error, HR_ERR_NOT_A_STORE,
@@ -167,8 +180,9 @@ static HrStatus open_file(const char* path, unsigned flags, int* fd, struct stat
   return HR_OK;
 }
 
-/** LMDB would follow a link at the lock file's place, and make it for all to read. */
-static HrStatus prepare_lock_file(const char* path, HrError* error)
+/** LMDB would follow a link at the lock file's place, also to read. It can do
+ * without the file where none can be made, unless it is to write. */
+static HrStatus prepare_lock_file(const char* path, bool read_only, HrError* error)
 {
   char name[4096 + 8];
   if (snprintf(name, sizeof name, "%s-lock", path) >= (int)sizeof name) {
@@ -180,10 +194,10 @@ static HrStatus prepare_lock_file(const char* path, HrError* error)
                ? HR_OK
                : hr_error(error, HR_ERR_PERMISSION, "%s is not a plain file. Remove it.", name);
   }
-  const int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  const int fd = create_file(name, O_EXCL);
   if (fd >= 0) {
     close(fd);
-  } else if (errno != EEXIST) {
+  } else if (errno != EEXIST && !read_only) {
     return hr_error(error, status_from_errno(errno), "Cannot make %s: %s.", name, strerror(errno));
   }
   return HR_OK;
@@ -325,7 +339,7 @@ static void close_on_exec(HrStore* store)
 
 static HrStatus open_store(HrStore* store, HrError* error)
 {
-  HrStatus status = store->read_only ? HR_OK : prepare_lock_file(store->path, error);
+  HrStatus status = prepare_lock_file(store->path, store->read_only, error);
   if (status) {
     return status;
   }

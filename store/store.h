@@ -540,6 +540,35 @@ HrStatus hr_capture_get(HrTxn* txn, const uint8_t uuid[16], HrCaptureRecord* rec
 HrStatus hr_capture_put(HrTxn* txn, const uint8_t uuid[16], const HrCaptureRecord* record);
 HrStatus hr_capture_delete(HrTxn* txn, const uint8_t uuid[16]);
 
+/* ---- Copies ----------------------------------------------------------- */
+
+typedef struct {
+  bool first;       ///< There was none: the rest but `bytes` is 0
+  uint64_t nodes;   ///< Nodes copied
+  uint64_t records; ///< Entries copied, nodes among them
+  uint64_t bytes;   ///< Written of either, or the size of the new file
+  uint64_t damaged; ///< Nodes of the store that are damaged; a whole one in the backup stays
+} HrBackupReport;
+
+/** Bring the backup at `path` up to date, or make it: a store of the same UUID,
+ * as the store was at one moment. May be called while others record. Only what is
+ * new is copied, in one transaction: a backup that is not finished is as it was
+ * before. No music is ever removed from it.
+ *
+ * Holds one read transaction: until it ends, the pages that recorders replace are
+ * not used again. A first backup costs the room of the store in use, and is
+ * written as `path`.part. HR_ERR_ARGUMENT for the store itself or a backup of
+ * another, HR_ERR_EXISTS for one with music that the store has not: nothing changes.
+ * HR_ERR_NO_SPACE, HR_ERR_BUSY. `error` may be NULL. */
+HrStatus hr_store_backup(HrStore* store, const char* path, HrBackupReport* report, HrError* error);
+
+/** Write a copy without free pages to `path`, which may exist only if `replace`.
+ * The store is not touched. The file has mode 0600, is on the disk when this
+ * returns, and is called `path`.part until it is whole. Puts its size into
+ * `*bytes`. Errors as for hr_store_backup(). */
+HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64_t* bytes,
+                          HrError* error);
+
 /* ---- Verification --------------------------------------------------- */
 
 typedef struct {

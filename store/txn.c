@@ -6,6 +6,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** So often, of the write transactions of a store, dead readers are looked for. */
+#define READER_CHECK_INTERVAL 64
+
+/** A reader that was killed keeps its snapshot, and with it every page replaced
+ * since, from reuse: LMDB forgets it only when told to look. */
+static void forget_dead_readers(HrStore* store)
+{
+  int dead = 0;
+  mdb_reader_check(store->env, &dead);
+}
+
+static int begin(HrStore* store, HrTxnMode mode, MDB_txn** txn)
+{
+  const unsigned flags = mode == HR_READ ? MDB_RDONLY : 0;
+  if (mode == HR_WRITE && store->write_count++ % READER_CHECK_INTERVAL == 0) {
+    forget_dead_readers(store);
+  }
+  const int code = mdb_txn_begin(store->env, NULL, flags, txn);
+  if (code != MDB_READERS_FULL) {
+    return code;
+  }
+  forget_dead_readers(store);
+  return mdb_txn_begin(store->env, NULL, flags, txn);
+}
+
 HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn)
 {
   *txn = NULL;
@@ -21,7 +46,7 @@ HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn)
   }
   self->store = store;
   self->mode = mode;
-  const int code = mdb_txn_begin(store->env, NULL, mode == HR_READ ? MDB_RDONLY : 0, &self->txn);
+  const int code = begin(store, mode, &self->txn);
   if (code) {
     free(self);
     return hr_status_from_lmdb(store, code);

@@ -6,6 +6,7 @@
 
 #include "osc/table.h"
 #include "osc/text.h"
+#include "tools/copy.h"
 #include "tools/show.h"
 #include "tools/smf.h"
 #include "tools/tool.h"
@@ -62,6 +63,18 @@ static int run_verify(const HrTool* tool, char* const* args, size_t count)
   return hr_show_verify(tool);
 }
 
+static int run_backup(const HrTool* tool, char* const* args, size_t count)
+{
+  (void)count;
+  return hr_copy_backup(tool, args[0]);
+}
+
+static int run_compact(const HrTool* tool, char* const* args, size_t count)
+{
+  (void)count;
+  return hr_copy_compact(tool, args[0]);
+}
+
 static int run_osc_doc(const HrTool* tool, char* const* args, size_t count)
 {
   (void)tool;
@@ -80,6 +93,8 @@ static const Command commands[] = {
      "Write a branch, from its beginning, to a file"},
     {"import", "FILE.mid [NAME]", 1, 2, run_import, "Read a MIDI file into a new branch"},
     {"verify", "", 0, 0, run_verify, "Check the whole store for damage"},
+    {"backup", "FILE", 1, 1, run_backup, "Copy what is new into a backup, also while you play"},
+    {"compact", "FILE", 1, 1, run_compact, "Write a copy without free pages"},
     {"osc-doc", "", 0, 0, run_osc_doc, "Print the reference of the OSC interface"},
     {"help", "", 0, HR_COMMAND_ARGS_MAX, run_help, "Show this"},
 };
@@ -96,7 +111,7 @@ static int run_help(const HrTool* tool, char* const* args, size_t count)
          "Options:\n"
          "  -s, --store PATH   The store (default: $HR_STORE, else your own)\n"
          "  -t, --tree NAME    The tree, by name or number (default: $HR_TREE)\n"
-         "  -f, --force        Let export replace a file\n"
+         "  -f, --force        Let export or compact replace a file\n"
          "  -p, --ppq N        Resolution of an exported file (default %d)\n"
          "  -h, --help         Show this\n"
          "  -V, --version      Show the version\n\n"

@@ -1,0 +1,456 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* A first backup, and a compaction, is LMDB's own copy of one snapshot. What is
+ * new since then is found by branch: whose record is as it was has no new node,
+ * and of the others only the last node of before can have grown. It all goes
+ * into one transaction of the backup: that is either the old or the new one. */
+
+#include "store/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { PATH_SIZE = 4096 };
+
+/* ---- Which databases ------------------------------------------------------ */
+
+typedef enum {
+  COPY_NODES,  ///< By branch
+  COPY_MIRROR, ///< Entries come, change and go
+  COPY_KEEP,   ///< Entries come and change
+  COPY_ADD,    ///< Entries come, and stay as they are
+} CopyRule;
+
+/** The journal comes first: it tells whether the two have parted. Branches come
+ * before their nodes' database, which is filled along with them. */
+static const struct {
+  size_t dbi; ///< Where in HrStore its handle is
+  CopyRule rule;
+} databases[] = {
+    {offsetof(HrStore, journal), COPY_ADD},     {offsetof(HrStore, trees), COPY_KEEP},
+    {offsetof(HrStore, branches), COPY_KEEP},   {offsetof(HrStore, nodes), COPY_NODES},
+    {offsetof(HrStore, notes), COPY_KEEP},      {offsetof(HrStore, names), COPY_MIRROR},
+    {offsetof(HrStore, captures), COPY_MIRROR},
+};
+
+enum { DATABASES = sizeof databases / sizeof *databases };
+
+static MDB_dbi dbi_of(const HrStore* store, size_t index)
+{
+  MDB_dbi dbi;
+  memcpy(&dbi, (const char*)store + databases[index].dbi, sizeof dbi);
+  return dbi;
+}
+
+/* ---- The whole store into a new file -------------------------------------- */
+
+/** Bytes of a compact copy: what is in use, without the free pages. */
+static HrStatus bytes_in_use(HrStore* store, uint64_t* bytes)
+{
+  HrTxn* txn = NULL;
+  MDB_stat stat;
+  HrStatus status = hr_txn_begin(store, HR_READ, &txn);
+  if (status) {
+    return status;
+  }
+  int code = mdb_env_stat(store->env, &stat);
+  uint64_t pages = 2 + stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+  for (size_t i = 0; i < DATABASES && !code; ++i) {
+    const MDB_dbi dbi = dbi_of(store, i);
+    if (dbi) {
+      code = mdb_stat(txn->txn, dbi, &stat);
+      pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+    }
+  }
+  *bytes = pages * HR_PAGE_SIZE;
+  hr_txn_abort(txn);
+  return hr_status_from_lmdb(store, code);
+}
+
+static bool is_same_file(const HrStore* store, const char* path)
+{
+  struct stat info;
+  return !stat(path, &info) && info.st_dev == store->device && info.st_ino == store->inode;
+}
+
+static HrStatus cannot_write(HrError* error, const char* path, int code, uint64_t needed)
+{
+  const HrStatus status = hr_status_from_lmdb(NULL, code);
+  if (status == HR_ERR_NO_SPACE) {
+    const unsigned long long megabytes = needed / 1000000 + 1;
+    return hr_error(error, status,
+                    "No room for %s: it needs %llu MB. Free that much, or choose another disk.",
+                    path, megabytes);
+  }
+  return hr_error(error, status, "Cannot write %s: %s. The store was left as it is.", path,
+                  code < 0 ? mdb_strerror(code) : strerror(code));
+}
+
+/** The file being written until it is whole. */
+typedef struct {
+  char path[PATH_SIZE + 8];
+  int fd;
+  int folder;
+} Part;
+
+/** Open FILE.part, empty and for us alone: what a killed run left is overwritten. */
+static int open_part(Part* part, const char* path)
+{
+  struct stat info, here;
+  char folder[PATH_SIZE];
+  *part = (Part){.fd = -1, .folder = -1};
+  if (snprintf(folder, sizeof folder, "%s", path) >= (int)sizeof folder) {
+    return ENAMETOOLONG;
+  }
+  char* const slash = strrchr(folder, '/');
+  snprintf(part->path, sizeof part->path, "%s.part", path);
+  if (slash) {
+    slash[slash == folder] = '\0';
+  }
+  part->folder = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (part->folder < 0) {
+    return errno;
+  }
+  part->fd = open(part->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+  if (part->fd < 0 || fstat(part->fd, &info)) {
+    return errno;
+  }
+  if (!S_ISREG(info.st_mode) || info.st_uid != geteuid() || info.st_nlink != 1) {
+    return EPERM;
+  }
+  /* Locked, it may still have been renamed by the one that had the lock before. */
+  if (flock(part->fd, LOCK_EX | LOCK_NB) || lstat(part->path, &here) ||
+      here.st_ino != info.st_ino) {
+    return EBUSY;
+  }
+  return ftruncate(part->fd, 0) || fchmod(part->fd, 0600) ? errno : 0;
+}
+
+static void close_part(Part* part)
+{
+  if (part->fd >= 0) {
+    close(part->fd);
+  }
+  if (part->folder >= 0) {
+    close(part->folder);
+  }
+}
+
+static int write_part(HrStore* store, const Part* part)
+{
+  const int code = mdb_env_copyfd2(store->env, part->fd, MDB_CP_COMPACT);
+  if (code) {
+    return code;
+  }
+  return fsync(part->fd) ? errno : 0;
+}
+
+/** Give the whole file its name. */
+static int publish(const Part* part, const char* path, bool replace)
+{
+  struct stat info;
+  int code =
+      renameat2(AT_FDCWD, part->path, AT_FDCWD, path, replace ? 0 : RENAME_NOREPLACE) ? errno : 0;
+  if (code == EINVAL && lstat(path, &info)) { // The file system knows no such rename
+    code = rename(part->path, path) ? errno : 0;
+  }
+  if (code) {
+    return code;
+  }
+  return fsync(part->folder) ? errno : 0;
+}
+
+HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64_t* bytes,
+                          HrError* error)
+{
+  struct stat info;
+  struct statvfs disk;
+  if (is_same_file(store, path)) {
+    return hr_error(error, HR_ERR_ARGUMENT,
+                    "%s is the store itself: it is never written in place. Name another file.",
+                    path);
+  }
+  if (!lstat(path, &info) && (!replace || !S_ISREG(info.st_mode))) {
+    return hr_error(error, HR_ERR_EXISTS, "%s exists, and was left as it is. Name another file%s.",
+                    path, S_ISREG(info.st_mode) ? ", or use --force to replace it" : "");
+  }
+  const HrStatus status = bytes_in_use(store, bytes);
+  if (status) {
+    return hr_error(error, status, "Cannot read %s: %s.", store->path, hr_strerror(status));
+  }
+  Part part;
+  int code = open_part(&part, path);
+  if (code == EBUSY) {
+    close_part(&part);
+    return hr_error(error, HR_ERR_BUSY, "Another program is writing %s. Wait until it is done.",
+                    part.path);
+  }
+  if (code) {
+    close_part(&part);
+    return cannot_write(error, part.path, code, *bytes);
+  }
+  if (!fstatvfs(part.fd, &disk) && disk.f_bavail * disk.f_frsize < *bytes) {
+    code = ENOSPC;
+  }
+  code = code ? code : write_part(store, &part);
+  code = code ? code : publish(&part, path, replace);
+  if (code) {
+    unlink(part.path);
+  } else if (!fstat(part.fd, &info)) {
+    *bytes = (uint64_t)info.st_size;
+  }
+  close_part(&part);
+  return code ? cannot_write(error, path, code, *bytes) : HR_OK;
+}
+
+/* ---- What is new into an older backup -------------------------------------- */
+
+typedef struct {
+  HrTxn* from;
+  HrTxn* to;
+  HrBackupReport* report;
+  bool parted; ///< The backup has what the store has not
+} Update;
+
+static HrStatus have_parted(Update* update)
+{
+  update->parted = true;
+  return HR_ERR_EXISTS;
+}
+
+static void count(Update* update, const MDB_val* key, const MDB_val* value)
+{
+  update->report->records += 1;
+  update->report->bytes += key->mv_size + value->mv_size;
+}
+
+/** Of the node that was the last of its branch: whether it only grew. */
+static bool has_grown_from(const MDB_val* now, const MDB_val* then)
+{
+  const HrNodeHeader* const node = now->mv_data;
+  const HrNodeHeader* const old = then->mv_data;
+  return node->word_count >= old->word_count &&
+         !memcmp(node + 1, old + 1, old->word_count * sizeof(HrWord));
+}
+
+/** Find the first node to copy: the last one that the backup has, else the branch's first. */
+static HrStatus find_new_nodes(Update* update, HrBranchId branch, MDB_cursor* cursor, MDB_val* key,
+                               MDB_val* value, int* code)
+{
+  HrTickKey first;
+  MDB_val old;
+  const HrStatus status = hr_node_last(update->to, branch, &first, &old);
+  if (status == HR_ERR_NOT_FOUND) {
+    hr_tick_key(&first, branch, INT64_MIN, 0);
+  } else if (status) {
+    return status;
+  }
+  *key = (MDB_val){sizeof first, &first};
+  *code = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+  if (status || !hr_node_valid(&first, &old)) {
+    return HR_OK;
+  }
+  if (*code || key->mv_size != sizeof first || memcmp(key->mv_data, &first, sizeof first) != 0) {
+    return *code && *code != MDB_NOTFOUND ? HR_OK : have_parted(update);
+  }
+  if (!hr_node_valid(&first, value)) {
+    update->report->damaged += 1; // The backup's is the better one
+    *code = mdb_cursor_get(cursor, key, value, MDB_NEXT);
+    return HR_OK;
+  }
+  return has_grown_from(value, &old) ? HR_OK : have_parted(update);
+}
+
+static HrStatus copy_nodes(Update* update, HrBranchId branch)
+{
+  MDB_cursor* cursor = NULL;
+  MDB_val key, value;
+  HrTickKey place;
+  int code = mdb_cursor_open(update->from->txn, update->from->store->nodes, &cursor);
+  if (code) {
+    return hr_status_from_lmdb(update->from->store, code);
+  }
+  HrStatus status = find_new_nodes(update, branch, cursor, &key, &value, &code);
+  while (!status && !code && key.mv_size == sizeof place) {
+    memcpy(&place, key.mv_data, sizeof place);
+    if (hr_tick_key_branch(&place) != branch) {
+      break;
+    }
+    update->report->damaged += !hr_node_valid(&place, &value);
+    update->report->nodes += 1;
+    count(update, &key, &value);
+    status = hr_put(update->to, update->to->store->nodes, key.mv_data, key.mv_size, value.mv_data,
+                    value.mv_size);
+    code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+  }
+  mdb_cursor_close(cursor);
+  return status || !code || code == MDB_NOTFOUND ? status
+                                                 : hr_status_from_lmdb(update->from->store, code);
+}
+
+/** Two cursors that go through the same database of both stores in step. */
+typedef struct {
+  MDB_cursor* from;
+  MDB_cursor* to;
+  MDB_val key, value;     ///< Of the store
+  MDB_val old_key, old;   ///< Of the backup: the first not before `key`
+  int from_code, to_code; ///< MDB_NOTFOUND: no more there
+} Walk;
+
+static HrStatus begin_walk(const Update* update, size_t index, Walk* walk)
+{
+  *walk = (Walk){0};
+  int code = mdb_cursor_open(update->from->txn, dbi_of(update->from->store, index), &walk->from);
+  code =
+      code ? code : mdb_cursor_open(update->to->txn, dbi_of(update->to->store, index), &walk->to);
+  if (!code) {
+    walk->from_code = mdb_cursor_get(walk->from, &walk->key, &walk->value, MDB_FIRST);
+    walk->to_code = mdb_cursor_get(walk->to, &walk->old_key, &walk->old, MDB_FIRST);
+  }
+  return hr_status_from_lmdb(NULL, code);
+}
+
+static void end_walk(Walk* walk)
+{
+  mdb_cursor_close(walk->from);
+  mdb_cursor_close(walk->to);
+}
+
+/** Below 0: the store has an entry that the backup has not; above: the other way round. */
+static int compare(const Update* update, const Walk* walk, MDB_dbi dbi)
+{
+  if (walk->from_code || walk->to_code) {
+    return walk->to_code ? -1 : 1;
+  }
+  return mdb_cmp(update->from->txn, dbi, &walk->key, &walk->old_key);
+}
+
+static bool is_same_value(const MDB_val* a, const MDB_val* b)
+{
+  return a->mv_size == b->mv_size && !memcmp(a->mv_data, b->mv_data, a->mv_size);
+}
+
+/** Put the store's entry before, or in the place of, the backup's. */
+static HrStatus put_entry(Update* update, Walk* walk, bool branch)
+{
+  HrBranchId id = 0;
+  if (branch && walk->key.mv_size == sizeof id) {
+    memcpy(&id, walk->key.mv_data, sizeof id);
+    const HrStatus status = copy_nodes(update, id);
+    if (status) {
+      return status;
+    }
+  }
+  count(update, &walk->key, &walk->value);
+  return hr_status_from_lmdb(update->to->store, mdb_cursor_put(walk->to, &walk->key, &walk->value,
+                                                               walk->to_code ? MDB_APPEND : 0));
+}
+
+/** One step: an entry is dealt with. */
+static HrStatus step(Update* update, Walk* walk, size_t index)
+{
+  const CopyRule rule = databases[index].rule;
+  const bool branches = databases[index].dbi == offsetof(HrStore, branches);
+  const int order = compare(update, walk, dbi_of(update->from->store, index));
+  const bool changed = order < 0 || (!order && !is_same_value(&walk->value, &walk->old));
+  HrStatus status = HR_OK;
+  if (order > 0 && rule == COPY_MIRROR) {
+    status = hr_status_from_lmdb(update->to->store, mdb_cursor_del(walk->to, 0));
+  } else if (order > 0 || (!order && changed && rule == COPY_ADD)) {
+    return have_parted(update);
+  } else if (changed) {
+    status = put_entry(update, walk, branches);
+  }
+  if (!status && order <= 0) {
+    walk->from_code = mdb_cursor_get(walk->from, &walk->key, &walk->value, MDB_NEXT);
+  }
+  if (!status && !walk->to_code) {
+    walk->to_code = mdb_cursor_get(walk->to, &walk->old_key, &walk->old, MDB_NEXT);
+  }
+  return status;
+}
+
+static HrStatus update_database(Update* update, size_t index)
+{
+  Walk walk;
+  if (databases[index].rule == COPY_NODES || !dbi_of(update->from->store, index)) {
+    return HR_OK;
+  }
+  HrStatus status = begin_walk(update, index, &walk);
+  while (!status && (!walk.from_code || !walk.to_code)) {
+    if ((walk.from_code && walk.from_code != MDB_NOTFOUND) ||
+        (walk.to_code && walk.to_code != MDB_NOTFOUND)) {
+      status = HR_ERR_DAMAGED;
+    } else {
+      status = step(update, &walk, index);
+    }
+  }
+  end_walk(&walk);
+  return status;
+}
+
+static HrStatus update_all(HrStore* store, HrStore* backup, Update* update)
+{
+  HrStatus status = hr_txn_begin(backup, HR_WRITE, &update->to);
+  status = status ? status : hr_txn_begin(store, HR_READ, &update->from);
+  for (size_t i = 0; i < DATABASES && !status; ++i) {
+    status = update_database(update, i);
+  }
+  hr_txn_abort(update->from);
+  if (status || !update->report->records) {
+    hr_txn_abort(update->to);
+    return status;
+  }
+  return hr_txn_commit(update->to);
+}
+
+static HrStatus update_backup(HrStore* store, const char* path, HrBackupReport* report,
+                              HrError* error)
+{
+  HrStore* backup = NULL;
+  Update update = {.report = report};
+  HrStatus status = hr_store_open(path, 0, &backup, error);
+  if (status) {
+    return status;
+  }
+  if (memcmp(backup->header.uuid, store->header.uuid, sizeof store->header.uuid) != 0) {
+    status = hr_error(error, HR_ERR_ARGUMENT,
+                      "%s is no backup of %s, but another store or a backup of one. It was left as "
+                      "it is: name another file.",
+                      path, store->path);
+  } else {
+    status = update_all(store, backup, &update);
+    if (update.parted) {
+      hr_error(
+          error, status,
+          "%s has music that %s has not: it was recorded into, or the store was put back to an "
+          "earlier state. It was left as it is: name another file.",
+          path, store->path);
+    } else if (status) {
+      hr_error(error, status, "The backup %s could not be brought up to date: %s. It is as it was.",
+               path, hr_strerror(status));
+    }
+  }
+  hr_store_close(backup);
+  return status;
+}
+
+HrStatus hr_store_backup(HrStore* store, const char* path, HrBackupReport* report, HrError* error)
+{
+  struct stat info;
+  *report = (HrBackupReport){0};
+  if (is_same_file(store, path)) {
+    return hr_error(error, HR_ERR_ARGUMENT, "%s is the store itself. Name another file.", path);
+  }
+  report->first = lstat(path, &info) && errno == ENOENT;
+  return report->first ? hr_store_compact(store, path, false, &report->bytes, error)
+                       : update_backup(store, path, report, error);
+}

@@ -1,0 +1,426 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* Backups that are made, brought up to date and broken off; compact copies. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "store/internal.h"
+#include "tests/store_rig.h"
+
+static HrTreeId tree;
+
+static const char* backup_path(void)
+{
+  return scratch_path("backup.hr");
+}
+
+/** Note-ons from tick `from` on, one a tick; the velocity tells them apart. */
+static void play(const char* branch, HrTick from, int count)
+{
+  HrBranchId id;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_branch_find(txn, tree, branch, &id));
+  for (int i = 0; i < count; ++i) {
+    assert_ok(append_note(txn, id, from + i, (uint8_t)((from + i) % 128)));
+  }
+  assert_ok(hr_txn_commit(txn));
+}
+
+static int setup_music(void** state)
+{
+  if (setup(state)) {
+    return -1;
+  }
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "song", 0, &tree));
+  assert_ok(hr_txn_commit(txn));
+  play("main", 0, 2000);
+  return 0;
+}
+
+static HrBranchId fork_at(const char* from, HrTick tick, const char* name)
+{
+  HrBranchId id;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_branch_find(txn, tree, from, &id));
+  assert_ok(hr_branch_fork(txn, id, tick, &(HrForkOptions){.name = name}, &id));
+  assert_ok(hr_txn_commit(txn));
+  return id;
+}
+
+static HrBackupReport back_up(void)
+{
+  HrBackupReport report;
+  HrError error = {0};
+  if (hr_store_backup(store, backup_path(), &report, &error)) {
+    fail_msg("%s", error.text);
+  }
+  return report;
+}
+
+/** Run `look` on the backup as if it were the store. */
+static void in_backup(void (*look)(void))
+{
+  HrStore* const live = store;
+  assert_ok(hr_store_open(backup_path(), 0, &store, NULL));
+  look();
+  hr_store_close(store);
+  store = live;
+}
+
+static int compare_value(MDB_cursor* a, MDB_cursor* b, MDB_cursor_op op)
+{
+  MDB_val key[2], value[2];
+  const int code = mdb_cursor_get(a, &key[0], &value[0], op);
+  assert_int_equal(mdb_cursor_get(b, &key[1], &value[1], op), code);
+  if (!code) {
+    assert_int_equal(key[0].mv_size, key[1].mv_size);
+    assert_memory_equal(key[0].mv_data, key[1].mv_data, key[0].mv_size);
+    assert_int_equal(value[0].mv_size, value[1].mv_size);
+    assert_memory_equal(value[0].mv_data, value[1].mv_data, value[0].mv_size);
+  }
+  return code;
+}
+
+/** Every entry of every database is the same, byte for byte. */
+static void assert_backup_is_the_store(void)
+{
+  HrStore* backup;
+  HrTxn *a, *b;
+  assert_ok(hr_store_open(backup_path(), 0, &backup, NULL));
+  assert_ok(hr_txn_begin(store, HR_READ, &a));
+  assert_ok(hr_txn_begin(backup, HR_READ, &b));
+  const MDB_dbi pairs[][2] = {
+      {store->trees, backup->trees},     {store->branches, backup->branches},
+      {store->nodes, backup->nodes},     {store->names, backup->names},
+      {store->journal, backup->journal}, {store->captures, backup->captures},
+      {store->notes, backup->notes},
+  };
+  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; ++i) {
+    MDB_cursor* cursors[2];
+    assert_int_equal(mdb_cursor_open(a->txn, pairs[i][0], &cursors[0]), 0);
+    assert_int_equal(mdb_cursor_open(b->txn, pairs[i][1], &cursors[1]), 0);
+    int code = compare_value(cursors[0], cursors[1], MDB_FIRST);
+    while (!code) {
+      code = compare_value(cursors[0], cursors[1], MDB_NEXT);
+    }
+    mdb_cursor_close(cursors[0]);
+    mdb_cursor_close(cursors[1]);
+  }
+  hr_txn_abort(a);
+  hr_txn_abort(b);
+  assert_memory_equal(hr_store_uuid(store), hr_store_uuid(backup), 16);
+  hr_store_close(backup);
+  in_backup(verify_clean);
+}
+
+static void test_a_backup_is_the_store(void** state)
+{
+  (void)state;
+  struct stat info;
+  umask(0);
+  const HrBackupReport report = back_up();
+  umask(022);
+  assert_true(report.first);
+  assert_int_equal(stat(backup_path(), &info), 0);
+  assert_int_equal(info.st_mode & 07777, 0600);
+  assert_int_equal(report.bytes, info.st_size);
+  assert_int_equal(access(scratch_path("backup.hr.part"), F_OK), -1);
+  assert_backup_is_the_store();
+}
+
+static void test_only_what_is_new_is_copied(void** state)
+{
+  (void)state;
+  back_up();
+  play("main", 2000, 1000); // Nodes of 501 events each: the last one grows, and two more
+  HrBackupReport report = back_up();
+  assert_false(report.first);
+  assert_in_range(report.nodes, 2, 4);
+  assert_int_equal(report.records, report.nodes + 1); // Its branch, and nothing else
+  assert_backup_is_the_store();
+  report = back_up();
+  assert_int_equal(report.records, 0);
+  assert_int_equal(report.damaged, 0);
+}
+
+static void test_forks_names_notes_and_states_follow(void** state)
+{
+  (void)state;
+  uint32_t id;
+  char name[HR_NAME_MAX + 1];
+  const uint8_t ring[16] = {1};
+  for (int i = 0; i < 300; ++i) {
+    snprintf(name, sizeof name, "%c idea %d", 'a' + i * 7 % 26, i);
+    fork_at("main", i, name);
+  }
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_capture_put(txn, ring, &(HrCaptureRecord){1, tree}));
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  const HrBranchId late = fork_at("a idea 0", 0, "late");
+  play("late", 0, 700);
+  txn = begin(HR_WRITE);
+  for (uint32_t i = 2; i < 302; i += 3) {
+    snprintf(name, sizeof name, "%c renamed %u", 'a' + (int)(i * 11 % 26), i);
+    assert_ok(hr_branch_rename(txn, hr_branch_id(tree, i), name, 0));
+  }
+  assert_ok(hr_branch_set_state(txn, hr_branch_id(tree, 5), HR_BRANCH_HIDDEN, 0));
+  const HrNote note = {
+      .kind = HR_NOTE_MARK, .branch = late, .tick = 3, .end_tick = 3, .name = "here"};
+  assert_ok(hr_note_add(txn, &note, &id));
+  assert_ok(hr_note_set_hidden(txn, tree, id, true, 0));
+  assert_ok(hr_capture_delete(txn, ring));
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  assert_backup_is_the_store();
+}
+
+static void test_another_store_is_never_mixed_in(void** state)
+{
+  (void)state;
+  HrStore* other;
+  HrBackupReport report;
+  HrError error = {0};
+  assert_ok(hr_store_open(scratch_path("other.hr"), HR_STORE_CREATE, &other, NULL));
+  back_up();
+  assert_int_equal(hr_store_backup(other, backup_path(), &report, &error), HR_ERR_ARGUMENT);
+  assert_non_null(strstr(error.text, "another store"));
+  assert_backup_is_the_store();
+  assert_int_equal(hr_store_backup(store, hr_store_path(store), &report, &error), HR_ERR_ARGUMENT);
+  hr_store_close(other);
+}
+
+static void play_elsewhere(void)
+{
+  play("main", 2000, 3);
+}
+
+static void fork_elsewhere(void)
+{
+  fork_at("main", 7, "elsewhere");
+}
+
+/** A backup that was recorded into has music of its own: it is not written over. */
+static void test_one_that_has_parted_is_left(void** state)
+{
+  (void)state;
+  HrBackupReport report;
+  HrError error = {0};
+  back_up();
+  in_backup(play_elsewhere);
+  play("main", 2010, 5);
+  assert_int_equal(hr_store_backup(store, backup_path(), &report, &error), HR_ERR_EXISTS);
+  assert_non_null(strstr(error.text, "has music that"));
+  unlink(backup_path());
+  back_up();
+  in_backup(fork_elsewhere);
+  assert_int_equal(hr_store_backup(store, backup_path(), &report, &error), HR_ERR_EXISTS);
+  in_backup(verify_clean);
+}
+
+/** Damage in the store does not replace what is whole in the backup. */
+static void test_a_damaged_node_replaces_no_whole_one(void** state)
+{
+  (void)state;
+  HrTickKey key;
+  MDB_val value;
+  back_up();
+  play("main", 2000, 1);
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_node_last(txn, hr_branch_id(tree, 1), &key, &value));
+  uint8_t bytes[HR_NODE_SIZE];
+  memcpy(bytes, value.mv_data, value.mv_size);
+  bytes[100] ^= 1;
+  assert_ok(hr_put(txn, store->nodes, &key, sizeof key, bytes, value.mv_size));
+  assert_ok(hr_txn_commit(txn));
+  assert_int_equal(back_up().damaged, 1);
+  HrStore* backup;
+  assert_ok(hr_store_open(backup_path(), 0, &backup, NULL));
+  assert_ok(hr_txn_begin(backup, HR_READ, &txn));
+  assert_ok(hr_node_last(txn, hr_branch_id(tree, 1), &key, &value));
+  assert_true(hr_node_valid(&key, &value));
+  hr_txn_abort(txn);
+  hr_store_close(backup);
+}
+
+/* ---- Broken off, and beside a recorder --------------------------------------- */
+
+/** Kill a backup at some instant, again and again: the file is never anything
+ * but a whole backup, and the next one completes it. */
+static void test_a_killed_backup_is_completed(void** state)
+{
+  (void)state;
+  srand(11);
+  hr_store_close(store);
+  store = NULL;
+  int whole = 0;
+  for (int i = 0; i < 30; ++i) {
+    assert_ok(hr_store_open(scratch_path("a/b/test.hr"), 0, &store, NULL));
+    play("main", 2000 + i * 20000, 20000);
+    hr_store_close(store);
+    const pid_t child = fork();
+    if (child == 0) {
+      HrBackupReport report;
+      HrStore* own;
+      _exit(hr_store_open(scratch_path("a/b/test.hr"), 0, &own, NULL) ||
+            hr_store_backup(own, backup_path(), &report, NULL));
+    }
+    usleep((useconds_t)(rand() % 6000));
+    kill(child, SIGKILL);
+    int result;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    whole += WIFEXITED(result) && !WEXITSTATUS(result);
+    if (!access(backup_path(), F_OK)) {
+      in_backup(verify_clean);
+    }
+  }
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), 0, &store, NULL));
+  back_up();
+  assert_backup_is_the_store();
+  print_message("30 backups, %d of them not killed\n", whole);
+}
+
+static int record_until_killed(_Atomic int* committed)
+{
+  if (hr_store_open(scratch_path("a/b/test.hr"), 0, &store, NULL)) {
+    return 1;
+  }
+  for (int i = 0;; ++i) {
+    HrTxn* txn;
+    if (hr_txn_begin(store, HR_WRITE, &txn) ||
+        append_note(txn, hr_branch_id(tree, 1), 2000 + i, (uint8_t)((2000 + i) % 128)) ||
+        hr_txn_commit(txn)) {
+      return 1;
+    }
+    *committed += 1;
+  }
+}
+
+static void assert_no_hole(void)
+{
+  HrTxn* txn = begin(HR_READ);
+  HrPath path;
+  HrEvent event;
+  HrTick tick = 0;
+  assert_ok(hr_path_open(txn, hr_branch_id(tree, 1), 0, &path));
+  while (!hr_path_next(&path, &event)) {
+    assert_true(event.tick == tick++);
+  }
+  hr_path_close(&path);
+  hr_txn_abort(txn);
+  verify_clean();
+}
+
+static void test_backups_while_somebody_records(void** state)
+{
+  (void)state;
+  _Atomic int* const committed =
+      mmap(NULL, sizeof *committed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  hr_store_close(store);
+  const pid_t child = fork();
+  if (child == 0) {
+    _exit(record_until_killed(committed));
+  }
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), 0, &store, NULL));
+  int before = 0;
+  for (int i = 0; i < 20; ++i) {
+    while (*committed <= before) {
+      usleep(100);
+    }
+    before = *committed;
+    back_up();
+    in_backup(assert_no_hole);
+  }
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  assert_no_hole();
+  back_up();
+  assert_backup_is_the_store();
+  print_message("20 backups beside %d commits\n", *committed);
+  munmap((void*)committed, sizeof *committed);
+}
+
+static void test_no_room_is_said(void** state)
+{
+  (void)state;
+  HrBackupReport report;
+  HrError error = {0};
+  const char* const disk = scratch_path("disk");
+  play("main", 2000, 200000);
+  assert_int_equal(mkdir(disk, 0700), 0);
+  if (mount("none", disk, "tmpfs", 0, "size=1m")) {
+    print_message("no right to mount: not tested\n");
+    skip();
+  }
+  const HrStatus status = hr_store_backup(store, scratch_path("disk/b.hr"), &report, &error);
+  const bool left =
+      !access(scratch_path("disk/b.hr.part"), F_OK) || !access(scratch_path("disk/b.hr"), F_OK);
+  umount(disk);
+  assert_int_equal(status, HR_ERR_NO_SPACE);
+  assert_non_null(strstr(error.text, "it needs 2 MB"));
+  assert_false(left);
+}
+
+/* ---- Compact copies -------------------------------------------------------------- */
+
+static void test_compact_never_replaces_unasked(void** state)
+{
+  (void)state;
+  uint64_t bytes;
+  HrError error = {0};
+  assert_ok(hr_store_compact(store, backup_path(), false, &bytes, NULL));
+  assert_backup_is_the_store();
+  play("main", 2000, 10);
+  assert_int_equal(hr_store_compact(store, backup_path(), false, &bytes, &error), HR_ERR_EXISTS);
+  assert_non_null(strstr(error.text, "--force"));
+  assert_ok(hr_store_compact(store, backup_path(), true, &bytes, NULL));
+  assert_backup_is_the_store();
+  assert_int_equal(hr_store_compact(store, hr_store_path(store), true, &bytes, &error),
+                   HR_ERR_ARGUMENT);
+}
+
+static void test_no_link_is_followed(void** state)
+{
+  (void)state;
+  uint64_t bytes;
+  struct stat info;
+  HrBackupReport report;
+  assert_int_equal(symlink(scratch_path("victim"), scratch_path("backup.hr.part")), 0);
+  assert_int_equal(hr_store_backup(store, backup_path(), &report, NULL), HR_ERR_PERMISSION);
+  assert_int_equal(access(scratch_path("victim"), F_OK), -1);
+  unlink(scratch_path("backup.hr.part"));
+  assert_int_equal(symlink(scratch_path("victim"), backup_path()), 0);
+  assert_int_equal(hr_store_compact(store, backup_path(), true, &bytes, NULL), HR_ERR_EXISTS);
+  assert_int_equal(access(scratch_path("victim"), F_OK), -1);
+  assert_int_equal(lstat(backup_path(), &info), 0);
+  assert_true(S_ISLNK(info.st_mode));
+}
+
+int main(void)
+{
+#undef TEST
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_music, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(test_a_backup_is_the_store),
+      TEST(test_only_what_is_new_is_copied),
+      TEST(test_forks_names_notes_and_states_follow),
+      TEST(test_another_store_is_never_mixed_in),
+      TEST(test_one_that_has_parted_is_left),
+      TEST(test_a_damaged_node_replaces_no_whole_one),
+      TEST(test_a_killed_backup_is_completed),
+      TEST(test_backups_while_somebody_records),
+      TEST(test_no_room_is_said),
+      TEST(test_compact_never_replaces_unasked),
+      TEST(test_no_link_is_followed),
+  };
+  return cmocka_run_group_tests_name("backup", tests, NULL, NULL);
+}

@@ -1,0 +1,65 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "tools/copy.h"
+
+#include <stdio.h>
+
+static void say_backup(const HrTool* tool, const char* path, const HrBackupReport* report)
+{
+  if (report->first) {
+    printf("%s is a backup of %s now: %.1f MB.\n", path, tool->store, (double)report->bytes / 1e6);
+  } else if (report->records) {
+    printf("%s is up to date: %llu records were new or changed, %llu of them nodes; %.1f kB.\n",
+           path, (unsigned long long)report->records, (unsigned long long)report->nodes,
+           (double)report->bytes / 1e3);
+  } else {
+    printf("%s was up to date.\n", path);
+  }
+  if (report->damaged) {
+    hr_tool_complain("%llu nodes of %s are damaged: run \"halfremembered verify\".",
+                     (unsigned long long)report->damaged, tool->store);
+  }
+}
+
+int hr_copy_backup(const HrTool* tool, const char* path)
+{
+  HrStore* store;
+  HrBackupReport report;
+  HrError error = {0};
+  if (hr_tool_open_to_read(tool, &store)) {
+    return HR_EXIT_FAILURE;
+  }
+  const HrStatus status = hr_store_backup(store, path, &report, &error);
+  if (status) {
+    hr_tool_complain("%s", error.text);
+  } else {
+    say_backup(tool, path, &report);
+  }
+  hr_store_close(store);
+  return status || report.damaged ? HR_EXIT_FAILURE : HR_EXIT_OK;
+}
+
+int hr_copy_compact(const HrTool* tool, const char* path)
+{
+  HrStore* store;
+  HrStoreStats stats;
+  uint64_t bytes;
+  HrError error = {0};
+  if (hr_tool_open_to_read(tool, &store)) {
+    return HR_EXIT_FAILURE;
+  }
+  HrStatus status = hr_store_compact(store, path, tool->force, &bytes, &error);
+  if (status) {
+    hr_tool_complain("%s", error.text);
+  } else {
+    status = hr_store_stats(store, &stats);
+    printf("%s is a copy of %s: %.1f MB of %.1f MB.\n"
+           "To use it, end every program that has the store open, and: mv '%s' '%s'\n"
+           "What is recorded until then is not in it.\n",
+           path, hr_store_path(store), (double)bytes / 1e6,
+           status ? 0.0 : (double)stats.file_bytes / 1e6, path, hr_store_path(store));
+  }
+  hr_store_close(store);
+  return status ? HR_EXIT_FAILURE : HR_EXIT_OK;
+}
