@@ -55,6 +55,25 @@ uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key)
   return XXH3_64bits_withSeed(node + 1, node->word_count * sizeof(HrWord), first);
 }
 
+uint32_t hr_record_checksum(HrRecordKind kind, const void* key, size_t key_size, const void* value,
+                            size_t size)
+{
+  const uint64_t seed = XXH3_64bits_withSeed(key, key_size, kind);
+  return (uint32_t)XXH3_64bits_withSeed(value, size, seed);
+}
+
+bool hr_record_valid(HrRecordKind kind, const void* key, size_t key_size, const void* value,
+                     size_t* size)
+{
+  uint32_t checksum;
+  if (*size < sizeof checksum) {
+    return false;
+  }
+  *size -= sizeof checksum;
+  memcpy(&checksum, (const char*)value + *size, sizeof checksum);
+  return checksum == hr_record_checksum(kind, key, key_size, value, *size);
+}
+
 bool hr_node_valid(const HrTickKey* key, const MDB_val* value)
 {
   const HrNodeHeader* const node = value->mv_data;

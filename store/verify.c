@@ -288,7 +288,7 @@ static void verify_note(Verify* verify, const MDB_val* key, const MDB_val* value
   }
   char text[HR_NAME_MAX + 32];
   const char* const shown = label(verify, id, text);
-  if (hr_note_read(key, value, &note)) {
+  if (hr_note_read(verify->txn, key, value, &note)) {
     complain(verify, "Branch %s: the note at tick %" PRId64 " is damaged.", shown, tick);
     return;
   }
