@@ -125,6 +125,10 @@ HrStatus hr_journal_get(HrTxn* txn, HrTreeId tree, uint32_t sequence, HrJournalE
   MDB_val key = {sizeof wanted, &wanted};
   MDB_val value;
   const int code = mdb_get(txn->txn, txn->store->journal, &key, &value);
+  HrTreeRecord record;
+  if (code == MDB_NOTFOUND && !hr_tree_record(txn, tree, &record)) {
+    return sequence && sequence <= record.journal_count ? HR_ERR_DAMAGED : HR_ERR_NOT_FOUND;
+  }
   return code ? hr_status_from_lmdb(txn->store, code) : read_entry(txn, wanted, &value, entry);
 }
 

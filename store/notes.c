@@ -139,6 +139,9 @@ HrStatus hr_note_get(HrTxn* txn, HrTreeId tree, uint32_t id, HrNote* note)
   MDB_val key = {sizeof place, &place};
   MDB_val value;
   const int code = mdb_get(txn->txn, txn->store->notes, &key, &value);
+  if (code == MDB_NOTFOUND) {
+    return HR_ERR_DAMAGED; // The journal tells of it
+  }
   return code ? hr_status_from_lmdb(txn->store, code) : hr_note_read(txn, &key, &value, note);
 }
 

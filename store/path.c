@@ -72,41 +72,77 @@ static void cut(const HrPath* path, const HrNodeHeader* node, HrSpan* span)
   span->count = end - start;
 }
 
+/** Go to the branch that owns `path->from`, and to its node there. */
+static HrStatus enter_owner(HrPath* path, MDB_val* key, MDB_val* value, int* code)
+{
+  const HrStatus status =
+      hr_branch_stretch(path->txn, path->leaf, path->from, &path->owner, &path->until);
+  if (status) {
+    return status;
+  }
+  path->seek = false;
+  *code = seek_node(path, key, value);
+  const bool reaches = !*code && key->mv_size == sizeof(HrTickKey) &&
+                       hr_tick_key_branch(key->mv_data) == path->owner.id &&
+                       hr_tick_key_tick(key->mv_data) < path->from;
+  /* Unless a node lies before it, the branch begins here. */
+  path->ordinal = reaches ? hr_tick_key_ordinal(key->mv_data) : 0;
+  return HR_OK;
+}
+
+/** Leave a branch whose nodes come to an end before `path->until`. HR_ERR_DAMAGED
+ * if it should have had more. */
+static HrStatus leave_owner(HrPath* path, const HrTickKey* next, HrSpan* span)
+{
+  const bool goes_on = next && hr_tick_key_branch(next) == path->owner.id;
+  const uint64_t wanted = goes_on ? hr_tick_key_ordinal(next) : path->owner.node_count;
+  const bool missing = wanted != path->ordinal;
+  *span = (HrSpan){.base = path->until == INT64_MAX ? path->owner.head_tick : path->until,
+                   .branch = path->owner.id};
+  path->ended = path->until == INT64_MAX;
+  path->from = path->until;
+  path->seek = true;
+  return missing ? HR_ERR_DAMAGED : HR_OK;
+}
+
 HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
 {
   MDB_val key, value;
   while (!path->ended) {
-    int code;
+    int code = 0;
+    HrStatus status = HR_OK;
     if (path->seek) {
-      const HrStatus status =
-          hr_branch_stretch(path->txn, path->leaf, path->from, &path->owner, &path->until);
-      if (status) {
-        path->ended = true;
-        return status;
-      }
-      path->seek = false;
-      code = seek_node(path, &key, &value);
+      status = enter_owner(path, &key, &value, &code);
     } else {
-      code = mdb_cursor_get(path->cursor, &key, &value, MDB_NEXT);
+      code = mdb_cursor_get(path->cursor, &key, &value, path->stay ? MDB_GET_CURRENT : MDB_NEXT);
     }
-    if (code && code != MDB_NOTFOUND) {
+    path->stay = false;
+    if (status || (code && code != MDB_NOTFOUND)) {
       path->ended = true;
-      return hr_status_from_lmdb(path->txn->store, code);
+      return status ? status : hr_status_from_lmdb(path->txn->store, code);
     }
 
     HrTickKey node_key;
-    if (!code && key.mv_size == sizeof node_key) {
+    const bool found = !code && key.mv_size == sizeof node_key;
+    if (found) {
       memcpy(&node_key, key.mv_data, sizeof node_key);
     }
-    if (code || key.mv_size != sizeof node_key || hr_tick_key_branch(&node_key) != path->owner.id ||
+    if (!found || hr_tick_key_branch(&node_key) != path->owner.id ||
         hr_tick_key_tick(&node_key) >= path->until) {
-      path->ended = path->until == INT64_MAX;
-      path->from = path->until;
-      path->seek = true;
+      status = leave_owner(path, found ? &node_key : NULL, span);
+      if (status) {
+        return status;
+      }
       continue;
     }
+    *span = (HrSpan){.base = hr_tick_key_tick(&node_key), .branch = path->owner.id};
+    if (hr_tick_key_ordinal(&node_key) != path->ordinal) {
+      path->ordinal = hr_tick_key_ordinal(&node_key);
+      path->stay = true;
+      return HR_ERR_DAMAGED;
+    }
+    path->ordinal += 1;
     if (!hr_node_valid(&node_key, &value)) {
-      *span = (HrSpan){.base = hr_tick_key_tick(&node_key), .branch = path->owner.id};
       return HR_ERR_DAMAGED;
     }
     cut(path, value.mv_data, span);

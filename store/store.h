@@ -373,6 +373,8 @@ typedef struct {
   HrTick from;    ///< Nothing before this tick is given any more
   HrTick until;   ///< Where `owner` ends on this path
   bool seek;      ///< The cursor has still to be placed
+  bool stay;      ///< The node under the cursor was not given yet: what comes before it is missing
+  uint64_t ordinal; ///< Of the next node of `owner`
   bool ended;
   HrSpan span;    ///< For hr_path_next()
   uint32_t index; ///< Next word of `span`
@@ -383,7 +385,9 @@ typedef struct {
 HrStatus hr_path_open(HrTxn* txn, HrBranchId leaf, HrTick from, HrPath* path);
 
 /** The next span; HR_END after the last. HR_ERR_DAMAGED for a node that fails
- * its checksum: `span` then says only its branch and base tick; the next call goes on after it. */
+ * its checksum, and where nodes are missing: `span` then says only its branch
+ * and base tick (that of the node behind those missing, or where the branch
+ * ends); the next call goes on after it. */
 HrStatus hr_path_next_span(HrPath* path, HrSpan* span);
 
 /** The next event, over hr_path_next_span(): use one or the other. What the
