@@ -89,6 +89,10 @@ static HrStatus find_record(HrTxn* txn, HrTreeId tree, uint32_t number, bool bel
     memcpy(&found, key.mv_data, sizeof found);
   }
   mdb_cursor_close(cursor);
+  /* A branch whose key is damaged would seem to be another tree's. */
+  if (!code && hr_record_open(txn, txn->store->branches, &key, &value)) {
+    return HR_ERR_DAMAGED;
+  }
   if (code == MDB_NOTFOUND || (!code && hr_branch_tree(found) != tree)) {
     return HR_END;
   }

@@ -148,8 +148,10 @@ HrStatus hr_journal_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrJournalEnt
   if (!code) {
     memcpy(&found, key.mv_data, sizeof found);
   }
-  if (code == MDB_NOTFOUND || (!code && found >> 32 != tree)) {
-    return HR_END;
+  if (code) {
+    return code == MDB_NOTFOUND ? HR_END : hr_status_from_lmdb(txn->store, code);
   }
-  return code ? hr_status_from_lmdb(txn->store, code) : read_entry(txn, found, &value, entry);
+  /* An entry whose key is damaged would seem to be another tree's. */
+  const HrStatus status = read_entry(txn, found, &value, entry);
+  return status ? status : found >> 32 == tree ? HR_OK : HR_END;
 }

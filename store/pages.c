@@ -124,7 +124,7 @@ typedef struct {
 typedef struct {
   const HrPages* pages;
   HrPagesExtent extent;
-  uint64_t* reached;
+  uint8_t* uses; ///< HrPageUse of each page; NULL unless all are looked at
   HrStatus status;
   const char* name;
   bool integers;
@@ -158,19 +158,18 @@ static int compare(const Check* check, Key a, Key b)
   return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-/** Mark `count` pages as reached: NULL, or what is wrong with them. */
-static const char* reach(Check* check, uint64_t page, uint64_t count)
+/** Mark what `count` pages are used for: NULL, or what is wrong with them. */
+static const char* reach(Check* check, uint64_t page, uint64_t count, HrPageUse use)
 {
   if (page < 2 || page > check->pages->meta.last_page ||
       count > check->pages->meta.last_page - page + 1) {
     return "it is referred to, and lies outside the store";
   }
-  for (uint64_t i = page; i < page + count && check->extent == HR_PAGES_ALL; ++i) {
-    const uint64_t bit = (uint64_t)1 << i % 64;
-    if (check->reached[i / 64] & bit) {
+  for (uint64_t i = page; i < page + count && check->uses; ++i) {
+    if (check->uses[i]) {
       return "it is referred to twice";
     }
-    check->reached[i / 64] |= bit;
+    check->uses[i] = (uint8_t)use;
   }
   return NULL;
 }
@@ -223,13 +222,15 @@ static void check_leaf_entry(Check* check, uint64_t page, const HrPageEntry* ent
   check->found.entries += 1;
   if (entry->page) {
     uint32_t count = 0;
-    const char* wrong = reach(check, entry->page, hr_page_overflow_count(entry->size));
+    const char* wrong =
+        reach(check, entry->page, hr_page_overflow_count(entry->size), HR_PAGE_IN_TREE);
     if (!wrong && !overflow_sound(check->pages->fd, entry, &count)) {
       wrong = "it is not the beginning of the value that is kept there";
     }
     const uint64_t more = count - hr_page_overflow_count(entry->size);
     if (!wrong && more) {
-      wrong = reach(check, entry->page + hr_page_overflow_count(entry->size), more);
+      wrong =
+          reach(check, entry->page + hr_page_overflow_count(entry->size), more, HR_PAGE_IN_TREE);
     }
     if (wrong) {
       fault(check, entry->page, wrong, key, key);
@@ -246,7 +247,7 @@ static void check_leaf_entry(Check* check, uint64_t page, const HrPageEntry* ent
 static void check_page(Check* check, uint64_t number, unsigned level, Key low, Key high)
 {
   uint8_t page[HR_PAGE_SIZE];
-  const char* wrong = reach(check, number, 1);
+  const char* wrong = reach(check, number, 1, HR_PAGE_IN_TREE);
   if (wrong) {
     fault(check, number, wrong, low, high);
     return;
@@ -380,8 +381,9 @@ static void check_free_pages(FreeList* list, const uint64_t* numbers, uint64_t c
 {
   const Key none = {NULL, 0};
   for (uint64_t i = 0; i < count; ++i) {
-    const char* wrong = i && numbers[i] >= numbers[i - 1] ? "it is listed out of order"
-                                                          : reach(list->check, numbers[i], 1);
+    const char* wrong = i && numbers[i] >= numbers[i - 1]
+                            ? "it is listed out of order"
+                            : reach(list->check, numbers[i], 1, HR_PAGE_FREE);
     if (wrong) {
       fault(list->check, numbers[i], wrong, none, none);
     }
@@ -442,19 +444,19 @@ static void check_all_reached(Check* check)
   const Key none = {NULL, 0};
   check->name = "";
   for (uint64_t page = 2; page <= check->pages->meta.last_page; ++page) {
-    if (!(check->reached[page / 64] >> page % 64 & 1)) {
+    if (check->uses[page] == HR_PAGE_UNUSED) {
       fault(check, page, "nothing refers to it", none, none);
     }
   }
 }
 
-HrStatus hr_pages_check(const HrPages* pages, HrPagesExtent extent, uint64_t** reached)
+HrStatus hr_pages_check(const HrPages* pages, HrPagesExtent extent, uint8_t** uses)
 {
   const Key none = {NULL, 0};
   Check check = {.pages = pages, .extent = extent, .name = ""};
   if (extent == HR_PAGES_ALL) {
-    check.reached = calloc(pages->meta.last_page / 64 + 1, sizeof *check.reached);
-    if (!check.reached) {
+    check.uses = calloc(pages->meta.last_page + 1, 1);
+    if (!check.uses) {
       return HR_ERR_NO_MEMORY;
     }
   }
@@ -467,10 +469,10 @@ HrStatus hr_pages_check(const HrPages* pages, HrPagesExtent extent, uint64_t** r
   if (extent == HR_PAGES_ALL && !check.status) {
     check_all_reached(&check);
   }
-  if (reached) {
-    *reached = check.reached;
+  if (uses) {
+    *uses = check.uses;
   } else {
-    free(check.reached);
+    free(check.uses);
   }
   return check.status;
 }

@@ -117,6 +117,9 @@ bool hr_pages_open(HrPages* pages, int fd, uint64_t transaction);
 /** Pages that hr_pages_check() would look at, from the counts in the file. */
 uint64_t hr_pages_count(const HrPages* pages);
 
+/** What a page is used for. */
+typedef enum { HR_PAGE_UNUSED, HR_PAGE_IN_TREE, HR_PAGE_FREE } HrPageUse;
+
 typedef enum {
   HR_PAGES_SPINES, ///< The way to the first and to the last key of each database
   HR_PAGES_ALL,
@@ -124,9 +127,9 @@ typedef enum {
 
 /** Check structure: numbers, flags, bounds, order of keys within and across
  * pages, depths, counts, overflow chains, and, of all, that each page of the
- * file is in one tree or among the free ones, once. `reached` gets, unless it
- * is NULL, one bit for each page up to the last that is in use (caller frees).
- * HR_OK, HR_ERR_DAMAGED after any fault, HR_ERR_NO_MEMORY. */
-HrStatus hr_pages_check(const HrPages* pages, HrPagesExtent extent, uint64_t** reached);
+ * file is in one tree or among the free ones, once. `uses` gets, unless it is
+ * NULL, an HrPageUse for each page up to the last, from HR_PAGES_ALL only
+ * (caller frees). HR_OK, HR_ERR_DAMAGED after any fault, HR_ERR_NO_MEMORY. */
+HrStatus hr_pages_check(const HrPages* pages, HrPagesExtent extent, uint8_t** uses);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "store/memlock.h"
 #include "store/pages.h"
+#include "store/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -328,7 +329,7 @@ static HrStatus check_pages(HrStore* store, HrError* error)
                     store->path, mdb_strerror(code));
   }
   HrStatus status = HR_OK;
-  if (hr_pages_open(&pages, fd, mdb_txn_id(txn))) {
+  if (hr_snapshot_pages(txn, fd, &pages)) {
     pages.fault = tell_fault;
     pages.data = &first;
     status = hr_pages_check(

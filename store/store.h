@@ -541,6 +541,29 @@ typedef struct {
 HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char* sentence),
                          void* data, HrVerifyReport* report);
 
+/** Check the pages of the file at `path`, without LMDB: whatever is wrong in it,
+ * this returns. Calls `problem` for each fault, and for each stretch of music and
+ * each record that is lost by them; `report` counts only the problems. HR_OK if
+ * the file could be read, whatever was found; hr_store_verify() may follow if
+ * nothing was. Others may write meanwhile; this program must not have it open. */
+HrStatus hr_store_verify_pages(const char* path, void (*problem)(void* data, const char* sentence),
+                               void* data, HrVerifyReport* report, HrError* error);
+
+typedef struct {
+  uint64_t trees, branches, events;
+  uint64_t losses; ///< Sentences that `lost` was called with
+} HrSalvageReport;
+
+/** Take everything that can be read in the file `damaged` into a new store at
+ * `path`; the damaged file is only read. Calls `lost` with a sentence for
+ * everything that cannot: stretches of music, records, names. A branch whose
+ * record is lost is forked where the journal says, or hung on its tree's first.
+ * What capture rings have still to be drained is not taken over. HR_ERR_EXISTS if
+ * there is a file at `path`; after other failures there may be one. */
+HrStatus hr_store_salvage(const char* damaged, const char* path,
+                          void (*lost)(void* data, const char* sentence), void* data,
+                          HrSalvageReport* report, HrError* error);
+
 /** Nanoseconds since 1970. */
 int64_t hr_wall_clock_ns(void);
 

@@ -62,6 +62,13 @@ static int run_verify(const HrTool* tool, char* const* args, size_t count)
   return hr_show_verify(tool);
 }
 
+static int run_salvage(const HrTool* tool, char* const* args, size_t count)
+{
+  (void)tool;
+  (void)count;
+  return hr_show_salvage(args[0], args[1]);
+}
+
 static int run_osc_doc(const HrTool* tool, char* const* args, size_t count)
 {
   (void)tool;
@@ -80,6 +87,7 @@ static const Command commands[] = {
      "Write a branch, from its beginning, to a file"},
     {"import", "FILE.mid [NAME]", 1, 2, run_import, "Read a MIDI file into a new branch"},
     {"verify", "", 0, 0, run_verify, "Check the whole store for damage"},
+    {"salvage", "DAMAGED NEW", 2, 2, run_salvage, "Take all that is readable into a new store"},
     {"osc-doc", "", 0, 0, run_osc_doc, "Print the reference of the OSC interface"},
     {"help", "", 0, HR_COMMAND_ARGS_MAX, run_help, "Show this"},
 };
