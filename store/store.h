@@ -541,13 +541,19 @@ typedef struct {
 HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char* sentence),
                          void* data, HrVerifyReport* report);
 
+typedef enum {
+  HR_VERIFY_PAGES,   ///< What they hold only if a page is damaged
+  HR_VERIFY_CONTENTS ///< What they hold in any case
+} HrVerifyDepth;
+
 /** Check the pages of the file at `path`, without LMDB: whatever is wrong in it,
  * this returns. Calls `problem` for each fault, and for each stretch of music and
- * each record that is lost by them; `report` counts only the problems. HR_OK if
- * the file could be read, whatever was found; hr_store_verify() may follow if
- * nothing was. Others may write meanwhile; this program must not have it open. */
-HrStatus hr_store_verify_pages(const char* path, void (*problem)(void* data, const char* sentence),
-                               void* data, HrVerifyReport* report, HrError* error);
+ * each record that is lost; `report` counts only the problems. HR_OK if the file
+ * could be read, whatever was found; hr_store_verify() may follow if nothing was.
+ * Others may write meanwhile; this program must not have it open. */
+HrStatus hr_store_verify_pages(const char* path, HrVerifyDepth depth,
+                               void (*problem)(void* data, const char* sentence), void* data,
+                               HrVerifyReport* report, HrError* error);
 
 typedef struct {
   uint64_t trees, branches, events;

@@ -427,8 +427,9 @@ static void tell_fault(void* data, const HrPageFault* fault)
   }
 }
 
-HrStatus hr_store_verify_pages(const char* path, void (*problem)(void* data, const char* sentence),
-                               void* data, HrVerifyReport* report, HrError* error)
+HrStatus hr_store_verify_pages(const char* path, HrVerifyDepth depth,
+                               void (*problem)(void* data, const char* sentence), void* data,
+                               HrVerifyReport* report, HrError* error)
 {
   Verify verify = {.problem = problem, .data = data, .report = report};
   HrSnapshot snapshot;
@@ -447,8 +448,8 @@ HrStatus hr_store_verify_pages(const char* path, void (*problem)(void* data, con
   snapshot.pages.fault = tell_fault;
   snapshot.pages.data = &verify;
   status = hr_pages_check(&snapshot.pages, HR_PAGES_ALL, &uses);
-  if (status != HR_ERR_NO_MEMORY && report->problems) {
-    status = hr_survey(&survey, snapshot.fd, uses, true, snapshot.page_count,
+  if (status != HR_ERR_NO_MEMORY && (report->problems || depth == HR_VERIFY_CONTENTS)) {
+    status = hr_survey(&survey, snapshot.fd, uses, report->problems, snapshot.page_count,
                        snapshot.pages.meta.last_page);
     report->problems += hr_survey_tell(&survey, problem, data);
     hr_survey_free(&survey);

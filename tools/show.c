@@ -401,6 +401,25 @@ static unsigned time_limit(const char* path)
   return stat(path, &info) ? 60 : 60 + (unsigned)(info.st_size >> 20);
 }
 
+/** Check without LMDB, and say what to do. */
+static int verify_pages(const HrTool* tool, HrVerifyDepth depth)
+{
+  HrVerifyReport report;
+  HrError error = {0};
+  if (hr_store_verify_pages(tool->store, depth, print_problem, NULL, &report, &error)) {
+    hr_tool_complain("%s", error.text);
+    return HR_EXIT_FAILURE;
+  }
+  if (!report.problems && depth == HR_VERIFY_PAGES) {
+    return HR_EXIT_OK;
+  }
+  print_count(report.problems, "problem", "problems", ".\n");
+  hr_tool_complain("%s is damaged; everything else in it can be read. \"halfremembered salvage %s "
+                   "NEW\" takes that into a new store.",
+                   tool->store, tool->store);
+  return HR_EXIT_FAILURE;
+}
+
 static int verify_structure(const HrTool* tool)
 {
   HrStore* store;
@@ -410,6 +429,9 @@ static int verify_structure(const HrTool* tool)
   }
   const HrStatus status = hr_store_verify(store, print_problem, NULL, &report);
   hr_store_close(store);
+  if (status == HR_ERR_DAMAGED) {
+    return verify_pages(tool, HR_VERIFY_CONTENTS);
+  }
   if (status) {
     hr_tool_complain("The check of %s could not be finished: %s. Copy the store to a safe place "
                      "before you go on.",
@@ -457,23 +479,11 @@ static int verify_apart(const HrTool* tool)
 
 int hr_show_verify(const HrTool* tool)
 {
-  HrVerifyReport report;
-  HrError error = {0};
   if (!tool->store) {
     return verify_structure(tool); // Which says so
   }
-  if (hr_store_verify_pages(tool->store, print_problem, NULL, &report, &error)) {
-    hr_tool_complain("%s", error.text);
-    return HR_EXIT_FAILURE;
-  }
-  if (!report.problems) {
-    return verify_apart(tool);
-  }
-  print_count(report.problems, "problem", "problems", ".\n");
-  hr_tool_complain("%s is damaged; everything else in it can be read. \"halfremembered salvage %s "
-                   "NEW\" takes that into a new store.",
-                   tool->store, tool->store);
-  return HR_EXIT_FAILURE;
+  const int result = verify_pages(tool, HR_VERIFY_PAGES);
+  return result ? result : verify_apart(tool);
 }
 
 /* ---- Salvage -------------------------------------------------------- */
