@@ -45,12 +45,16 @@ HrStatus hr_snapshot_open(HrSnapshot* snapshot, const char* path, HrError* error
   HrStoreHeader header;
   *snapshot = (HrSnapshot){.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (snapshot->fd < 0 || fstat(snapshot->fd, &info) || !S_ISREG(info.st_mode)) {
-    return hr_error(error, snapshot->fd < 0 && errno == ENOENT ? HR_ERR_NOT_FOUND : HR_ERR_IO,
-                    "Cannot read %s: %s.", path,
-                    snapshot->fd < 0 ? strerror(errno) : "it is not a plain file");
+    const bool missing = snapshot->fd < 0 && errno == ENOENT;
+    return hr_error(error, missing ? HR_ERR_NOT_FOUND : HR_ERR_IO, "Cannot read %s: %s.%s", path,
+                    snapshot->fd < 0 ? strerror(errno) : "it is not a plain file",
+                    missing ? " Nothing has been recorded there yet." : "");
   }
   snapshot->page_count = (uint64_t)info.st_size / HR_PAGE_SIZE;
   HrStatus status = hr_preflight(snapshot->fd, path, &header, error);
+  if (status == HR_END) {
+    return hr_error(error, HR_ERR_NOT_FOUND, "%s is empty: nothing was recorded there.", path);
+  }
   if (!status) {
     int code = hold(snapshot, path, 0);
     code = code == EROFS || code == EACCES ? hold(snapshot, path, MDB_NOLOCK) : code;

@@ -405,7 +405,7 @@ static inline bool hr_span_next(const HrSpan* span, uint32_t* index, HrEvent* ev
     return false;
   }
   const HrWord* word = &span->words[*index];
-  event->tick = span->base + word->offset;
+  event->tick = (HrTick)((uint64_t)span->base + word->offset); // Wraps, where a checksum is forged
   if (word->length <= 3) {
     event->kind = HR_EVENT_MIDI;
     event->size = word->length;

@@ -238,7 +238,7 @@ static void sort(HrSurvey* survey)
   survey->count = kept;
 }
 
-size_t hr_survey_seek(const HrSurvey* survey, int kind, uint64_t id)
+size_t hr_survey_seek(const HrSurvey* survey, unsigned kind, uint64_t id)
 {
   size_t low = 0;
   size_t high = survey->count;
@@ -254,7 +254,7 @@ size_t hr_survey_seek(const HrSurvey* survey, int kind, uint64_t id)
   return low;
 }
 
-static const HrFound* find(const HrSurvey* survey, int kind, uint64_t id, uint64_t order)
+static const HrFound* find(const HrSurvey* survey, unsigned kind, uint64_t id, uint64_t order)
 {
   for (size_t i = hr_survey_seek(survey, kind, id); i < survey->count; ++i) {
     const HrFound* const found = &survey->found[i];
@@ -403,7 +403,7 @@ static void fill_gap(HrSurvey* survey, const Gap* gap, size_t bare, uint32_t* tr
 
 uint64_t hr_survey_next_branch(const HrSurvey* survey, uint64_t after)
 {
-  const int kinds[] = {HR_RECORD_BRANCH, HR_SURVEY_NODE};
+  const unsigned kinds[] = {HR_RECORD_BRANCH, HR_SURVEY_NODE};
   uint64_t next = 0;
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
     const size_t at = hr_survey_seek(survey, kinds[i], after + 1);

@@ -43,7 +43,7 @@ HrStatus hr_survey(HrSurvey* survey, int fd, const uint8_t* uses, bool damaged, 
 void hr_survey_free(HrSurvey* survey);
 
 /** The first that is found of a kind at or after `id`: its index; `count` if there is none. */
-size_t hr_survey_seek(const HrSurvey* survey, int kind, uint64_t id);
+size_t hr_survey_seek(const HrSurvey* survey, unsigned kind, uint64_t id);
 
 /** The value of what was found, without its checksum, allocated; NULL if it
  * cannot be read any more. */

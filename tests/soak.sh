@@ -4,7 +4,8 @@
 
 # soak.sh BUILD
 # For SOAK_SECONDS (600), in turn: the demo, killing the host at another moment
-# each time, and random cases (tests/test_property.c) that no test has had before.
+# each time, random cases (tests/test_property.c) and damaged stores
+# (tests/test_damage.c) that no test has had before.
 # Stops at the first failure, and shows it.
 
 set -u
@@ -16,7 +17,7 @@ trap 'rm -f "$log"' EXIT
 run() {
   local what=$1
   shift
-  if ! timeout --kill-after=10 120 "$@" >"$log" 2>&1; then
+  if ! timeout --kill-after=10 300 "$@" >"$log" 2>&1; then
     cat "$log"
     echo "round $round failed: $what"
     exit 1
@@ -30,4 +31,6 @@ for ((round = 1; SECONDS < ${SOAK_SECONDS:-600}; ++round)); do
   seed=$((100000 + RANDOM * 32768 + RANDOM))
   run "1000 random cases from seed $seed on" \
     env HR_SEED=$seed HR_CASES=1000 "$1/tests/test_property"
+  run "2000 damaged stores from seed $seed on" \
+    env HR_SEED=$seed HR_CASES=2000 "$1/tests/test_damage"
 done

@@ -439,9 +439,9 @@ check "export of no such branch leaves nothing" [ ! -e x.mid ]
 
 # ---- Stores that are none ----------------------------------------------------
 
-each_look() { # PATTERN: every command that looks fails with it
+each_look() { # PATTERN [COMMANDS]: every command that looks fails with it
   local command
-  for command in tree log verify list; do
+  for command in ${2:-tree log verify list}; do
     fails_with 1 "$1" hr "$command" || return 1
   done
   fails_with 1 "$1" hr export main x.mid && [ ! -e x.mid ]
@@ -465,7 +465,9 @@ export HR_STORE=$work/run
 check "looking at a folder" each_look 'plain file\|folder'
 export HR_STORE=$work/cut.hr
 head -c 20480 s.hr >cut.hr
-check "looking at a store cut short" each_look cut.hr
+check "looking at a store cut short" each_look cut.hr 'tree log list'
+check "verify of a store cut short" gives 1 hr verify
+check "verify says so, and what is lost" says 'is cut short' 'music is lost'
 homeless() {
   env -u HOME -u HR_STORE "$tool" "$@" >out 2>err
 }
@@ -539,7 +541,7 @@ bytes ff | dd of=d.hr bs=1 seek=$((nodes[5] + 1000)) conv=notrunc status=none
 rm -f new.hr
 check "salvage without one node" gives 1 hr salvage d.hr new.hr
 check "salvage says what is lost" says 'Branch "many" (#2 of tree 1): music is lost from tick' '1 loss\.$'
-check "salvage of nothing" fails_with 1 'not a HalfRemembered store' hr salvage garbage.hr other.hr
+check "salvage of nothing" fails_with 1 'nothing was recorded there' hr salvage garbage.hr other.hr
 check "salvage of nothing leaves nothing" [ ! -e other.hr ]
 
 # ---- Several trees -----------------------------------------------------------
