@@ -295,18 +295,15 @@ static void check_tree(Check* check, const char* name, const HrPageTree* tree)
   check->found = (HrPageTree){0};
   if (kinds && kinds != TREE_INTEGER_KEYS) {
     fault(check, 0, "its keys are of an unknown kind", none, none);
-    return;
-  }
-  if (tree->root != HR_NO_PAGE) {
-    if (!tree->depth || tree->depth >= HR_PAGES_DEPTH_MAX) {
-      fault(check, tree->root, "its depth is impossible", none, none);
-      return;
-    }
+  } else if (tree->root != HR_NO_PAGE && (!tree->depth || tree->depth >= HR_PAGES_DEPTH_MAX)) {
+    fault(check, tree->root, "its depth is impossible", none, none);
+  } else if (tree->root != HR_NO_PAGE) {
     check_page(check, tree->root, tree->depth - 1u, none, none);
   }
   if (check->extent == HR_PAGES_ALL && !check->status && counts_differ(&check->found, tree)) {
     fault(check, 0, "its counts are wrong", none, none);
   }
+  check->name = "";
 }
 
 bool hr_pages_open(HrPages* pages, int fd, uint64_t transaction)

@@ -111,8 +111,9 @@ static bool recognise_name(const HrPageEntry* entry, const void* value, HrFound*
   uint64_t big;
   size_t size;
   char name[HR_NAME_MAX + 1] = "";
-  if (!memchr("TBA", entry->key[0], 3) || !is_record(HR_RECORD_NAME, entry, value, &size) ||
-      size > HR_NAME_MAX) {
+  const uint8_t letter = entry->key[0];
+  if ((letter != 'T' && letter != 'B' && letter != 'A') ||
+      !is_record(HR_RECORD_NAME, entry, value, &size) || size > HR_NAME_MAX) {
     return false;
   }
   memcpy(&big, entry->key + 1, sizeof big);
