@@ -25,8 +25,8 @@
 
 #define READERS_MAX 512
 
-/** Up to so many pages a store is checked whole before LMDB walks it: 2 ms or less. */
-#define CHECKED_PAGES 4096u
+/** Up to so many pages a store is checked whole before LMDB walks it: within a millisecond. */
+#define CHECKED_PAGES 1024u
 
 /* LMDB breaks when one process opens a file twice: readers lose their locks and
  * two writers get in. So a process holds one HrStore for each device and inode. */
