@@ -41,6 +41,7 @@ MAKE_STORE  := $(BUILD)/bench/make_store
 SCALE_OBJ   := $(call objects,bench/scale_*.c)
 PEERS_OBJ   := $(BUILD)/bench/peers.o
 BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_OBJ),$(call objects,bench/*.c))
+FUZZERS     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
 
@@ -78,9 +79,7 @@ $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
 $(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
 $(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2
-$(BUILD)/bench/bench_scale: $(SCALE_OBJ)
 $(BUILD)/bench/bench_store $(PEERS_OBJ): PEERS = sqlite3 rocksdb
-$(BUILD)/bench/bench_store: $(PEERS_OBJ)
 # The store as the plugin has it.
 $(BENCHES) $(MAKE_STORE): private OPTIMISE += $(FAST)
 $(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
@@ -95,7 +94,7 @@ all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) ## Pl
 
 # These goals see to the packages they need before anything is compiled, and use
 # every processor.
-ifneq ($(filter bench check% demo run soak lint,$(MAKECMDGOALS)),)
+ifneq ($(filter bench check% demo fuzz run soak lint,$(MAKECMDGOALS)),)
 READY     := setup
 MAKEFLAGS += --jobs=$(shell nproc)
 endif
@@ -126,9 +125,17 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 
 $(BUILD)/tests/test_power_loss: $(BUILD)/tests/disk_trace.o
 
+$(BUILD)/bench/bench_scale: $(SCALE_OBJ)
+$(BUILD)/bench/bench_store: $(PEERS_OBJ)
+
 $(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS) $(PEERS)) -lm -ldl
+
+# Made by build-asan and build-fuzz only: libFuzzer is clang's.
+$(FUZZERS): %: %.o $(filter $(BUILD)/store/%,$(CORE_OBJ))
+	$(call say,link,$@)
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(call packages,--libs $(CORE_PKGS)) -lm
 
 $(EVENT_TOOLS): %: %.o $(BUILD)/tests/host/events.o
 	$(call say,link,$@)
@@ -141,7 +148,7 @@ $(MAKE_MUSIC): $(MAKE_MUSIC).o
 # Keep objects that make takes for intermediate.
 .SECONDARY:
 
--include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/host tests/music bench)))
+-include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/fuzz tests/host tests/music bench)))
 
 # Another build is this Makefile once more, with its own folder and flags.
 SANITIZER := CC=clang OPTIMISE='-O1 -g -fno-omit-frame-pointer'
@@ -155,6 +162,14 @@ build-clang: | $(READY)
 build-asan: | $(READY)
 	@echo 'build with address and undefined-behaviour sanitizers'
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan $(SANITIZER) SANITIZE='$(ASAN)' all tests
+
+# What is fuzzed tells the fuzzer which ways it took.
+build-fuzz: | $(READY)
+	@echo 'build the fuzzers with clang'
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzzers $(SANITIZER) \
+	  SANITIZE='$(ASAN) -fsanitize=fuzzer-no-link' fuzzers
+
+fuzzers: $(FUZZERS)
 
 build-tsan: | $(READY)
 	@echo 'build with the thread sanitizer'
@@ -175,7 +190,7 @@ setup: ## Install the Debian packages needed (HR_NO_INSTALL=1: only list them)
 
 tests: $(TESTS) $(EVENT_TOOLS) $(MAKE_MUSIC) ## Compile the tests
 
-check: all tests build-clang build-asan build-tsan ## Run every test
+check: all tests build-clang build-asan build-tsan build-fuzz ## Run every test
 	@tests/run.sh $(BUILD)
 
 check-unit: all tests ## Run the unit tests only
@@ -192,6 +207,9 @@ check-hosts: all tests ## Run the plugin in jalv and Ardour
 
 lint: | $(READY) ## Check formatting, licence headers, shell scripts; clang-tidy
 	tests/lint.sh $(BUILD)
+
+fuzz: build-fuzz ## Fuzz the opening of stores and the reading of nodes, FUZZ_SECONDS (60) each
+	tests/fuzz/fuzz.sh $(BUILD)/fuzzers $(or $(FUZZ_SECONDS),60)
 
 soak: all tests ## Repeat the demo, killing at random moments, and new random cases, for SOAK_SECONDS (600)
 	tests/soak.sh $(BUILD)
@@ -220,5 +238,5 @@ clean: ## Remove $(BUILD)
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
-.PHONY: all tests build-clang build-asan build-tsan demo run setup check check-unit check-asan \
+.PHONY: all tests fuzz fuzzers build-fuzz build-clang build-asan build-tsan demo run setup check check-unit check-asan \
         check-tsan check-hosts lint soak bench format install uninstall clean help

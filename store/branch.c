@@ -22,7 +22,8 @@ static HrStatus find_value(HrTxn* txn, HrBranchId id, MDB_val* value)
     code = txn->branches ? 0 : mdb_cursor_open(txn->txn, txn->store->branches, &txn->branches);
     code = code ? code : mdb_cursor_get(txn->branches, &key, value, MDB_SET);
   }
-  return hr_status_from_lmdb(txn->store, code);
+  return code ? hr_status_from_lmdb(txn->store, code)
+              : hr_record_open(txn, txn->store->branches, &key, value);
 }
 
 HrStatus hr_branch_get(HrTxn* txn, HrBranchId id, HrBranch* branch)
@@ -108,6 +109,10 @@ static HrStatus find_record(HrTxn* txn, HrTreeId tree, uint32_t number, bool bel
     memcpy(&found, key.mv_data, sizeof found);
   }
   mdb_cursor_close(cursor);
+  /* A branch whose key is damaged would seem to be another tree's. */
+  if (!code && hr_record_open(txn, txn->store->branches, &key, &value)) {
+    return HR_ERR_DAMAGED;
+  }
   if (code == MDB_NOTFOUND || (!code && hr_branch_tree(found) != tree)) {
     return HR_END;
   }

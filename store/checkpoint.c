@@ -73,8 +73,8 @@ static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* val
   memcpy(&last, key->mv_data, sizeof last);
   memcpy(&node_key, key->mv_data, sizeof node_key);
   int code = 0;
-  HrPages pages = {0, 0};
-  hr_pages_add(&pages, value);
+  HrPageRun pages = {0, 0};
+  hr_page_run_add(&pages, value);
   while (!code && hr_tick_key_ordinal(&node_key) % HR_CHECKPOINT_NODES) {
     code = mdb_cursor_get(cursor, key, value, MDB_PREV);
     if (code || key->mv_size != sizeof node_key ||
@@ -84,9 +84,9 @@ static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* val
       break;
     }
     memcpy(&node_key, key->mv_data, sizeof node_key);
-    hr_pages_add(&pages, value);
+    hr_page_run_add(&pages, value);
   }
-  hr_pages_will_need(&pages);
+  hr_page_run_will_need(&pages);
   while (!code) {
     memcpy(&node_key, key->mv_data, sizeof node_key);
     if (hr_node_valid(&node_key, value)) {

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file format.h
- * The store's bytes on disk, format version 1. All integers little-endian.
+ * The store's bytes on disk, format version 2. All integers little-endian.
  *
  * A store is one LMDB 0.9 file (MDB_NOSUBDIR) with 4096-byte pages. Its main
  * database holds one record of ours, HR_HEADER_KEY -> HrStoreHeader, and these
@@ -17,6 +17,9 @@
  * | names    | kind byte, then id or text (name.c)    | text or u64 id   |
  * | journal  | u64: tree id << 32 + sequence          | HrJournalRecord, texts |
  * | captures | 16-byte UUID of a capture ring         | HrCaptureRecord  |
+ *
+ * A node holds its own checksum. Every other value, but the header, ends with
+ * that of its key and its bytes, hr_record_checksum(), a u32 not counted below.
  *
  * A branch id is its tree's id in the upper 32 bits and its number within the
  * tree, counted from 1, in the lower: the branches of a tree, and their nodes,
@@ -38,7 +41,7 @@
 #error "The store is used where it lies in memory: little-endian machines only"
 #endif
 
-#define HR_FORMAT_VERSION 1u
+#define HR_FORMAT_VERSION 2u
 #define HR_HEADER_KEY     "halfremembered"
 #define HR_HEADER_MAGIC   "HALFREM"
 #define HR_PAGE_SIZE      4096u

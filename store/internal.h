@@ -54,9 +54,29 @@ struct HrTxnImpl {
 /** The status for an LMDB or errno code; notes a disk error in `store`. */
 HrStatus hr_status_from_lmdb(HrStore* store, int code);
 
+/** What a record is: part of its checksum, so that one in a wrong place is found. */
+typedef enum {
+  HR_RECORD_OTHER,
+  HR_RECORD_TREE,
+  HR_RECORD_BRANCH,
+  HR_RECORD_NAME,
+  HR_RECORD_JOURNAL,
+  HR_RECORD_CAPTURE,
+  HR_RECORD_NOTE,
+} HrRecordKind;
+
+uint32_t hr_record_checksum(HrRecordKind kind, const void* key, size_t key_size, const void* value,
+                            size_t size);
+/** Check a record as it lies on a page and cut its checksum off `*size`. */
+bool hr_record_valid(HrRecordKind kind, const void* key, size_t key_size, const void* value,
+                     size_t* size);
+/** The same of one that LMDB found: HR_ERR_DAMAGED. */
+HrStatus hr_record_open(const HrTxn* txn, MDB_dbi dbi, const MDB_val* key, MDB_val* value);
+
 /** Get a value of exactly `size` bytes: copies it out. HR_ERR_NOT_FOUND, HR_ERR_DAMAGED. */
 HrStatus hr_get_record(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, void* record,
                        size_t size);
+/** Put a record, with its checksum behind it; a node, which has its own, as it is. */
 HrStatus hr_put(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, const void* value,
                 size_t size);
 
@@ -94,9 +114,15 @@ HrStatus hr_name_set_free(HrTxn* txn, HrNameKind kind, uint64_t scope, uint64_t 
 HrStatus hr_journal_append(HrTxn* txn, HrTreeRecord* tree, HrJournalRecord* record,
                            const char* text, const char* before);
 
+/** Read an entry's value whose checksum was found right, and cut off. HR_ERR_DAMAGED. */
+HrStatus hr_journal_decode(uint32_t sequence, const void* value, size_t size,
+                           HrJournalEntry* entry);
+
 /** Read a note as it lies in the map; its key has the right size. HR_ERR_DAMAGED
  * for one that hr_note_add() would not have written. */
-HrStatus hr_note_read(const MDB_val* key, const MDB_val* value, HrNote* note);
+HrStatus hr_note_read(const HrTxn* txn, const MDB_val* key, const MDB_val* value, HrNote* note);
+/** The same of a value whose checksum was found right, and cut off. */
+HrStatus hr_note_decode(const HrTickKey* place, const void* value, size_t size, HrNote* note);
 /** Hide or restore a note, and nothing else. */
 HrStatus hr_note_put_hidden(HrTxn* txn, HrTreeId tree, uint32_t id, bool hidden);
 
@@ -116,12 +142,12 @@ bool hr_node_valid(const HrTickKey* key, const MDB_val* value);
 /** Pages of the map that lie side by side and will be needed; none if empty. */
 typedef struct {
   uintptr_t start, end; ///< Addresses
-} HrPages;
+} HrPageRun;
 
 /** Add a value's. Where they lie apart from the others, those are asked for now. */
-void hr_pages_add(HrPages* pages, const MDB_val* value);
+void hr_page_run_add(HrPageRun* pages, const MDB_val* value);
 /** Have the system read them in, without waiting. */
-void hr_pages_will_need(const HrPages* pages);
+void hr_page_run_will_need(const HrPageRun* pages);
 
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */
 HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value);

@@ -80,15 +80,15 @@ HrStatus hr_journal_append(HrTxn* txn, HrTreeRecord* tree, HrJournalRecord* reco
                 sizeof *record + text_size + before_size);
 }
 
-static HrStatus decode(uint32_t sequence, const MDB_val* value, HrJournalEntry* entry)
+HrStatus hr_journal_decode(uint32_t sequence, const void* value, size_t size, HrJournalEntry* entry)
 {
   HrJournalRecord record;
-  if (value->mv_size < sizeof record) {
+  if (size < sizeof record) {
     return HR_ERR_DAMAGED;
   }
-  memcpy(&record, value->mv_data, sizeof record);
+  memcpy(&record, value, sizeof record);
   if (record.text_size > HR_NAME_MAX || record.before_size > HR_NAME_MAX ||
-      value->mv_size != sizeof record + record.text_size + record.before_size) {
+      size != sizeof record + record.text_size + record.before_size) {
     return HR_ERR_DAMAGED;
   }
   *entry = (HrJournalEntry){.sequence = sequence,
@@ -102,10 +102,21 @@ static HrStatus decode(uint32_t sequence, const MDB_val* value, HrJournalEntry* 
                             .refers = record.refers,
                             .below = record.below,
                             .quiet = record.flags & HR_JOURNAL_QUIET};
-  const char* const texts = (const char*)value->mv_data + sizeof record;
+  const char* const texts = (const char*)value + sizeof record;
   memcpy(entry->text, texts, record.text_size);
   memcpy(entry->before, texts + record.text_size, record.before_size);
   return HR_OK;
+}
+
+/** Read an entry as it lies in the map. */
+static HrStatus read_entry(const HrTxn* txn, uint64_t place, const MDB_val* value,
+                           HrJournalEntry* entry)
+{
+  const MDB_val key = {sizeof place, &place};
+  MDB_val record = *value;
+  const HrStatus status = hr_record_open(txn, txn->store->journal, &key, &record);
+  return status ? status
+                : hr_journal_decode((uint32_t)place, record.mv_data, record.mv_size, entry);
 }
 
 HrStatus hr_journal_get(HrTxn* txn, HrTreeId tree, uint32_t sequence, HrJournalEntry* entry)
@@ -114,7 +125,11 @@ HrStatus hr_journal_get(HrTxn* txn, HrTreeId tree, uint32_t sequence, HrJournalE
   MDB_val key = {sizeof wanted, &wanted};
   MDB_val value;
   const int code = mdb_get(txn->txn, txn->store->journal, &key, &value);
-  return code ? hr_status_from_lmdb(txn->store, code) : decode(sequence, &value, entry);
+  HrTreeRecord record;
+  if (code == MDB_NOTFOUND && !hr_tree_record(txn, tree, &record)) {
+    return sequence && sequence <= record.journal_count ? HR_ERR_DAMAGED : HR_ERR_NOT_FOUND;
+  }
+  return code ? hr_status_from_lmdb(txn->store, code) : read_entry(txn, wanted, &value, entry);
 }
 
 HrStatus hr_journal_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrJournalEntry* entry)
@@ -133,8 +148,10 @@ HrStatus hr_journal_next(HrTxn* txn, HrTreeId tree, uint32_t after, HrJournalEnt
   if (!code) {
     memcpy(&found, key.mv_data, sizeof found);
   }
-  if (code == MDB_NOTFOUND || (!code && found >> 32 != tree)) {
-    return HR_END;
+  if (code) {
+    return code == MDB_NOTFOUND ? HR_END : hr_status_from_lmdb(txn->store, code);
   }
-  return code ? hr_status_from_lmdb(txn->store, code) : decode((uint32_t)found, &value, entry);
+  /* An entry whose key is damaged would seem to be another tree's. */
+  const HrStatus status = read_entry(txn, found, &value, entry);
+  return status ? status : found >> 32 == tree ? HR_OK : HR_END;
 }

@@ -111,7 +111,7 @@ HrStatus hr_name_get(HrTxn* txn, HrNameKind kind, uint64_t id, char name[HR_NAME
   if (code) {
     return hr_status_from_lmdb(txn->store, code);
   }
-  if (v.mv_size > HR_NAME_MAX) {
+  if (hr_record_open(txn, txn->store->names, &k, &v) || v.mv_size > HR_NAME_MAX) {
     return HR_ERR_DAMAGED;
   }
   memcpy(name, v.mv_data, v.mv_size);

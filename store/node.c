@@ -56,6 +56,25 @@ uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key)
   return XXH3_64bits_withSeed(node + 1, node->word_count * sizeof(HrWord), first);
 }
 
+uint32_t hr_record_checksum(HrRecordKind kind, const void* key, size_t key_size, const void* value,
+                            size_t size)
+{
+  const uint64_t seed = XXH3_64bits_withSeed(key, key_size, kind);
+  return (uint32_t)XXH3_64bits_withSeed(value, size, seed);
+}
+
+bool hr_record_valid(HrRecordKind kind, const void* key, size_t key_size, const void* value,
+                     size_t* size)
+{
+  uint32_t checksum;
+  if (*size < sizeof checksum) {
+    return false;
+  }
+  *size -= sizeof checksum;
+  memcpy(&checksum, (const char*)value + *size, sizeof checksum);
+  return checksum == hr_record_checksum(kind, key, key_size, value, *size);
+}
+
 bool hr_node_valid(const HrTickKey* key, const MDB_val* value)
 {
   const HrNodeHeader* const node = value->mv_data;
@@ -64,21 +83,21 @@ bool hr_node_valid(const HrTickKey* key, const MDB_val* value)
          node->base_tick == hr_tick_key_tick(key) && node->checksum == hr_node_checksum(node, key);
 }
 
-void hr_pages_add(HrPages* pages, const MDB_val* value)
+void hr_page_run_add(HrPageRun* pages, const MDB_val* value)
 {
   const uintptr_t at = (uintptr_t)value->mv_data;
   const uintptr_t start = at / HR_PAGE_SIZE * HR_PAGE_SIZE;
   const uintptr_t end = (at + value->mv_size + HR_PAGE_SIZE - 1) / HR_PAGE_SIZE * HR_PAGE_SIZE;
   if (start > pages->end || end < pages->start) {
-    hr_pages_will_need(pages);
-    *pages = (HrPages){start, end};
+    hr_page_run_will_need(pages);
+    *pages = (HrPageRun){start, end};
     return;
   }
   pages->start = start < pages->start ? start : pages->start;
   pages->end = end > pages->end ? end : pages->end;
 }
 
-void hr_pages_will_need(const HrPages* pages)
+void hr_page_run_will_need(const HrPageRun* pages)
 {
   if (pages->start < pages->end) {
     /* Advice: if it is not taken, the pages are read when they are touched. */

@@ -30,19 +30,17 @@ static bool is_valid(const HrNote* note, size_t text_size)
          text_size <= HR_NOTE_TEXT_MAX && hr_text_valid(note->text, text_size, true);
 }
 
-HrStatus hr_note_read(const MDB_val* key, const MDB_val* value, HrNote* note)
+HrStatus hr_note_decode(const HrTickKey* place, const void* value, size_t size, HrNote* note)
 {
-  const HrTickKey* const place = key->mv_data;
   HrNoteRecord record;
-  if (value->mv_size < sizeof record) {
+  if (size < sizeof record) {
     return HR_ERR_DAMAGED;
   }
-  memcpy(&record, value->mv_data, sizeof record);
-  const char* const name = (const char*)value->mv_data + sizeof record;
+  memcpy(&record, value, sizeof record);
+  const char* const name = (const char*)value + sizeof record;
   const char* const text = name + record.name_size;
   if (record.name_size > HR_NAME_MAX ||
-      value->mv_size != sizeof record + record.name_size + record.text_size + 1u ||
-      text[record.text_size]) {
+      size != sizeof record + record.name_size + record.text_size + 1u || text[record.text_size]) {
     return HR_ERR_DAMAGED;
   }
   *note = (HrNote){.id = (uint32_t)hr_tick_key_ordinal(place),
@@ -60,6 +58,13 @@ HrStatus hr_note_read(const MDB_val* key, const MDB_val* value, HrNote* note)
   const bool sound = strlen(note->name) == record.name_size && record.hidden <= 1 &&
                      is_valid(note, record.text_size);
   return sound ? HR_OK : HR_ERR_DAMAGED;
+}
+
+HrStatus hr_note_read(const HrTxn* txn, const MDB_val* key, const MDB_val* value, HrNote* note)
+{
+  MDB_val record = *value;
+  const HrStatus status = hr_record_open(txn, txn->store->notes, key, &record);
+  return status ? status : hr_note_decode(key->mv_data, record.mv_data, record.mv_size, note);
 }
 
 static HrStatus put(HrTxn* txn, const HrNote* note)
@@ -134,7 +139,10 @@ HrStatus hr_note_get(HrTxn* txn, HrTreeId tree, uint32_t id, HrNote* note)
   MDB_val key = {sizeof place, &place};
   MDB_val value;
   const int code = mdb_get(txn->txn, txn->store->notes, &key, &value);
-  return code ? hr_status_from_lmdb(txn->store, code) : hr_note_read(&key, &value, note);
+  if (code == MDB_NOTFOUND) {
+    return HR_ERR_DAMAGED; // The journal tells of it
+  }
+  return code ? hr_status_from_lmdb(txn->store, code) : hr_note_read(txn, &key, &value, note);
 }
 
 /** The first sound note of a branch at `tick` with an id above `after`, or later. */
@@ -147,7 +155,7 @@ static HrStatus next_on_branch(HrTxn* txn, MDB_cursor* cursor, HrBranchId branch
   MDB_val value;
   int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
   while (!code && key.mv_size == sizeof wanted && hr_tick_key_branch(key.mv_data) == branch) {
-    if (!hr_note_read(&key, &value, note)) {
+    if (!hr_note_read(txn, &key, &value, note)) {
       return HR_OK;
     }
     code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);

@@ -72,38 +72,77 @@ static void cut(const HrPath* path, const HrNodeHeader* node, HrSpan* span)
   span->count = end - start;
 }
 
-/** Go to the path's next node, valid or not; HR_END after the last. */
-static HrStatus next_node(HrPath* path, HrTickKey* node_key, MDB_val* value)
+/** Go to the branch that owns `path->from`, and to its node there. */
+static HrStatus enter_owner(HrPath* path, MDB_val* key, MDB_val* value, int* code)
+{
+  const HrStatus status =
+      hr_branch_stretch(path->txn, path->leaf, path->from, &path->owner, &path->until);
+  if (status) {
+    return status;
+  }
+  path->seek = false;
+  *code = seek_node(path, key, value);
+  const bool reaches = !*code && key->mv_size == sizeof(HrTickKey) &&
+                       hr_tick_key_branch(key->mv_data) == path->owner.id &&
+                       hr_tick_key_tick(key->mv_data) < path->from;
+  /* Unless a node lies before it, the branch begins here. */
+  path->ordinal = reaches ? hr_tick_key_ordinal(key->mv_data) : 0;
+  return HR_OK;
+}
+
+/** Leave a branch whose nodes come to an end before `path->until`. HR_ERR_DAMAGED
+ * if it should have had more. */
+static HrStatus leave_owner(HrPath* path, const HrTickKey* next, HrSpan* span)
+{
+  const bool goes_on = next && hr_tick_key_branch(next) == path->owner.id;
+  const uint64_t wanted = goes_on ? hr_tick_key_ordinal(next) : path->owner.node_count;
+  const bool missing = wanted != path->ordinal;
+  *span = (HrSpan){.base = path->until == INT64_MAX ? path->owner.head_tick : path->until,
+                   .branch = path->owner.id};
+  path->ended = path->until == INT64_MAX;
+  path->from = path->until;
+  path->seek = true;
+  return missing ? HR_ERR_DAMAGED : HR_OK;
+}
+
+/** Go to the path's next node, whole or not; HR_END after the last. HR_ERR_DAMAGED
+ * where nodes are missing. `span` says branch and base tick. */
+static HrStatus next_node(HrPath* path, HrTickKey* node_key, MDB_val* value, HrSpan* span)
 {
   MDB_val key;
   while (!path->ended) {
-    int code;
+    int code = 0;
+    HrStatus status = HR_OK;
     if (path->seek) {
-      const HrStatus status =
-          hr_branch_stretch(path->txn, path->leaf, path->from, &path->owner, &path->until);
+      status = enter_owner(path, &key, value, &code);
+    } else {
+      code = mdb_cursor_get(path->cursor, &key, value, path->stay ? MDB_GET_CURRENT : MDB_NEXT);
+    }
+    path->stay = false;
+    if (status || (code && code != MDB_NOTFOUND)) {
+      path->ended = true;
+      return status ? status : hr_status_from_lmdb(path->txn->store, code);
+    }
+    const bool found = !code && key.mv_size == sizeof *node_key;
+    if (found) {
+      memcpy(node_key, key.mv_data, sizeof *node_key);
+    }
+    if (!found || hr_tick_key_branch(node_key) != path->owner.id ||
+        hr_tick_key_tick(node_key) >= path->until) {
+      status = leave_owner(path, found ? node_key : NULL, span);
       if (status) {
-        path->ended = true;
         return status;
       }
-      path->seek = false;
-      code = seek_node(path, &key, value);
-    } else {
-      code = mdb_cursor_get(path->cursor, &key, value, MDB_NEXT);
+      continue;
     }
-    if (code && code != MDB_NOTFOUND) {
-      path->ended = true;
-      return hr_status_from_lmdb(path->txn->store, code);
+    *span = (HrSpan){.base = hr_tick_key_tick(node_key), .branch = path->owner.id};
+    if (hr_tick_key_ordinal(node_key) != path->ordinal) {
+      path->ordinal = hr_tick_key_ordinal(node_key);
+      path->stay = true;
+      return HR_ERR_DAMAGED;
     }
-    if (!code && key.mv_size == sizeof *node_key) {
-      memcpy(node_key, key.mv_data, sizeof *node_key);
-      if (hr_tick_key_branch(node_key) == path->owner.id &&
-          hr_tick_key_tick(node_key) < path->until) {
-        return HR_OK;
-      }
-    }
-    path->ended = path->until == INT64_MAX;
-    path->from = path->until;
-    path->seek = true;
+    path->ordinal += 1;
+    return HR_OK;
   }
   return HR_END;
 }
@@ -113,9 +152,8 @@ HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
   HrTickKey key;
   MDB_val value;
   HrStatus status;
-  while (!(status = next_node(path, &key, &value))) {
+  while (!(status = next_node(path, &key, &value, span))) {
     if (!hr_node_valid(&key, &value)) {
-      *span = (HrSpan){.base = hr_tick_key_tick(&key), .branch = path->owner.id};
       return HR_ERR_DAMAGED;
     }
     cut(path, value.mv_data, span);
@@ -131,14 +169,18 @@ HrStatus hr_path_will_need(HrTxn* txn, HrBranchId leaf, HrTick from, uint32_t no
   HrPath path;
   HrTickKey key;
   MDB_val value;
-  HrPages pages = {0, 0};
+  HrSpan span;
+  HrPageRun run = {0, 0};
   HrStatus status = hr_path_open(txn, leaf, from, &path);
-  while (!status && nodes-- && !(status = next_node(&path, &key, &value))) {
-    hr_pages_add(&pages, &value);
+  while (nodes-- && (!status || status == HR_ERR_DAMAGED)) {
+    status = next_node(&path, &key, &value, &span);
+    if (!status) {
+      hr_page_run_add(&run, &value);
+    }
   }
-  hr_pages_will_need(&pages);
+  hr_page_run_will_need(&run);
   hr_path_close(&path);
-  return status == HR_END ? HR_OK : status;
+  return status == HR_END || status == HR_ERR_DAMAGED ? HR_OK : status;
 }
 
 HrStatus hr_path_next(HrPath* path, HrEvent* event)

@@ -3,6 +3,8 @@
 
 #include "store/preflight.h"
 
+#include "store/pages.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -10,84 +12,30 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-  PAGE_BRANCH = 0x01,
-  PAGE_LEAF = 0x02,
-  PAGE_META = 0x08,
-  LMDB_VERSION = 1,
-  LEAF_IS_BIG = 0x01,
-  LEAF_IS_SUBTREE = 0x02,
-};
-
-#define LMDB_MAGIC 0xBEEFC0DEu
-
-typedef struct {
-  uint64_t number;
-  uint16_t pad;
-  uint16_t flags;
-  uint16_t lower; ///< End of the slot array, from the page's start
-  uint16_t upper;
-} Page;
-
-typedef struct {
-  uint32_t pad; ///< Page size, in the first database of a meta page
-  uint16_t flags;
-  uint16_t depth;
-  uint64_t branch_pages, leaf_pages, overflow_pages, entries;
-  uint64_t root;
-} Database;
-
-typedef struct {
-  uint32_t magic;
-  uint32_t version;
-  uint64_t address;
-  uint64_t map_size;
-  Database free_list;
-  Database main;
-  uint64_t last_page;
-  uint64_t transaction;
-} Meta;
-
-typedef struct {
-  uint16_t size_low;
-  uint16_t size_high;
-  uint16_t flags;
-  uint16_t key_size;
-  char key[];
-} LeafEntry;
-
-#define NO_PAGE UINT64_MAX
-
-static bool read_page(int fd, uint64_t number, uint8_t page[HR_PAGE_SIZE])
+static bool database_sane(const HrPageTree* database, uint64_t last_page)
 {
-  return pread(fd, page, HR_PAGE_SIZE, (off_t)(number * HR_PAGE_SIZE)) == (ssize_t)HR_PAGE_SIZE;
+  return database->root == HR_NO_PAGE ? database->entries == 0
+                                      : database->root <= last_page && database->depth > 0 &&
+                                            database->depth < HR_PAGES_DEPTH_MAX;
 }
 
-static bool database_sane(const Database* database, uint64_t last_page)
+static HrStatus check_meta(const HrPageHeader* page, const HrPageMeta* meta, uint64_t number,
+                           uint64_t file_bytes, const char* path, HrError* error)
 {
-  return database->root == NO_PAGE
-             ? database->entries == 0
-             : database->root <= last_page && database->depth > 0 && database->depth < 32;
-}
-
-static HrStatus check_meta(const uint8_t* bytes, uint64_t number, uint64_t file_bytes,
-                           const char* path, Meta* meta, HrError* error)
-{
-  Page page;
-  memcpy(&page, bytes, sizeof page);
-  memcpy(meta, bytes + sizeof page, sizeof *meta);
-  if (meta->magic != LMDB_MAGIC || !(page.flags & PAGE_META)) {
+  if (meta->magic != HR_PAGES_MAGIC || !(page->flags & HR_PAGE_META)) {
     return hr_error(error, HR_ERR_NOT_A_STORE,
                     "%s is not a HalfRemembered store. It was left as it is: choose another path.",
                     path);
   }
-  if (meta->version != LMDB_VERSION || meta->free_list.pad != HR_PAGE_SIZE) {
+  if (meta->version != HR_PAGES_VERSION || meta->free_list.pad != HR_PAGE_SIZE) {
     return hr_error(error, HR_ERR_NEWER,
                     "%s uses a database format unknown to this version (LMDB version %u, pages of "
                     "%u bytes). Update HalfRemembered, or choose another path.",
                     path, meta->version, meta->free_list.pad);
   }
-  if (page.number != number || !database_sane(&meta->free_list, meta->last_page) ||
+  /* Transactions write the two in turn. */
+  if (page->number != number || (meta->transaction && meta->transaction % 2 != number) ||
+      !database_sane(&meta->free_list, meta->last_page) ||
       !database_sane(&meta->main, meta->last_page)) {
     return hr_error(error, HR_ERR_DAMAGED,
                     "%s is damaged in its first pages. Restore it from a backup, or choose "
@@ -104,28 +52,15 @@ static HrStatus check_meta(const uint8_t* bytes, uint64_t number, uint64_t file_
   return HR_OK;
 }
 
-/** Find HR_HEADER_KEY in a leaf page, trusting no offset of it. */
-static bool find_header(const uint8_t* bytes, HrStoreHeader* header)
+/** Find HR_HEADER_KEY in a leaf page. */
+static bool find_header(const uint8_t* page, HrStoreHeader* header)
 {
-  Page page;
-  memcpy(&page, bytes, sizeof page);
-  if (!(page.flags & PAGE_LEAF) || page.lower < sizeof page || page.lower > HR_PAGE_SIZE) {
-    return false;
-  }
   const size_t key_size = strlen(HR_HEADER_KEY);
-  for (size_t slot = sizeof page; slot + 2 <= page.lower; slot += 2) {
-    uint16_t offset;
-    memcpy(&offset, bytes + slot, sizeof offset);
-    LeafEntry entry;
-    if (offset + sizeof entry + key_size + sizeof *header > HR_PAGE_SIZE) {
-      continue;
-    }
-    memcpy(&entry, bytes + offset, sizeof entry);
-    const uint32_t size = entry.size_low | (uint32_t)entry.size_high << 16;
-    if (entry.key_size == key_size && size == sizeof *header &&
-        !(entry.flags & (LEAF_IS_BIG | LEAF_IS_SUBTREE)) &&
-        !memcmp(bytes + offset + sizeof entry, HR_HEADER_KEY, key_size)) {
-      memcpy(header, bytes + offset + sizeof entry + key_size, sizeof *header);
+  for (unsigned i = 0; i < hr_page_entries(page); ++i) {
+    HrPageEntry entry;
+    if (hr_page_entry(page, i, &entry) && entry.value && entry.key_size == key_size &&
+        entry.size == sizeof *header && !memcmp(entry.key, HR_HEADER_KEY, key_size)) {
+      memcpy(header, entry.value, sizeof *header);
       return !memcmp(header->magic, HR_HEADER_MAGIC, sizeof header->magic);
     }
   }
@@ -133,14 +68,14 @@ static bool find_header(const uint8_t* bytes, HrStoreHeader* header)
 }
 
 /** Our databases are few: the root of the main one is a single leaf. */
-static HrStatus check_header(int fd, const Meta* meta, const char* path, HrStoreHeader* header,
-                             HrError* error)
+static HrStatus check_header(int fd, const HrPageMeta* meta, const char* path,
+                             HrStoreHeader* header, HrError* error)
 {
   uint8_t page[HR_PAGE_SIZE];
-  if (meta->main.root == NO_PAGE) {
+  if (meta->main.root == HR_NO_PAGE) {
     return HR_END;
   }
-  if (!read_page(fd, meta->main.root, page)) {
+  if (!hr_page_read(fd, meta->main.root, page)) {
     return hr_error(error, HR_ERR_IO, "Cannot read %s: %s.", path, strerror(errno));
   }
   if (!find_header(page, header)) {
@@ -166,20 +101,18 @@ static HrStatus check_header(int fd, const Meta* meta, const char* path, HrStore
 static HrStatus check_once(int fd, const char* path, HrStoreHeader* header, HrError* error)
 {
   struct stat info;
-  uint8_t pages[2][HR_PAGE_SIZE];
+  HrPageHeader pages[2];
+  HrPageMeta metas[2];
   if (fstat(fd, &info)) {
     return hr_error(error, HR_ERR_IO, "Cannot read %s: %s.", path, strerror(errno));
   }
   if (info.st_size == 0) {
     return HR_END;
   }
-  if (info.st_size < (off_t)sizeof pages || !read_page(fd, 0, pages[0]) ||
-      !read_page(fd, 1, pages[1])) {
-    Meta meta;
-    ssize_t got = pread(fd, pages[0], sizeof pages[0], 0);
-    const bool lmdb = got >= (ssize_t)(sizeof(Page) + sizeof meta) &&
-                      (memcpy(&meta, pages[0] + sizeof(Page), sizeof meta), true) &&
-                      meta.magic == LMDB_MAGIC;
+  const bool first = hr_page_read_meta(fd, 0, &pages[0], &metas[0]);
+  if (info.st_size < 2 * (off_t)HR_PAGE_SIZE || !first ||
+      !hr_page_read_meta(fd, 1, &pages[1], &metas[1])) {
+    const bool lmdb = first && metas[0].magic == HR_PAGES_MAGIC;
     return hr_error(error, lmdb ? HR_ERR_TRUNCATED : HR_ERR_NOT_A_STORE,
                     lmdb ? "%s is cut short: not even its first pages are whole. Restore it from a "
                            "backup, or choose another path."
@@ -187,17 +120,14 @@ static HrStatus check_once(int fd, const char* path, HrStoreHeader* header, HrEr
                            "path.",
                     path);
   }
-
-  Meta metas[2];
-  const uint64_t size = (uint64_t)info.st_size;
-  HrStatus status = check_meta(pages[0], 0, size, path, &metas[0], error);
-  if (!status) {
-    status = check_meta(pages[1], 1, size, path, &metas[1], error);
+  HrStatus status = HR_OK;
+  for (unsigned i = 0; i < 2 && !status; ++i) {
+    status = check_meta(&pages[i], &metas[i], i, (uint64_t)info.st_size, path, error);
   }
   if (status) {
     return status;
   }
-  const Meta* newest = &metas[metas[1].transaction > metas[0].transaction];
+  const HrPageMeta* const newest = &metas[metas[1].transaction > metas[0].transaction];
   return check_header(fd, newest, path, header, error);
 }
 

@@ -5,6 +5,8 @@
 #include "store/preflight.h"
 
 #include "store/memlock.h"
+#include "store/pages.h"
+#include "store/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +25,9 @@
 #define SMALLEST_MAP ((size_t)64 << 20)
 
 #define READERS_MAX 512
+
+/** Up to so many pages a store is checked whole before LMDB walks it: within a millisecond. */
+#define CHECKED_PAGES 1024u
 
 /* LMDB breaks when one process opens a file twice: readers lose their locks and
  * two writers get in. So a process holds one HrStore for each device and inode. */
@@ -337,6 +342,46 @@ static void close_on_exec(HrStore* store)
   }
 }
 
+static void tell_fault(void* data, const HrPageFault* fault)
+{
+  HrPageFault* const first = data;
+  if (!first->what) {
+    *first = *fault;
+  }
+}
+
+/** Decide whether LMDB may walk the file: in a damaged page it would end the
+ * program, or write over what is sound. A reader's slot keeps this state while
+ * others write. */
+static HrStatus check_pages(HrStore* store, HrError* error)
+{
+  MDB_txn* txn = NULL;
+  HrPages pages;
+  HrPageFault first = {0};
+  mdb_filehandle_t fd;
+  int code = mdb_env_get_fd(store->env, &fd);
+  code = code ? code : mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+  if (code) {
+    return hr_error(error, hr_status_from_lmdb(store, code), "Cannot read the store %s: %s.",
+                    store->path, mdb_strerror(code));
+  }
+  HrStatus status = HR_OK;
+  if (hr_snapshot_pages(txn, fd, &pages)) {
+    pages.fault = tell_fault;
+    pages.data = &first;
+    status = hr_pages_check(
+        &pages, hr_pages_count(&pages) <= CHECKED_PAGES ? HR_PAGES_ALL : HR_PAGES_SPINES, NULL);
+  }
+  mdb_txn_abort(txn);
+  if (status == HR_ERR_DAMAGED) {
+    return hr_error(error, status,
+                    "%s is damaged (page %llu: %s). It was left as it is: \"halfremembered salvage "
+                    "%s NEW\" takes all that can be read into a new store.",
+                    store->path, (unsigned long long)first.page, first.what, store->path);
+  }
+  return status;
+}
+
 static HrStatus open_store(HrStore* store, HrError* error)
 {
   HrStatus status = prepare_lock_file(store->path, store->read_only, error);
@@ -350,9 +395,14 @@ static HrStatus open_store(HrStore* store, HrError* error)
     close_on_exec(store);
     int dead = 0;
     mdb_reader_check(store->env, &dead);
-    status = open_databases(store);
+    status = check_pages(store, error);
+    if (!status) {
+      status = open_databases(store);
+      if (status) {
+        hr_error(error, status, "Cannot open the store %s: %s.", store->path, hr_strerror(status));
+      }
+    }
     if (status) {
-      hr_error(error, status, "Cannot open the store %s: %s.", store->path, hr_strerror(status));
       mdb_env_close(store->env);
     }
   }

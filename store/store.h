@@ -384,6 +384,8 @@ typedef struct {
   HrTick from;    ///< Nothing before this tick is given any more
   HrTick until;   ///< Where `owner` ends on this path
   bool seek;      ///< The cursor has still to be placed
+  bool stay;      ///< The node under the cursor was not given yet: what comes before it is missing
+  uint64_t ordinal; ///< Of the next node of `owner`
   bool ended;
   HrSpan span;    ///< For hr_path_next()
   uint32_t index; ///< Next word of `span`
@@ -394,7 +396,9 @@ typedef struct {
 HrStatus hr_path_open(HrTxn* txn, HrBranchId leaf, HrTick from, HrPath* path);
 
 /** The next span; HR_END after the last. HR_ERR_DAMAGED for a node that fails
- * its checksum: `span` then says only its branch and base tick; the next call goes on after it. */
+ * its checksum, and where nodes are missing: `span` then says only its branch
+ * and base tick (that of the node behind those missing, or where the branch
+ * ends); the next call goes on after it. */
 HrStatus hr_path_next_span(HrPath* path, HrSpan* span);
 
 /** The next event, over hr_path_next_span(): use one or the other. What the
@@ -417,7 +421,7 @@ static inline bool hr_span_next(const HrSpan* span, uint32_t* index, HrEvent* ev
     return false;
   }
   const HrWord* word = &span->words[*index];
-  event->tick = span->base + word->offset;
+  event->tick = (HrTick)((uint64_t)span->base + word->offset); // Wraps, where a checksum is forged
   if (word->length <= 3) {
     event->kind = HR_EVENT_MIDI;
     event->size = word->length;
@@ -581,6 +585,35 @@ typedef struct {
  * was found. */
 HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char* sentence),
                          void* data, HrVerifyReport* report);
+
+typedef enum {
+  HR_VERIFY_PAGES,   ///< What they hold only if a page is damaged
+  HR_VERIFY_CONTENTS ///< What they hold in any case
+} HrVerifyDepth;
+
+/** Check the pages of the file at `path`, without LMDB: whatever is wrong in it,
+ * this returns. Calls `problem` for each fault, and for each stretch of music and
+ * each record that is lost; `report` counts only the problems. HR_OK if the file
+ * could be read, whatever was found; hr_store_verify() may follow if nothing was.
+ * Others may write meanwhile; this program must not have it open. */
+HrStatus hr_store_verify_pages(const char* path, HrVerifyDepth depth,
+                               void (*problem)(void* data, const char* sentence), void* data,
+                               HrVerifyReport* report, HrError* error);
+
+typedef struct {
+  uint64_t trees, branches, events;
+  uint64_t losses; ///< Sentences that `lost` was called with
+} HrSalvageReport;
+
+/** Take everything that can be read in the file `damaged` into a new store at
+ * `path`; the damaged file is only read. Calls `lost` with a sentence for
+ * everything that cannot: stretches of music, records, names. A branch whose
+ * record is lost is forked where the journal says, or hung on its tree's first.
+ * What capture rings have still to be drained is not taken over. HR_ERR_EXISTS if
+ * there is a file at `path`; after other failures there may be one. */
+HrStatus hr_store_salvage(const char* damaged, const char* path,
+                          void (*lost)(void* data, const char* sentence), void* data,
+                          HrSalvageReport* report, HrError* error);
 
 /** Nanoseconds since 1970. */
 int64_t hr_wall_clock_ns(void);

@@ -71,7 +71,8 @@ HrStatus hr_tree_next(HrTxn* txn, HrTreeId after, HrTree* tree)
   uint64_t id;
   HrTreeRecord record;
   memcpy(&id, key.mv_data, sizeof id);
-  if (value.mv_size != sizeof record || id > UINT32_MAX) {
+  if (hr_record_open(txn, txn->store->trees, &key, &value) || value.mv_size != sizeof record ||
+      id > UINT32_MAX) {
     return HR_ERR_DAMAGED;
   }
   memcpy(&record, value.mv_data, sizeof record);

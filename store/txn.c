@@ -99,11 +99,30 @@ HrStatus hr_get_record(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size
   if (code) {
     return hr_status_from_lmdb(txn->store, code);
   }
-  if (v.mv_size != size) {
+  if (hr_record_open(txn, dbi, &k, &v) || v.mv_size != size) {
     return HR_ERR_DAMAGED;
   }
   memcpy(record, v.mv_data, size);
   return HR_OK;
+}
+
+static HrRecordKind kind_of(const HrStore* store, MDB_dbi dbi)
+{
+  return dbi == store->branches   ? HR_RECORD_BRANCH
+         : dbi == store->names    ? HR_RECORD_NAME
+         : dbi == store->journal  ? HR_RECORD_JOURNAL
+         : dbi == store->trees    ? HR_RECORD_TREE
+         : dbi == store->captures ? HR_RECORD_CAPTURE
+         : dbi == store->notes    ? HR_RECORD_NOTE
+                                  : HR_RECORD_OTHER;
+}
+
+HrStatus hr_record_open(const HrTxn* txn, MDB_dbi dbi, const MDB_val* key, MDB_val* value)
+{
+  return hr_record_valid(kind_of(txn->store, dbi), key->mv_data, key->mv_size, value->mv_data,
+                         &value->mv_size)
+             ? HR_OK
+             : HR_ERR_DAMAGED;
 }
 
 HrStatus hr_put(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, const void* value,
@@ -114,7 +133,18 @@ HrStatus hr_put(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, const
   }
   MDB_val k = {key_size, (void*)key};
   MDB_val v = {size, (void*)value};
-  return hr_status_from_lmdb(txn->store, mdb_put(txn->txn, dbi, &k, &v, 0));
+  if (dbi == txn->store->nodes) {
+    return hr_status_from_lmdb(txn->store, mdb_put(txn->txn, dbi, &k, &v, 0));
+  }
+  const uint32_t checksum =
+      hr_record_checksum(kind_of(txn->store, dbi), key, key_size, value, size);
+  v.mv_size = size + sizeof checksum;
+  const int code = mdb_put(txn->txn, dbi, &k, &v, MDB_RESERVE);
+  if (!code) {
+    memcpy(v.mv_data, value, size);
+    memcpy((char*)v.mv_data + size, &checksum, sizeof checksum);
+  }
+  return hr_status_from_lmdb(txn->store, code);
 }
 
 HrStatus hr_capture_get(HrTxn* txn, const uint8_t uuid[16], HrCaptureRecord* record)

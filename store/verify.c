@@ -2,10 +2,13 @@
  * SPDX-License-Identifier: ISC */
 
 #include "store/internal.h"
+#include "store/snapshot.h"
+#include "store/survey.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct {
@@ -288,7 +291,7 @@ static void verify_note(Verify* verify, const MDB_val* key, const MDB_val* value
   }
   char text[HR_NAME_MAX + 32];
   const char* const shown = label(verify, id, text);
-  if (hr_note_read(key, value, &note)) {
+  if (hr_note_read(verify->txn, key, value, &note)) {
     complain(verify, "Branch %s: the note at tick %" PRId64 " is damaged.", shown, tick);
     return;
   }
@@ -389,4 +392,70 @@ HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char*
   }
   hr_txn_abort(verify.txn);
   return status;
+}
+
+/* ---- Pages ----------------------------------------------------------- */
+
+/** What a key of the nodes or the notes says of the music, for people. */
+static const char* place_of(const uint8_t* bytes, size_t size, char text[80])
+{
+  HrTickKey key;
+  if (!bytes || size != sizeof key) {
+    return NULL;
+  }
+  memcpy(&key, bytes, sizeof key);
+  snprintf(text, 80, "branch #%u of tree %u, tick %" PRId64,
+           hr_branch_number(hr_tick_key_branch(&key)), hr_branch_tree(hr_tick_key_branch(&key)),
+           hr_tick_key_tick(&key));
+  return text;
+}
+
+static void tell_fault(void* data, const HrPageFault* fault)
+{
+  Verify* const verify = data;
+  char low[80], high[80];
+  const char* const from = place_of(fault->low, fault->low_size, low);
+  const char* const to = place_of(fault->high, fault->high_size, high);
+  const char* const name = *fault->database ? fault->database : "list of databases";
+  if (!fault->page) {
+    complain(verify, "In the %s: %s.", name, fault->what);
+  } else if (from || to) {
+    complain(verify, "Page %" PRIu64 " of the %s is damaged: %s. It holds what lies from %s to %s.",
+             fault->page, name, fault->what, from ? from : "the beginning", to ? to : "the end");
+  } else {
+    complain(verify, "Page %" PRIu64 " of the %s is damaged: %s.", fault->page, name, fault->what);
+  }
+}
+
+HrStatus hr_store_verify_pages(const char* path, HrVerifyDepth depth,
+                               void (*problem)(void* data, const char* sentence), void* data,
+                               HrVerifyReport* report, HrError* error)
+{
+  Verify verify = {.problem = problem, .data = data, .report = report};
+  HrSnapshot snapshot;
+  HrSurvey survey = {0};
+  HrError found = {0};
+  uint8_t* uses = NULL;
+  *report = (HrVerifyReport){0};
+  HrStatus status = hr_snapshot_open(&snapshot, path, &found);
+  if (status && status != HR_ERR_TRUNCATED && status != HR_ERR_DAMAGED) {
+    hr_snapshot_close(&snapshot);
+    return hr_error(error, status, "%s", found.text);
+  }
+  if (status) {
+    complain(&verify, "%s", found.text);
+  }
+  snapshot.pages.fault = tell_fault;
+  snapshot.pages.data = &verify;
+  status = hr_pages_check(&snapshot.pages, HR_PAGES_ALL, &uses);
+  if (status != HR_ERR_NO_MEMORY && (report->problems || depth == HR_VERIFY_CONTENTS)) {
+    status = hr_survey(&survey, snapshot.fd, uses, report->problems, snapshot.page_count,
+                       snapshot.pages.meta.last_page);
+    report->problems += hr_survey_tell(&survey, problem, data);
+    hr_survey_free(&survey);
+  }
+  free(uses);
+  hr_snapshot_close(&snapshot);
+  return status == HR_ERR_NO_MEMORY ? hr_error(error, status, "Out of memory checking %s.", path)
+                                    : HR_OK;
 }

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: ISC
 
 # run.sh BUILD [SUITE...]
-# Run the tests of the suites (all: lint bundle unit asan tsan hosts), each with
+# Run the tests of the suites (all: lint bundle unit asan tsan fuzz hosts), each with
 # a time limit, and count. A cmocka program counts with each of its tests, a
 # script with each line "ok ..." or "not ok ...", or as one by its exit status.
 # A test's output is shown only if it fails. "N passed, M failed" comes last.
@@ -12,7 +12,7 @@ set -u
 
 build=$1
 shift
-[ $# -gt 0 ] || set -- lint bundle unit asan tsan hosts
+[ $# -gt 0 ] || set -- lint bundle unit asan tsan fuzz hosts
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -66,6 +66,7 @@ for suite in "$@"; do
       HALFREMEMBERED=$build/halfremembered run "$(basename "$script" .sh)" 300 "$script"
     done
     ;;
+  fuzz) run fuzz 300 tests/fuzz/fuzz.sh "$build/fuzzers" ;;
   asan | tsan) units "$build/$suite" "$suite " ;;
   hosts)
     for script in tests/host/{jalv,demo,ardour,ardour_loop,ardour_export,ardour_automation}.sh; do

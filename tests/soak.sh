@@ -4,9 +4,10 @@
 
 # soak.sh BUILD
 # First the long counts of what `make check` does in short: 1,000 hosts killed, 2,000
-# files as a power loss may leave them. Then, for SOAK_SECONDS (600), in turn: the demo, killing the host at
-# another moment each time, and random cases (tests/test_property.c) that no test has
-# had before. Stops at the first failure, and shows it.
+# files as a power loss may leave them. Then, for SOAK_SECONDS (600), in turn: the demo,
+# killing the host at another moment each time, random cases (tests/test_property.c) and
+# damaged stores (tests/test_damage.c) that no test has had before. Stops at the first
+# failure, and shows it.
 
 set -u
 
@@ -38,4 +39,6 @@ for ((round = 1; SECONDS < ${SOAK_SECONDS:-600}; ++round)); do
   seed=$((100000 + RANDOM * 32768 + RANDOM))
   run "1000 random cases from seed $seed on" \
     env HR_SEED=$seed HR_CASES=1000 "$1/tests/test_property"
+  run "2000 damaged stores from seed $seed on" \
+    env HR_SEED=$seed HR_CASES=2000 "$1/tests/test_damage"
 done

@@ -439,9 +439,9 @@ check "export of no such branch leaves nothing" [ ! -e x.mid ]
 
 # ---- Stores that are none ----------------------------------------------------
 
-each_look() { # PATTERN: every command that looks fails with it
+each_look() { # PATTERN [COMMANDS]: every command that looks fails with it
   local command
-  for command in tree log verify list; do
+  for command in ${2:-tree log verify list}; do
     fails_with 1 "$1" hr "$command" || return 1
   done
   fails_with 1 "$1" hr export main x.mid && [ ! -e x.mid ]
@@ -465,7 +465,9 @@ export HR_STORE=$work/run
 check "looking at a folder" each_look 'plain file\|folder'
 export HR_STORE=$work/cut.hr
 head -c 20480 s.hr >cut.hr
-check "looking at a store cut short" each_look cut.hr
+check "looking at a store cut short" each_look cut.hr 'tree log list'
+check "verify of a store cut short" gives 1 hr verify
+check "verify says so, and what is lost" says 'is cut short' 'music is lost'
 homeless() {
   env -u HOME -u HR_STORE "$tool" "$@" >out 2>err
 }
@@ -514,7 +516,33 @@ wipe() { # the end of each page in turn but the first two: verify never ends by 
   done
 }
 check "verify outlives any damage" wipe
-check "verify says when the check itself did not" [ "$broken" -ge 1 ]
+check "verify never breaks off" [ "$broken" -eq 0 ]
+rescue() { # what is left of a store whose pages are damaged, each in turn, is a store
+  local page pages
+  pages=$(($(stat -c %s whole.hr) / 4096))
+  for ((page = 2; page < pages; ++page)); do
+    cp whole.hr d.hr
+    dd if=ones of=d.hr bs=1 seek=$((page * 4096 + 2000)) conv=notrunc status=none
+    rm -f new.hr
+    hr salvage d.hr new.hr
+    gives 0 hr -s new.hr verify || return 1
+  done
+}
+check "salvage makes a sound store of any" rescue
+check "salvage replaces no file" fails_with 1 'new.hr exists already' hr salvage d.hr new.hr
+rm -f new.hr
+cp whole.hr d.hr
+check "salvage of a sound store loses nothing" gives 0 hr salvage d.hr new.hr
+check "salvage says so" says 'nothing is lost'
+hr -s new.hr export many new.mid -p 96
+hr -s whole.hr export many whole.mid -p 96
+check "salvage: the music is the same" cmp -s new.mid whole.mid
+bytes ff | dd of=d.hr bs=1 seek=$((nodes[5] + 1000)) conv=notrunc status=none
+rm -f new.hr
+check "salvage without one node" gives 1 hr salvage d.hr new.hr
+check "salvage says what is lost" says 'Branch "many" (#2 of tree 1): music is lost from tick' '1 loss\.$'
+check "salvage of nothing" fails_with 1 'nothing was recorded there' hr salvage garbage.hr other.hr
+check "salvage of nothing leaves nothing" [ ! -e other.hr ]
 
 # ---- Several trees -----------------------------------------------------------
 

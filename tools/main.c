@@ -75,6 +75,13 @@ static int run_compact(const HrTool* tool, char* const* args, size_t count)
   return hr_copy_compact(tool, args[0]);
 }
 
+static int run_salvage(const HrTool* tool, char* const* args, size_t count)
+{
+  (void)tool;
+  (void)count;
+  return hr_show_salvage(args[0], args[1]);
+}
+
 static int run_osc_doc(const HrTool* tool, char* const* args, size_t count)
 {
   (void)tool;
@@ -95,6 +102,7 @@ static const Command commands[] = {
     {"verify", "", 0, 0, run_verify, "Check the whole store for damage"},
     {"backup", "FILE", 1, 1, run_backup, "Copy what is new into a backup, also while you play"},
     {"compact", "FILE", 1, 1, run_compact, "Write a copy without free pages"},
+    {"salvage", "DAMAGED NEW", 2, 2, run_salvage, "Take all that is readable into a new store"},
     {"osc-doc", "", 0, 0, run_osc_doc, "Print the reference of the OSC interface"},
     {"help", "", 0, HR_COMMAND_ARGS_MAX, run_help, "Show this"},
 };

@@ -11,6 +11,7 @@
 #include <langinfo.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -393,7 +394,33 @@ static void print_count(uint64_t count, const char* one, const char* many, const
   printf("%" PRIu64 " %s%s", count, count == 1 ? one : many, after);
 }
 
-static int verify(const HrTool* tool)
+/** Seconds that the check of a store may take: it reads 1 MB/s, or hangs. */
+static unsigned time_limit(const char* path)
+{
+  struct stat info;
+  return stat(path, &info) ? 60 : 60 + (unsigned)(info.st_size >> 20);
+}
+
+/** Check without LMDB, and say what to do. */
+static int verify_pages(const HrTool* tool, HrVerifyDepth depth)
+{
+  HrVerifyReport report;
+  HrError error = {0};
+  if (hr_store_verify_pages(tool->store, depth, print_problem, NULL, &report, &error)) {
+    hr_tool_complain("%s", error.text);
+    return HR_EXIT_FAILURE;
+  }
+  if (!report.problems && depth == HR_VERIFY_PAGES) {
+    return HR_EXIT_OK;
+  }
+  print_count(report.problems, "problem", "problems", ".\n");
+  hr_tool_complain("%s is damaged; everything else in it can be read. \"halfremembered salvage %s "
+                   "NEW\" takes that into a new store.",
+                   tool->store, tool->store);
+  return HR_EXIT_FAILURE;
+}
+
+static int verify_structure(const HrTool* tool)
 {
   HrStore* store;
   HrVerifyReport report = {0};
@@ -402,6 +429,9 @@ static int verify(const HrTool* tool)
   }
   const HrStatus status = hr_store_verify(store, print_problem, NULL, &report);
   hr_store_close(store);
+  if (status == HR_ERR_DAMAGED) {
+    return verify_pages(tool, HR_VERIFY_CONTENTS);
+  }
   if (status) {
     hr_tool_complain("The check of %s could not be finished: %s. Copy the store to a safe place "
                      "before you go on.",
@@ -422,13 +452,15 @@ static int verify(const HrTool* tool)
   return HR_EXIT_OK;
 }
 
-int hr_show_verify(const HrTool* tool)
+/** verify_structure() where it can end nothing but itself. */
+static int verify_apart(const HrTool* tool)
 {
   int status;
   fflush(stdout);
   const pid_t child = fork();
   if (child == 0) {
-    const int result = verify(tool);
+    alarm(time_limit(tool->store));
+    const int result = verify_structure(tool);
     fflush(stdout);
     _exit(result);
   }
@@ -442,5 +474,36 @@ int hr_show_verify(const HrTool* tool)
   hr_tool_complain("%s is damaged so badly that the check broke off (%s). Copy it to a safe place "
                    "and do not record into it.",
                    tool->store, strsignal(WTERMSIG(status)));
+  return HR_EXIT_FAILURE;
+}
+
+int hr_show_verify(const HrTool* tool)
+{
+  if (!tool->store) {
+    return verify_structure(tool); // Which says so
+  }
+  const int result = verify_pages(tool, HR_VERIFY_PAGES);
+  return result ? result : verify_apart(tool);
+}
+
+/* ---- Salvage -------------------------------------------------------- */
+
+int hr_show_salvage(const char* damaged, const char* path)
+{
+  HrSalvageReport report;
+  HrError error = {0};
+  if (hr_store_salvage(damaged, path, print_problem, NULL, &report, &error)) {
+    hr_tool_complain("%s", error.text);
+    return HR_EXIT_FAILURE;
+  }
+  print_count(report.trees, "tree", "trees", ", ");
+  print_count(report.branches, "branch", "branches", ", ");
+  print_count(report.events, "event", "events", " taken into ");
+  printf("%s; ", path);
+  if (!report.losses) {
+    printf("nothing is lost.\n");
+    return HR_EXIT_OK;
+  }
+  print_count(report.losses, "loss", "losses", ".\n");
   return HR_EXIT_FAILURE;
 }

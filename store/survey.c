@@ -1,0 +1,602 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "store/survey.h"
+
+#include <endian.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/** Nodes without a key are tried in so many places at most. */
+#define TRIES_MAX 10000000u
+
+/** What is being collected. */
+typedef struct {
+  HrSurvey* survey;
+  size_t room;
+  uint64_t page;
+  uint8_t rank;
+} Scan;
+
+static HrStatus add(Scan* scan, const HrFound* found)
+{
+  HrSurvey* const survey = scan->survey;
+  if (survey->count == scan->room) {
+    const size_t room = scan->room ? 2 * scan->room : 1024;
+    HrFound* const grown = realloc(survey->found, room * sizeof *grown);
+    if (!grown) {
+      return HR_ERR_NO_MEMORY;
+    }
+    survey->found = grown;
+    scan->room = room;
+  }
+  survey->found[survey->count++] = *found;
+  return HR_OK;
+}
+
+/* ---- What an entry is ------------------------------------------------ */
+
+/** The whole value, allocated and 8-aligned. */
+static void* read_value(int fd, const HrPageEntry* entry)
+{
+  void* const value = malloc(entry->size ? entry->size : 1);
+  if (value && entry->page ? !hr_page_read_value(fd, entry, value) : false) {
+    free(value);
+    return NULL;
+  }
+  if (value && !entry->page) {
+    memcpy(value, entry->value, entry->size);
+  }
+  return value;
+}
+
+static bool is_record(HrRecordKind kind, const HrPageEntry* entry, const void* value, size_t* size)
+{
+  *size = entry->size;
+  return hr_record_valid(kind, entry->key, entry->key_size, value, size);
+}
+
+/** Fill in what a record with a key of 8 bytes is. */
+static bool recognise_numbered(const HrPageEntry* entry, const void* value, HrFound* found)
+{
+  size_t size;
+  memcpy(&found->id, entry->key, sizeof found->id);
+  if (is_record(HR_RECORD_BRANCH, entry, value, &size) && size == sizeof(HrBranchRecord)) {
+    HrBranchRecord record;
+    memcpy(&record, value, sizeof record);
+    found->kind = HR_RECORD_BRANCH;
+    found->weight = record.event_count;
+    return true;
+  }
+  if (is_record(HR_RECORD_TREE, entry, value, &size) && size == sizeof(HrTreeRecord)) {
+    HrTreeRecord record;
+    memcpy(&record, value, sizeof record);
+    found->kind = HR_RECORD_TREE;
+    found->weight = record.journal_count;
+    return true;
+  }
+  HrJournalEntry told;
+  found->kind = HR_RECORD_JOURNAL;
+  return is_record(HR_RECORD_JOURNAL, entry, value, &size) &&
+         !hr_journal_decode((uint32_t)found->id, value, size, &told);
+}
+
+/** The same for a key of a branch and a tick. */
+static bool recognise_placed(const HrPageEntry* entry, const void* value, HrFound* found)
+{
+  HrTickKey key;
+  HrNote note;
+  size_t size;
+  memcpy(&key, entry->key, sizeof key);
+  const MDB_val whole = {entry->size, (void*)value};
+  found->id = hr_tick_key_branch(&key);
+  found->tick = hr_tick_key_tick(&key);
+  found->order = hr_tick_key_ordinal(&key);
+  if (hr_node_valid(&key, &whole)) {
+    found->kind = HR_SURVEY_NODE;
+    found->weight = ((const HrNodeHeader*)value)->event_count;
+    return true;
+  }
+  found->kind = HR_RECORD_NOTE;
+  return is_record(HR_RECORD_NOTE, entry, value, &size) &&
+         !hr_note_decode(&key, value, size, &note);
+}
+
+/** The same for a name by its id; those by text say nothing more. */
+static bool recognise_name(const HrPageEntry* entry, const void* value, HrFound* found)
+{
+  uint64_t big;
+  size_t size;
+  char name[HR_NAME_MAX + 1] = "";
+  const uint8_t letter = entry->key[0];
+  if ((letter != 'T' && letter != 'B' && letter != 'A') ||
+      !is_record(HR_RECORD_NAME, entry, value, &size) || size > HR_NAME_MAX) {
+    return false;
+  }
+  memcpy(&big, entry->key + 1, sizeof big);
+  memcpy(name, value, size);
+  found->kind = HR_RECORD_NAME;
+  found->id = be64toh(big);
+  found->order = entry->key[0];
+  return hr_name_valid(name);
+}
+
+static HrStatus scan_entry(Scan* scan, unsigned index, const HrPageEntry* entry)
+{
+  HrFound found = {.page = scan->page, .index = (uint16_t)index, .rank = scan->rank};
+  if (entry->is_tree ||
+      (entry->key_size != 8 && entry->key_size != 9 && entry->key_size != sizeof(HrTickKey)) ||
+      entry->size > sizeof(HrNodeHeader) + 2 * (size_t)HR_EVENT_SIZE_MAX) {
+    return HR_OK;
+  }
+  void* const value = read_value(scan->survey->fd, entry);
+  if (!value) {
+    return HR_OK;
+  }
+  const bool known = entry->key_size == 8   ? recognise_numbered(entry, value, &found)
+                     : entry->key_size == 9 ? recognise_name(entry, value, &found)
+                                            : recognise_placed(entry, value, &found);
+  free(value);
+  return known ? add(scan, &found) : HR_OK;
+}
+
+/* ---- Pages ----------------------------------------------------------- */
+
+/** Read a page that may be a leaf, as one, whatever its header says of its kind and bounds. */
+static bool read_leaf(int fd, uint64_t number, uint8_t page[HR_PAGE_SIZE], HrPageHeader* header)
+{
+  if (!hr_page_read(fd, number, page)) {
+    return false;
+  }
+  memcpy(header, page, sizeof *header);
+  if (header->flags == HR_PAGE_BRANCH || header->flags == HR_PAGE_OVERFLOW) {
+    return false;
+  }
+  HrPageHeader as_leaf = *header;
+  as_leaf.flags = HR_PAGE_LEAF;
+  if (header->lower % 2 || header->lower < sizeof *header || header->lower > header->upper ||
+      header->upper > HR_PAGE_SIZE) {
+    as_leaf.lower = HR_PAGE_SIZE;
+  }
+  memcpy(page, &as_leaf, sizeof as_leaf);
+  return true;
+}
+
+static HrStatus scan_page(Scan* scan)
+{
+  uint8_t page[HR_PAGE_SIZE];
+  HrPageHeader header = {0};
+  HrStatus status = HR_OK;
+  if (!read_leaf(scan->survey->fd, scan->page, page, &header)) {
+    const uint8_t* const node = page + sizeof header;
+    const uint32_t magic = HR_NODE_MAGIC;
+    if (header.flags == HR_PAGE_OVERFLOW && scan->rank && !memcmp(node, &magic, sizeof magic)) {
+      HrFound bare = {.page = scan->page, .index = HR_SURVEY_BARE, .kind = HR_SURVEY_NODE};
+      HrNodeHeader start;
+      memcpy(&start, node, sizeof start);
+      bare.tick = start.base_tick;
+      bare.weight = start.event_count;
+      bare.rank = scan->rank;
+      status = add(scan, &bare);
+    }
+    return status;
+  }
+  for (unsigned i = 0; i < hr_page_entries(page) && !status; ++i) {
+    HrPageEntry entry;
+    if (hr_page_entry(page, i, &entry)) {
+      status = scan_entry(scan, i, &entry);
+    }
+  }
+  return status;
+}
+
+/* ---- The list -------------------------------------------------------- */
+
+/** A node whose key is lost, and whose place is not known. */
+static bool is_bare(const HrFound* found)
+{
+  return found->index == HR_SURVEY_BARE && !found->id;
+}
+
+static int order_of(const HrFound* a, const HrFound* b)
+{
+  const bool bare_a = is_bare(a);
+  const bool bare_b = is_bare(b);
+  return a->kind != b->kind     ? (a->kind > b->kind) - (a->kind < b->kind)
+         : bare_a != bare_b     ? bare_a - bare_b
+         : a->id != b->id       ? (a->id > b->id) - (a->id < b->id)
+         : a->order != b->order ? (a->order > b->order) - (a->order < b->order)
+         : bare_a               ? (a->page > b->page) - (a->page < b->page)
+                                : 0;
+}
+
+/** Of two versions the better comes first. */
+static int compare(const void* first, const void* second)
+{
+  const HrFound* const a = first;
+  const HrFound* const b = second;
+  const int order = order_of(a, b);
+  return order                    ? order
+         : a->rank != b->rank     ? a->rank - b->rank
+         : a->weight != b->weight ? (a->weight < b->weight) - (a->weight > b->weight)
+                                  : (a->page > b->page) - (a->page < b->page);
+}
+
+static void sort(HrSurvey* survey)
+{
+  size_t kept = 0;
+  if (survey->count) {
+    qsort(survey->found, survey->count, sizeof *survey->found, compare);
+  }
+  for (size_t i = 0; i < survey->count; ++i) {
+    if (!kept || order_of(&survey->found[kept - 1], &survey->found[i])) {
+      survey->found[kept++] = survey->found[i];
+    }
+  }
+  survey->count = kept;
+}
+
+size_t hr_survey_seek(const HrSurvey* survey, unsigned kind, uint64_t id)
+{
+  size_t low = 0;
+  size_t high = survey->count;
+  const HrFound wanted = {.kind = (uint8_t)kind, .id = id};
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    if (order_of(&survey->found[middle], &wanted) < 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+static const HrFound* find(const HrSurvey* survey, unsigned kind, uint64_t id, uint64_t order)
+{
+  for (size_t i = hr_survey_seek(survey, kind, id); i < survey->count; ++i) {
+    const HrFound* const found = &survey->found[i];
+    if (found->kind != kind || found->id != id || is_bare(found)) {
+      return NULL;
+    }
+    if (found->order == order) {
+      return found;
+    }
+  }
+  return NULL;
+}
+
+/** The value of a node whose key is lost. */
+static void* read_bare(const HrSurvey* survey, const HrFound* found, size_t* size)
+{
+  uint8_t page[HR_PAGE_SIZE];
+  HrNodeHeader start;
+  if (!hr_page_read(survey->fd, found->page, page)) {
+    return NULL;
+  }
+  memcpy(&start, page + sizeof(HrPageHeader), sizeof start);
+  if (start.word_count > 2 * HR_EVENT_SIZE_MAX / sizeof(HrWord)) {
+    return NULL;
+  }
+  *size = hr_node_bytes(&start);
+  return read_value(survey->fd, &(HrPageEntry){.page = found->page, .size = (uint32_t)*size});
+}
+
+void* hr_survey_value(const HrSurvey* survey, const HrFound* found, size_t* size)
+{
+  uint8_t page[HR_PAGE_SIZE];
+  HrPageHeader header;
+  HrPageEntry entry;
+  if (found->index == HR_SURVEY_BARE) {
+    return read_bare(survey, found, size);
+  }
+  if (!read_leaf(survey->fd, found->page, page, &header) ||
+      !hr_page_entry(page, found->index, &entry)) {
+    return NULL;
+  }
+  *size = entry.size - (found->kind == HR_SURVEY_NODE ? 0 : sizeof(uint32_t));
+  return read_value(survey->fd, &entry);
+}
+
+static bool read_record(const HrSurvey* survey, const HrFound* found, void* record, size_t size)
+{
+  size_t bytes = 0;
+  void* const value = found ? hr_survey_value(survey, found, &bytes) : NULL;
+  if (value && bytes == size) {
+    memcpy(record, value, size);
+  }
+  free(value);
+  return value && bytes == size;
+}
+
+bool hr_survey_branch(const HrSurvey* survey, HrBranchId id, HrBranchRecord* record)
+{
+  return read_record(survey, find(survey, HR_RECORD_BRANCH, id, 0), record, sizeof *record);
+}
+
+bool hr_survey_tree(const HrSurvey* survey, HrTreeId id, HrTreeRecord* record)
+{
+  return read_record(survey, find(survey, HR_RECORD_TREE, id, 0), record, sizeof *record);
+}
+
+bool hr_survey_name(const HrSurvey* survey, HrNameKind kind, uint64_t id,
+                    char name[HR_NAME_MAX + 1])
+{
+  size_t size = 0;
+  const uint64_t letter = (uint64_t)kind - 'a' + 'A';
+  const HrFound* const found = find(survey, HR_RECORD_NAME, id, letter);
+  void* const value = found ? hr_survey_value(survey, found, &size) : NULL;
+  name[0] = '\0';
+  if (value) {
+    memcpy(name, value, size);
+    name[size] = '\0';
+  }
+  free(value);
+  return value != NULL;
+}
+
+const char* hr_survey_label(const HrSurvey* survey, HrBranchId id, char label[HR_NAME_MAX + 32])
+{
+  char name[HR_NAME_MAX + 1];
+  const bool named = hr_survey_name(survey, HR_NAMES_BRANCH, id, name);
+  snprintf(label, HR_NAME_MAX + 32, named ? "\"%s\" (#%u of tree %u)" : "%s#%u of tree %u", name,
+           hr_branch_number(id), hr_branch_tree(id));
+  return label;
+}
+
+/* ---- Nodes that are missing ------------------------------------------ */
+
+/** Nodes that a branch should have and has not: [first, end) between two ticks. */
+typedef struct {
+  HrBranchId branch;
+  uint64_t first, end;
+  HrTick from, until;
+} Gap;
+
+/** The next gap at or behind `*index` in the list of nodes; false at the end. */
+static bool next_gap(const HrSurvey* survey, HrBranchId branch, size_t* index, uint64_t* ordinal,
+                     HrTick* tick, Gap* gap)
+{
+  const HrFound* const found = *index < survey->count ? &survey->found[*index] : NULL;
+  const bool ours =
+      found && found->kind == HR_SURVEY_NODE && found->id == branch && !is_bare(found);
+  HrBranchRecord record;
+  *gap = (Gap){.branch = branch, .first = *ordinal, .from = *tick};
+  if (ours) {
+    gap->end = found->order;
+    gap->until = found->tick;
+    *ordinal = found->order + 1;
+    *tick = found->tick;
+    *index += 1;
+    return true;
+  }
+  const bool known = hr_survey_branch(survey, branch, &record);
+  gap->end = known ? record.node_count : *ordinal;
+  gap->until = known ? record.head_tick : *tick;
+  return false;
+}
+
+/** Try the nodes without a key at the places of a gap: a checksum that is right there proves it. */
+static void fill_gap(HrSurvey* survey, const Gap* gap, size_t bare, uint32_t* tries)
+{
+  for (uint64_t ordinal = gap->first; ordinal < gap->end; ++ordinal) {
+    for (size_t i = bare; i < survey->count && survey->found[i].kind == HR_SURVEY_NODE; ++i) {
+      HrFound* const found = &survey->found[i];
+      HrTickKey key;
+      size_t size;
+      if (!is_bare(found) || found->tick < gap->from || found->tick > gap->until ||
+          ++*tries > TRIES_MAX) {
+        continue;
+      }
+      hr_tick_key(&key, gap->branch, found->tick, ordinal);
+      void* const value = read_bare(survey, found, &size);
+      if (value && hr_node_valid(&key, &(MDB_val){size, value})) {
+        found->id = gap->branch;
+        found->order = ordinal;
+      }
+      free(value);
+    }
+  }
+}
+
+uint64_t hr_survey_next_branch(const HrSurvey* survey, uint64_t after)
+{
+  const unsigned kinds[] = {HR_RECORD_BRANCH, HR_SURVEY_NODE};
+  uint64_t next = 0;
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
+    const size_t at = hr_survey_seek(survey, kinds[i], after + 1);
+    const HrFound* const found = at < survey->count ? &survey->found[at] : NULL;
+    if (found && found->kind == kinds[i] && !is_bare(found) && (!next || found->id < next)) {
+      next = found->id;
+    }
+  }
+  return next;
+}
+
+/** Call `each` with every gap of every branch that has a record or a node. */
+static void each_gap(HrSurvey* survey, void* data,
+                     void (*each)(HrSurvey* survey, const Gap* gap, void* data))
+{
+  for (uint64_t id = hr_survey_next_branch(survey, 0); id; id = hr_survey_next_branch(survey, id)) {
+    HrBranchRecord record = {.fork_tick = INT64_MIN};
+    hr_survey_branch(survey, id, &record);
+    size_t node = hr_survey_seek(survey, HR_SURVEY_NODE, id);
+    uint64_t ordinal = 0;
+    HrTick tick = record.parent ? record.fork_tick : INT64_MIN;
+    bool more;
+    do {
+      Gap gap;
+      more = next_gap(survey, id, &node, &ordinal, &tick, &gap);
+      if (gap.first < gap.end) {
+        each(survey, &gap, data);
+      }
+    } while (more);
+  }
+}
+
+typedef struct {
+  size_t bare;
+  uint32_t tries;
+} Fill;
+
+static void fill_one(HrSurvey* survey, const Gap* gap, void* data)
+{
+  Fill* const fill = data;
+  fill_gap(survey, gap, fill->bare, &fill->tries);
+}
+
+/** Give the nodes whose key is lost their place, and drop those that have none. */
+static void place_bare(HrSurvey* survey)
+{
+  Fill fill = {.bare = hr_survey_seek(survey, HR_SURVEY_NODE, 0)};
+  size_t kept = 0;
+  while (fill.bare < survey->count && !is_bare(&survey->found[fill.bare])) {
+    fill.bare += 1;
+  }
+  each_gap(survey, &fill, fill_one);
+  for (size_t i = 0; i < survey->count; ++i) {
+    if (!is_bare(&survey->found[i])) {
+      survey->found[kept++] = survey->found[i];
+    }
+  }
+  survey->count = kept;
+}
+
+HrStatus hr_survey(HrSurvey* survey, int fd, const uint8_t* uses, bool damaged, uint64_t page_count,
+                   uint64_t last_page)
+{
+  Scan scan = {.survey = survey};
+  HrStatus status = HR_OK;
+  *survey = (HrSurvey){.fd = fd};
+  for (uint64_t page = 2; page < page_count && !status; ++page) {
+    const HrPageUse use = uses && page <= last_page ? (HrPageUse)uses[page] : HR_PAGE_UNUSED;
+    scan.page = page;
+    scan.rank = use == HR_PAGE_IN_TREE ? 0 : use == HR_PAGE_UNUSED ? 1 : 2;
+    if (damaged || !scan.rank) {
+      status = scan_page(&scan);
+    }
+  }
+  sort(survey);
+  place_bare(survey);
+  sort(survey);
+  return status;
+}
+
+void hr_survey_free(HrSurvey* survey)
+{
+  free(survey->found);
+  *survey = (HrSurvey){0};
+}
+
+/* ---- In words -------------------------------------------------------- */
+
+typedef struct {
+  const HrSurvey* survey;
+  void (*tell)(void* data, const char* sentence);
+  void* data;
+  uint64_t count;
+} Teller;
+
+static void say(Teller* teller, const char* format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(Teller* teller, const char* format, ...)
+{
+  char sentence[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(sentence, sizeof sentence, format, args);
+  va_end(args);
+  teller->count += 1;
+  if (teller->tell) {
+    teller->tell(teller->data, sentence);
+  }
+}
+
+static void tell_gap(HrSurvey* survey, const Gap* gap, void* data)
+{
+  char label[HR_NAME_MAX + 32];
+  char from[64] = "the beginning";
+  if (gap->first) {
+    snprintf(from, sizeof from, "tick %" PRId64, gap->from);
+  }
+  say(data,
+      "Branch %s: music is lost from %s to tick %" PRId64 " (%" PRIu64
+      " nodes). The rest of it is readable.",
+      hr_survey_label(survey, gap->branch, label), from, gap->until, gap->end - gap->first);
+}
+
+/** Say of a branch that is known what of its record, or of what it hangs on, is lost. */
+static void tell_branch(Teller* teller, HrBranchId id, bool is_old)
+{
+  char label[HR_NAME_MAX + 32];
+  HrBranchRecord record, parent;
+  char name[HR_NAME_MAX + 1];
+  hr_survey_label(teller->survey, id, label);
+  if (!hr_survey_branch(teller->survey, id, &record)) {
+    say(teller, "Branch %s: its record is lost, where it forked from perhaps with it.", label);
+  } else if (is_old) {
+    say(teller, "Branch %s: only an older state of its record is readable.", label);
+  } else if (record.parent && !hr_survey_branch(teller->survey, record.parent, &parent)) {
+    say(teller, "Branch %s: the record of the branch it forked from, #%u, is lost.", label,
+        hr_branch_number(record.parent));
+  }
+  if (!hr_survey_name(teller->survey, HR_NAMES_BRANCH, id, name)) {
+    say(teller, "Branch %s: its name is lost.", label);
+  }
+}
+
+static void tell_old_nodes(Teller* teller)
+{
+  for (size_t i = hr_survey_seek(teller->survey, HR_SURVEY_NODE, 0); i < teller->survey->count;
+       ++i) {
+    const HrFound* const found = &teller->survey->found[i];
+    char label[HR_NAME_MAX + 32];
+    if (found->kind == HR_SURVEY_NODE && found->rank == 2) {
+      say(teller, "Branch %s: of the music from tick %" PRId64 " on, an older state is readable.",
+          hr_survey_label(teller->survey, found->id, label), found->tick);
+    }
+  }
+}
+
+static void tell_tree(Teller* teller, HrTreeId tree)
+{
+  HrTreeRecord record;
+  const uint64_t first = (uint64_t)tree << 32;
+  const size_t entries = hr_survey_seek(teller->survey, HR_RECORD_JOURNAL, first + UINT32_MAX) -
+                         hr_survey_seek(teller->survey, HR_RECORD_JOURNAL, first);
+  const size_t branches = hr_survey_seek(teller->survey, HR_RECORD_BRANCH, first + UINT32_MAX) -
+                          hr_survey_seek(teller->survey, HR_RECORD_BRANCH, first);
+  if (!hr_survey_tree(teller->survey, tree, &record)) {
+    say(teller, "Tree %u: its record is lost, and which branch was current.", tree);
+    return;
+  }
+  if (entries < record.journal_count) {
+    say(teller, "Tree %u: %zu of %u journal entries are lost.", tree,
+        record.journal_count - entries, record.journal_count);
+  }
+  if (branches < record.branch_count) {
+    say(teller, "Tree %u: the records of %zu of %u branches are lost.", tree,
+        record.branch_count - branches, record.branch_count);
+  }
+}
+
+uint64_t hr_survey_tell(HrSurvey* survey, void (*tell)(void* data, const char* sentence),
+                        void* data)
+{
+  Teller teller = {.survey = survey, .tell = tell, .data = data};
+  HrTreeId tree = 0;
+  for (uint64_t id = hr_survey_next_branch(survey, 0); id; id = hr_survey_next_branch(survey, id)) {
+    const HrFound* const record = find(survey, HR_RECORD_BRANCH, id, 0);
+    if (hr_branch_tree(id) != tree) {
+      tree = hr_branch_tree(id);
+      tell_tree(&teller, tree);
+    }
+    tell_branch(&teller, id, record && record->rank == 2);
+  }
+  each_gap(survey, &teller, tell_gap);
+  tell_old_nodes(&teller);
+  return teller.count;
+}

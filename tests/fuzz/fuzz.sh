@@ -1,0 +1,31 @@
+#!/bin/bash
+# Copyright 2026 The HalfRemembered authors
+# SPDX-License-Identifier: ISC
+
+# fuzz.sh BUILD [SECONDS]
+# Run each fuzzer over its corpus in tests/fuzz/corpus/, then, if SECONDS are
+# given, on with new inputs for so long. New findings go to BUILD/fuzz/, so that
+# they can be looked at and, when they show something, be kept.
+
+set -u
+. tests/check.sh
+
+fuzz() { # TARGET BUILD SECONDS
+  local work=$2/fuzz/$1 corpus=tests/fuzz/corpus/$1
+  mkdir -p "$work"
+  if [ "$3" = 0 ]; then
+    "$2/tests/fuzz/fuzz_$1" -runs=0 "$corpus" 2>"$work.log"
+  else
+    "$2/tests/fuzz/fuzz_$1" -max_total_time="$3" -max_len=131072 -timeout=10 \
+      -artifact_prefix="$work/" "$work" "$corpus" 2>"$work.log"
+  fi || {
+    tail -40 "$work.log"
+    return 1
+  }
+  grep '^Done\|INITED\|DONE' "$work.log" | tail -1
+}
+
+for target in store node; do
+  check "fuzzing of $target finds nothing" fuzz "$target" "$1" "${2:-0}"
+done
+exit "$failed"
