@@ -179,6 +179,13 @@ static void test_two_hosts_with_a_tree_each(void** state)
 static void test_two_hosts_on_one_branch(void** state)
 {
   (void)state;
+  HrStore* const store = open_here();
+  HrTxn* txn;
+  HrTreeId tree;
+  assert_ok(hr_txn_begin(store, HR_WRITE, &txn));
+  assert_ok(hr_tree_create(txn, "shared", 0, &tree)); // Else each would begin one of its own
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
   const pid_t one = start_host("shared", "61");
   const pid_t two = start_host("shared", "62");
   wait_for(one);
