@@ -23,7 +23,12 @@ struct HrStoreImpl {
   MDB_dbi notes; ///< 0: opened for reading, and there are none
   size_t map_bytes;
   bool read_only;
-  _Atomic bool failed; ///< A sync reported EIO: what LMDB says later cannot be believed
+  pthread_mutex_t gate;      ///< Guards `transactions`, `bytes` and `env`
+  unsigned transactions;     ///< Open in this process
+  off_t bytes;               ///< Size of the file when last seen: it never shrinks
+  _Atomic bool failed;       ///< A disk error: nothing is believed until hr_store_reopen()
+  _Atomic uint64_t failures; ///< Commits that failed
+  _Atomic uint64_t reopened; ///< How often a disk error was recovered from
   HrStoreHeader header;
   char path[];
 };
@@ -49,6 +54,10 @@ struct HrTxnImpl {
 
 /** The status for an LMDB or errno code; notes a disk error in `store`. */
 HrStatus hr_status_from_lmdb(HrStore* store, int code);
+
+/** After a disk error, with no transaction open and `gate` held: believe only
+ * what lies on the disk. HR_ERR_IO as long as that cannot be synced and read. */
+HrStatus hr_store_reopen(HrStore* store);
 
 /** Get a value of exactly `size` bytes: copies it out. HR_ERR_NOT_FOUND, HR_ERR_DAMAGED. */
 HrStatus hr_get_record(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, void* record,
