@@ -30,4 +30,6 @@ for ((round = 1; SECONDS < ${SOAK_SECONDS:-600}; ++round)); do
   seed=$((100000 + RANDOM * 32768 + RANDOM))
   run "1000 random cases from seed $seed on" \
     env HR_SEED=$seed HR_CASES=1000 "$1/tests/test_property"
+  run "2000 power losses from seed $seed on" \
+    env HR_SEED=$seed HR_CASES=2000 "$1/tests/test_power_loss"
 done

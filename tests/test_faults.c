@@ -37,10 +37,10 @@ EXPORT ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset)
   return write_error ? -1 : syscall(SYS_pwrite64, fd, bytes, size, offset);
 }
 
-EXPORT ssize_t pwritev(int fd, const struct iovec* parts, int count, off_t offset)
+EXPORT ssize_t writev(int fd, const struct iovec* parts, int count)
 {
   errno = write_error;
-  return write_error ? -1 : syscall(SYS_pwritev, fd, parts, count, offset, 0);
+  return write_error ? -1 : syscall(SYS_writev, fd, parts, count);
 }
 
 enum { NOTES = 500 };

@@ -64,10 +64,11 @@ EXPORT ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset)
   return done;
 }
 
-EXPORT ssize_t pwritev(int fd, const struct iovec* parts, int count, off_t offset)
+EXPORT ssize_t writev(int fd, const struct iovec* parts, int count)
 {
-  const ssize_t done = syscall(SYS_pwritev, fd, parts, count, offset, 0);
-  for (int i = 0; i < count && done > 0; ++i) {
+  off_t offset = recording ? lseek(fd, 0, SEEK_CUR) : -1;
+  const ssize_t done = syscall(SYS_writev, fd, parts, count);
+  for (int i = 0; i < count && done > 0 && offset >= 0; ++i) {
     record_write(fd, parts[i].iov_base, (ssize_t)parts[i].iov_len, offset);
     offset += (off_t)parts[i].iov_len;
   }
