@@ -23,12 +23,10 @@ struct HrStoreImpl {
   MDB_dbi notes; ///< 0: opened for reading, and there are none
   size_t map_bytes;
   bool read_only;
-  pthread_mutex_t gate;      ///< Guards `transactions`, `bytes` and `env`
-  unsigned transactions;     ///< Open in this process
-  off_t bytes;               ///< Size of the file when last seen: it never shrinks
-  _Atomic bool failed;       ///< A disk error: nothing is believed until hr_store_reopen()
-  _Atomic uint64_t failures; ///< Commits that failed
-  _Atomic uint64_t reopened; ///< How often a disk error was recovered from
+  pthread_mutex_t gate;  ///< Guards `transactions`, `bytes` and `env`
+  unsigned transactions; ///< Open in this process
+  off_t bytes;           ///< Size of the file when last seen: it never shrinks
+  _Atomic bool failed;   ///< A disk error: nothing is believed until hr_store_reopen()
   HrStoreHeader header;
   char path[];
 };

@@ -353,7 +353,6 @@ HrStatus hr_store_reopen(HrStore* store)
     return HR_ERR_IO;
   }
   store->failed = false;
-  store->reopened += 1;
   return HR_OK;
 }
 

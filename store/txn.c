@@ -112,7 +112,6 @@ HrStatus hr_txn_commit(HrTxn* txn)
   } else {
     status = hr_status_from_lmdb(txn->store, commit(txn->txn));
   }
-  txn->store->failures += status != HR_OK;
   release(txn);
   return status;
 }
