@@ -24,7 +24,10 @@ struct HrStoreImpl {
   size_t map_bytes;
   bool read_only;
   bool unsynced;
-  _Atomic bool failed;          ///< A sync reported EIO: what LMDB says later cannot be believed
+  pthread_mutex_t gate;         ///< Guards `transactions`, `bytes` and `env`
+  unsigned transactions;        ///< Open in this process
+  off_t bytes;                  ///< Size of the file when last seen: it never shrinks
+  _Atomic bool failed;          ///< A disk error: nothing is believed until hr_store_reopen()
   _Atomic unsigned write_count; ///< Write transactions begun
   HrStoreHeader header;
   char path[];
@@ -72,6 +75,10 @@ bool hr_record_valid(HrRecordKind kind, const void* key, size_t key_size, const 
                      size_t* size);
 /** The same of one that LMDB found: HR_ERR_DAMAGED. */
 HrStatus hr_record_open(const HrTxn* txn, MDB_dbi dbi, const MDB_val* key, MDB_val* value);
+
+/** After a disk error, with no transaction open and `gate` held: believe only
+ * what lies on the disk. HR_ERR_IO as long as that cannot be synced and read. */
+HrStatus hr_store_reopen(HrStore* store);
 
 /** Get a value of exactly `size` bytes: copies it out. HR_ERR_NOT_FOUND, HR_ERR_DAMAGED. */
 HrStatus hr_get_record(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, void* record,

@@ -128,10 +128,10 @@ HrStatus hr_status_from_lmdb(HrStore* store, int code)
     return HR_ERR_NEWER;
   case MDB_PAGE_NOTFOUND:
   case MDB_CORRUPTED:
-  case MDB_PANIC:
     return HR_ERR_DAMAGED;
   case MDB_TXN_FULL:
     return HR_ERR_LIMIT;
+  case MDB_PANIC: // What LMDB says once it could not write a meta page
   case EIO:
     if (store) {
       store->failed = true;
@@ -404,6 +404,7 @@ static HrStatus open_store(HrStore* store, HrError* error)
     }
     if (status) {
       mdb_env_close(store->env);
+      store->env = NULL;
     }
   }
   if (!status) {
@@ -411,6 +412,35 @@ static HrStatus open_store(HrStore* store, HrError* error)
   }
   hr_memlock_resume(&memlock);
   return status;
+}
+
+/** Write back what the page cache holds, and forget it: after a failed write it
+ * may show what never reached the disk. */
+static HrStatus drop_cache(const HrStore* store)
+{
+  struct stat info;
+  const int fd = open(store->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) {
+    return HR_ERR_IO;
+  }
+  const bool ours =
+      !fstat(fd, &info) && info.st_dev == store->device && info.st_ino == store->inode;
+  const bool synced = ours && !fsync(fd) && !posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  close(fd);
+  return synced ? HR_OK : HR_ERR_IO;
+}
+
+HrStatus hr_store_reopen(HrStore* store)
+{
+  if (store->env) {
+    mdb_env_close(store->env);
+    store->env = NULL;
+  }
+  if (drop_cache(store) || open_store(store, NULL)) {
+    return HR_ERR_IO;
+  }
+  store->failed = false;
+  return HR_OK;
 }
 
 static HrStatus open_new_entry(const char* path, const struct stat* info, unsigned flags,
@@ -429,9 +459,11 @@ static HrStatus open_new_entry(const char* path, const struct stat* info, unsign
   entry->inode = info->st_ino;
   entry->read_only = flags & HR_STORE_READ_ONLY;
   entry->unsynced = flags & HR_STORE_UNSYNCED;
+  pthread_mutex_init(&entry->gate, NULL);
 
   HrStatus status = open_store(entry, error);
   if (status) {
+    pthread_mutex_destroy(&entry->gate);
     free(entry);
     return status;
   }
@@ -493,10 +525,13 @@ void hr_store_close(HrStore* store)
         break;
       }
     }
-    if (store->unsynced) {
+    if (store->env && store->unsynced) {
       mdb_env_sync(store->env, 1);
     }
-    mdb_env_close(store->env);
+    if (store->env) {
+      mdb_env_close(store->env);
+    }
+    pthread_mutex_destroy(&store->gate);
     free(store);
   }
   pthread_mutex_unlock(&registry_lock);

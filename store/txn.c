@@ -3,8 +3,54 @@
 
 #include "store/internal.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/** The file is still where it was, and not cut short: reading the map beyond its
+ * end would kill the host. */
+static HrStatus look_at_file(HrStore* store, HrTxnMode mode)
+{
+  mdb_filehandle_t fd;
+  struct stat info;
+  if (mdb_env_get_fd(store->env, &fd) || fstat(fd, &info)) {
+    return HR_ERR_IO;
+  }
+  if (info.st_size < store->bytes) {
+    return HR_ERR_TRUNCATED;
+  }
+  store->bytes = info.st_size;
+  if (mode == HR_WRITE &&
+      (stat(store->path, &info) || info.st_dev != store->device || info.st_ino != store->inode)) {
+    return HR_ERR_NOT_FOUND; // What is written to a deleted file is lost when it is closed
+  }
+  return HR_OK;
+}
+
+/** Count a transaction in, once the store can be believed. */
+static HrStatus enter(HrStore* store, HrTxnMode mode)
+{
+  HrStatus status = HR_OK;
+  pthread_mutex_lock(&store->gate);
+  if (store->failed && !store->transactions) {
+    status = hr_store_reopen(store);
+  } else if (store->failed && mode == HR_WRITE) {
+    status = HR_ERR_IO;
+  }
+  status = status ? status : look_at_file(store, mode);
+  store->transactions += !status;
+  pthread_mutex_unlock(&store->gate);
+  return status;
+}
+
+static void leave(HrStore* store)
+{
+  pthread_mutex_lock(&store->gate);
+  --store->transactions;
+  pthread_mutex_unlock(&store->gate);
+}
 
 /** So often, of the write transactions of a store, dead readers are looked for. */
 #define READER_CHECK_INTERVAL 64
@@ -37,11 +83,13 @@ HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn)
   if (mode == HR_WRITE && store->read_only) {
     return HR_ERR_READ_ONLY;
   }
-  if (mode == HR_WRITE && store->failed) {
-    return HR_ERR_IO;
+  const HrStatus status = enter(store, mode);
+  if (status) {
+    return status;
   }
   HrTxn* const self = calloc(1, sizeof *self);
   if (!self) {
+    leave(store);
     return HR_ERR_NO_MEMORY;
   }
   self->store = store;
@@ -49,6 +97,7 @@ HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn)
   const int code = begin(store, mode, &self->txn);
   if (code) {
     free(self);
+    leave(store);
     return hr_status_from_lmdb(store, code);
   }
   *txn = self;
@@ -64,8 +113,27 @@ static void close_cursor(HrTxn* txn)
 
 static void release(HrTxn* txn)
 {
+  leave(txn->store);
   hr_tail_free(&txn->tail);
   free(txn);
+}
+
+/** A write past RLIMIT_FSIZE raises SIGXFSZ, which would end the host: it is
+ * taken back here, and the write fails with EFBIG. */
+static int commit(MDB_txn* txn)
+{
+  const struct timespec at_once = {0, 0};
+  sigset_t file_size, before, pending;
+  sigemptyset(&file_size);
+  sigaddset(&file_size, SIGXFSZ);
+  sigpending(&pending);
+  pthread_sigmask(SIG_BLOCK, &file_size, &before);
+  const int code = mdb_txn_commit(txn);
+  if (!sigismember(&pending, SIGXFSZ)) {
+    sigtimedwait(&file_size, NULL, &at_once);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return code;
 }
 
 HrStatus hr_txn_commit(HrTxn* txn)
@@ -75,7 +143,7 @@ HrStatus hr_txn_commit(HrTxn* txn)
   if (status) {
     mdb_txn_abort(txn->txn);
   } else {
-    status = hr_status_from_lmdb(txn->store, mdb_txn_commit(txn->txn));
+    status = hr_status_from_lmdb(txn->store, commit(txn->txn));
   }
   release(txn);
   return status;

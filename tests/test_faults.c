@@ -1,0 +1,196 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* Disks that fail for a while: nothing played is lost, and recording goes on by
+ * itself. The calls of the C library are stood in for here. */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include <cmocka.h>
+
+#include "tests/rig_music.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+static int sync_error;  ///< What fdatasync fails with; 0: it works
+static int write_error; ///< What writes at an offset fail with
+
+EXPORT int fdatasync(int fd)
+{
+  errno = sync_error;
+  return sync_error ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+EXPORT ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset)
+{
+  errno = write_error;
+  return write_error ? -1 : syscall(SYS_pwrite64, fd, bytes, size, offset);
+}
+
+EXPORT ssize_t writev(int fd, const struct iovec* parts, int count)
+{
+  errno = write_error;
+  return write_error ? -1 : syscall(SYS_writev, fd, parts, count);
+}
+
+enum { NOTES = 500 };
+
+static void play_notes(void)
+{
+  for (int i = 0; i < NOTES; ++i) {
+    play_note(i * 200, (uint8_t)(i % 128), 100);
+  }
+  rig_run(&rig, NOTES * 200 + BEAT);
+}
+
+/** The trouble is told, and the music of before, during and after is there. */
+static void assert_trouble_told(HrStatus expected)
+{
+  const HrSessionState now = state_now();
+  assert_int_equal(now.trouble, expected);
+  assert_true(strlen(now.trouble_text) > 40);
+  assert_int_equal(now.dropped, 0);
+}
+
+static void assert_recovered(int notes)
+{
+  rig_run(&rig, BAR);
+  assert_int_equal(state_now().trouble, HR_OK);
+  assert_int_equal(music_of("main").count, 2 * notes);
+}
+
+static void fail_for_a_while(int* error, int code, HrStatus expected)
+{
+  play_notes();
+  assert_int_equal(state_now().trouble, HR_OK);
+  *error = code;
+  play_notes();
+  assert_trouble_told(expected);
+  *error = 0;
+  play_notes();
+  assert_recovered(3 * NOTES);
+}
+
+static void test_a_failed_sync_is_recovered_from(void** state)
+{
+  (void)state;
+  fail_for_a_while(&sync_error, EIO, HR_ERR_IO);
+}
+
+static void test_a_failed_write_is_recovered_from(void** state)
+{
+  (void)state;
+  fail_for_a_while(&write_error, EIO, HR_ERR_IO);
+}
+
+static void test_a_quota_is_survived(void** state)
+{
+  (void)state;
+  fail_for_a_while(&write_error, EDQUOT, HR_ERR_NO_SPACE);
+}
+
+/** With SIGXFSZ as it is by default: it ends the program. */
+static void test_a_file_size_limit_ends_nobody(void** state)
+{
+  (void)state;
+  struct rlimit old;
+  play_notes();
+  state_now();
+  getrlimit(RLIMIT_FSIZE, &old);
+  setrlimit(RLIMIT_FSIZE, &(struct rlimit){4096, old.rlim_max});
+  play_notes();
+  const HrSessionState full = state_now();
+  setrlimit(RLIMIT_FSIZE, &old);
+  assert_int_equal(full.trouble, HR_ERR_NO_SPACE);
+  assert_recovered(2 * NOTES);
+}
+
+static void test_a_store_moved_away_and_back(void** state)
+{
+  (void)state;
+  char path[4200], away[4200];
+  snprintf(path, sizeof path, "%s", scratch_path("store.hr"));
+  snprintf(away, sizeof away, "%s", scratch_path("away.hr"));
+  play_notes();
+  state_now();
+  assert_int_equal(rename(path, away), 0);
+  play_notes();
+  assert_trouble_told(HR_ERR_NOT_FOUND);
+  assert_int_equal(rename(away, path), 0);
+  assert_recovered(2 * NOTES);
+}
+
+static void test_a_truncated_store_ends_nobody(void** state)
+{
+  (void)state;
+  play_notes();
+  state_now();
+  assert_int_equal(truncate(scratch_path("store.hr"), 8192), 0);
+  play_notes();
+  assert_trouble_told(HR_ERR_TRUNCATED);
+}
+
+/** A disk of 1 MiB, filled by somebody else, and cleared again. */
+static void test_a_full_file_system_is_survived(void** state)
+{
+  (void)state;
+  char folder[4200], filler[4300], store[4300];
+  static char zeros[65536];
+  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
+  mkdir(folder, 0700);
+  if (mount("none", folder, "tmpfs", 0, "size=1m")) {
+    print_message("no right to mount a file system here\n");
+    skip();
+  }
+  snprintf(filler, sizeof filler, "%s/filler", folder);
+  snprintf(store, sizeof store, "%s/full.hr", folder);
+  const HrAttachment there = {.store = store};
+  assert_ok(hr_session_attach(rig.session, &there, NULL));
+  play_notes();
+  state_now();
+  FILE* const file = fopen(filler, "w");
+  while (fwrite(zeros, 1, sizeof zeros, file) == sizeof zeros && !fflush(file)) {
+  }
+  fclose(file);
+  for (int i = 0; i < 3; ++i) {
+    play_notes();
+  }
+  const HrSessionState full = state_now();
+  unlink(filler);
+  const HrSessionState after = state_now();
+  const int count = music_of("main").count;
+  const HrAttachment back = place();
+  hr_session_attach(rig.session, &back, NULL);
+  rig_run(&rig, BEAT);
+  hr_session_flush(rig.session);
+  umount2(folder, MNT_DETACH);
+  assert_int_equal(full.trouble, HR_ERR_NO_SPACE);
+  assert_int_equal(full.dropped, 0);
+  assert_int_equal(after.trouble, HR_OK);
+  assert_int_equal(count, 2 * 4 * NOTES);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(test_a_failed_sync_is_recovered_from),
+      TEST(test_a_failed_write_is_recovered_from),
+      TEST(test_a_quota_is_survived),
+      TEST(test_a_file_size_limit_ends_nobody),
+      TEST(test_a_store_moved_away_and_back),
+      TEST(test_a_truncated_store_ends_nobody),
+      TEST(test_a_full_file_system_is_survived),
+  };
+  return cmocka_run_group_tests_name("faults", tests, NULL, NULL);
+}
