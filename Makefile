@@ -76,6 +76,7 @@ $(BUILD)/store/%.o $(BUILD)/plugin/%.o $(BUILD)/osc/%.o: PKGS = $(CORE_PKGS)
 $(BUILD)/tools/%.o: PKGS = $(TOOL_PKGS)
 $(BUILD)/tests/%.o: PKGS = $(TEST_PKGS)
 $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
+$(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_DATA='"$(abspath tests/data)/"'
 $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
 $(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
 $(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2

@@ -1,0 +1,187 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* Stores of former formats: tests/data/format-N.hr holds the music of
+ * write_music(), written when N was the newest format. Never write one anew. */
+
+#include "tests/store_rig.h"
+
+#include <fcntl.h>
+
+static void append_tempo(HrTxn* txn, HrBranchId branch, HrTick tick, double tempo)
+{
+  uint8_t bytes[HR_META_TEMPO_SIZE];
+  hr_meta_tempo(tempo, bytes);
+  assert_ok(hr_append(txn, branch, &(HrEvent){tick, HR_EVENT_META, sizeof bytes, bytes}, NULL));
+}
+
+static void append_meter(HrTxn* txn, HrBranchId branch, HrTick tick, uint16_t beats, uint16_t unit)
+{
+  uint8_t bytes[HR_META_METER_SIZE];
+  hr_meta_meter(beats, unit, bytes);
+  assert_ok(hr_append(txn, branch, &(HrEvent){tick, HR_EVENT_META, sizeof bytes, bytes}, NULL));
+}
+
+static void append_notes(HrTxn* txn, HrBranchId branch, HrTick from, int count)
+{
+  for (int i = 0; i < count; ++i) {
+    const HrTick tick = from + (HrTick)i * HR_TICKS_PER_QUARTER / 4;
+    assert_ok(append_note(txn, branch, tick, (uint8_t)(36 + i % 48)));
+  }
+}
+
+/** Changes before, between and at one tick as events; a branch without a change
+ * of its own, one without an event, one that forks right at a change. */
+static void write_music(HrTxn* txn)
+{
+  const HrTick bar = (HrTick)4 * HR_TICKS_PER_QUARTER;
+  HrTreeId tree;
+  HrBranchId verse, bridge, ending, empty;
+  assert_ok(hr_tree_create(txn, "song", 0, &tree));
+  const HrBranchId root = hr_branch_id(tree, 1);
+  append_tempo(txn, root, 0, 90.0);
+  append_notes(txn, root, 0, 32);
+  append_tempo(txn, root, 2 * bar, 132.5);
+  append_meter(txn, root, 2 * bar, 6, 8);
+  append_notes(txn, root, 2 * bar, 600);
+  append_meter(txn, root, 40 * bar, 3, 4);
+  assert_ok(hr_branch_fork(txn, root, bar, &(HrForkOptions){.name = "verse"}, &verse));
+  append_notes(txn, verse, bar, 5);
+  append_meter(txn, verse, 2 * bar + 1, 7, 8);
+  append_tempo(txn, verse, 3 * bar, 61.0);
+  append_notes(txn, verse, 3 * bar, 40);
+  assert_ok(hr_branch_fork(txn, root, 2 * bar, &(HrForkOptions){.name = "bridge"}, &bridge));
+  append_notes(txn, bridge, 2 * bar, 9);
+  assert_ok(hr_branch_fork(txn, verse, 3 * bar + 1, &(HrForkOptions){.name = "ending"}, &ending));
+  append_tempo(txn, ending, 4 * bar, 180.0);
+  append_notes(txn, ending, 4 * bar, 3);
+  assert_ok(hr_branch_fork(txn, ending, 9 * bar, &(HrForkOptions){.name = "empty"}, &empty));
+}
+
+/** Copy a store of tests/data to a place where it may be written. */
+static void copy_data(const char* name, const char* to)
+{
+  static uint8_t bytes[1 << 20];
+  char from[4096];
+  snprintf(from, sizeof from, "%s%s", HR_TEST_DATA, name);
+  const int in = open(from, O_RDONLY | O_CLOEXEC);
+  assert_true(in >= 0);
+  const ssize_t size = read(in, bytes, sizeof bytes);
+  assert_true(size > 0 && size < (ssize_t)sizeof bytes);
+  close(in);
+  const int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  assert_true(out >= 0);
+  assert_int_equal(write(out, bytes, (size_t)size), size);
+  close(out);
+}
+
+static void assert_equal_tempo(HrTxn* a, HrTxn* b, HrBranchId branch, HrTick tick)
+{
+  HrTempo x, y;
+  assert_ok(hr_tempo_at(a, branch, tick, &x));
+  assert_ok(hr_tempo_at(b, branch, tick, &y));
+  assert_true(x.tempo == y.tempo && x.beats_per_bar == y.beats_per_bar &&
+              x.beat_unit == y.beat_unit);
+}
+
+static void assert_equal_paths(HrTxn* a, HrTxn* b, HrBranchId branch)
+{
+  HrPath left, right;
+  HrEvent x, y;
+  HrStatus status;
+  assert_ok(hr_path_open(a, branch, INT64_MIN, &left));
+  assert_ok(hr_path_open(b, branch, INT64_MIN, &right));
+  do {
+    status = hr_path_next(&left, &x);
+    assert_int_equal(hr_path_next(&right, &y), status);
+    if (!status) {
+      assert_int_equal(x.tick, y.tick);
+      assert_int_equal(x.kind, y.kind);
+      assert_int_equal(x.size, y.size);
+      assert_memory_equal(x.bytes, y.bytes, x.size);
+      assert_equal_tempo(a, b, branch, x.tick);
+      assert_equal_tempo(a, b, branch, x.tick + 1);
+    }
+  } while (!status);
+  assert_int_equal(status, HR_END);
+  hr_path_close(&left);
+  hr_path_close(&right);
+}
+
+/** The music of `other` is that of write_music(), branch by branch. */
+static void assert_equal_music(HrStore* other)
+{
+  HrTxn* a = begin(HR_READ);
+  HrTxn* b = NULL;
+  HrBranch x, y;
+  uint32_t number = 0;
+  HrStatus status;
+  assert_ok(hr_txn_begin(other, HR_READ, &b));
+  while (!(status = hr_branch_next(a, 1, number, &x))) {
+    assert_ok(hr_branch_next(b, 1, number, &y));
+    assert_int_equal(x.id, y.id);
+    assert_int_equal(x.head_tick, y.head_tick);
+    assert_int_equal(x.event_count, y.event_count);
+    assert_equal_paths(a, b, x.id);
+    number = hr_branch_number(x.id);
+  }
+  assert_int_equal(status, HR_END);
+  assert_int_equal(number, 5);
+  assert_int_equal(hr_branch_next(b, 1, number, &y), HR_END);
+  hr_txn_abort(a);
+  hr_txn_abort(b);
+}
+
+static void test_format_1(void** state)
+{
+  (void)state;
+  const unsigned flags[] = {HR_STORE_READ_ONLY, 0, 0};
+  const char* const path = scratch_path("former.hr");
+  HrTxn* const txn = begin(HR_WRITE);
+  write_music(txn);
+  assert_ok(hr_txn_commit(txn));
+  copy_data("format-1.hr", path);
+  for (size_t i = 0; i < sizeof flags / sizeof *flags; ++i) {
+    HrStore* former = NULL;
+    HrVerifyReport report;
+    assert_ok(hr_store_open(path, flags[i], &former, NULL));
+    assert_equal_music(former);
+    assert_ok(hr_store_verify(former, print_problem, NULL, &report));
+    assert_int_equal(report.problems, 0);
+    assert_int_equal(report.branches, 5);
+    hr_store_close(former);
+  }
+}
+
+/** What was begun in a former format goes on. */
+static void test_format_1_goes_on(void** state)
+{
+  (void)state;
+  const char* const path = scratch_path("former.hr");
+  HrTxn* txn = NULL;
+  HrBranch branch;
+  copy_data("format-1.hr", path);
+  hr_store_close(store);
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+  txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(1, 1);
+  assert_ok(hr_branch_get(txn, root, &branch));
+  append_tempo(txn, root, branch.head_tick, 75.0);
+  append_notes(txn, root, branch.head_tick, 10);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  txn = begin(HR_READ);
+  HrTempo tempo;
+  assert_ok(hr_tempo_at(txn, root, INT64_MAX, &tempo));
+  assert_true(tempo.tempo == 75.0 && tempo.beats_per_bar == 3 && tempo.beat_unit == 4);
+  hr_txn_abort(txn);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      TEST(test_format_1),
+      TEST(test_format_1_goes_on),
+  };
+  return cmocka_run_group_tests_name("formats", tests, NULL, NULL);
+}
