@@ -202,7 +202,7 @@ static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppe
   }
   *tail->node = (HrNodeHeader){
       .magic = HR_NODE_MAGIC,
-      .version = HR_FORMAT_VERSION,
+      .version = HR_NODE_VERSION,
       .base_tick = tick,
       .last_tick = tick,
       .wall_clock_ns =

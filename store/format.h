@@ -51,6 +51,9 @@
 #define HR_NODE_WORDS ((HR_NODE_SIZE - (uint32_t)sizeof(HrNodeHeader)) / 8u)
 #define HR_NODE_MAGIC 0x444e5248u // "HRND"
 
+/** Of the node alone, which a new HR_FORMAT_VERSION may well leave as it was. */
+#define HR_NODE_VERSION 1u
+
 /** The first of so many nodes of a branch begins with the state there
  * (HR_META_STATE), unless that is empty. Such events are not counted. */
 #define HR_CHECKPOINT_NODES 64u

@@ -79,7 +79,7 @@ bool hr_node_valid(const HrTickKey* key, const MDB_val* value)
 {
   const HrNodeHeader* const node = value->mv_data;
   return value->mv_size >= sizeof *node && node->magic == HR_NODE_MAGIC &&
-         node->version == HR_FORMAT_VERSION && hr_node_bytes(node) == value->mv_size &&
+         node->version == HR_NODE_VERSION && hr_node_bytes(node) == value->mv_size &&
          node->base_tick == hr_tick_key_tick(key) && node->checksum == hr_node_checksum(node, key);
 }
 
