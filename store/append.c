@@ -278,15 +278,29 @@ HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
   return HR_OK;
 }
 
-/** True if all are short messages, in order. */
+/** A word as one number: its offset in the lower half, above it its length. */
+static inline uint64_t number_of(const HrWord* word)
+{
+  uint64_t number;
+  memcpy(&number, word, sizeof number);
+  return number;
+}
+
+/** True if all are short messages, in order. No branch and no comparison in the
+ * loop: several words are looked at at a time. */
 static bool words_valid(const HrWord* words, size_t count)
 {
-  unsigned wrong = 0;
-  for (size_t i = 0; i < count; ++i) {
-    wrong |= words[i].length - 1u >= sizeof words->bytes;
-    wrong |= words[i].offset < words[i ? i - 1 : 0].offset;
+  uint64_t lengths = 1;
+  uint64_t negative = 0; // Its highest bit: a length of 0, or an offset below the one before
+  for (size_t i = 1; i < count; ++i) {
+    const uint64_t before = number_of(&words[i - 1]);
+    const uint64_t word = number_of(&words[i]);
+    lengths |= word >> 32 & 0xff;
+    negative |= ((word >> 32 & 0xff) - 1) | ((word & UINT32_MAX) - (before & UINT32_MAX));
   }
-  return !wrong;
+  const uint8_t first = count ? words->length : 1;
+  return first && first <= sizeof words->bytes && !(lengths & ~(uint64_t)sizeof words->bytes) &&
+         !(negative >> 63);
 }
 
 /** Put words into the open node, as many as it takes; returns how many. */
@@ -301,8 +315,8 @@ static uint32_t put_words(HrTail* tail, uint32_t room, HrTick base, const HrWord
     --taken; // The first fits: the node was looked at for it
   }
   for (uint32_t i = 0; i < taken; ++i) {
-    out[i] = words[i];
-    out[i].offset += (uint32_t)shift;
+    const uint64_t number = number_of(&words[i]) + (uint64_t)shift; // No offset overflows
+    memcpy(&out[i], &number, sizeof number);
   }
   node->word_count += taken;
   node->event_count += taken;

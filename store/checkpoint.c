@@ -34,6 +34,12 @@ void hr_chase_node(HrChase* chase, const HrNodeHeader* node, HrTick tick)
 {
   const HrSpan span = {
       .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
+  if (!(node->flags & HR_NODE_HAS_LONG) && node->last_tick < tick) {
+    for (uint32_t i = 0; i < span.count; ++i) {
+      hr_chase_follow(chase, span.words[i].bytes, span.words[i].length);
+    }
+    return;
+  }
   uint32_t index = 0;
   HrEvent event;
   while (hr_span_next(&span, &index, &event) && event.tick < tick) {
