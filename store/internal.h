@@ -141,6 +141,9 @@ HrBranchId hr_tick_key_branch(const HrTickKey* key);
 HrTick hr_tick_key_tick(const HrTickKey* key);
 uint64_t hr_tick_key_ordinal(const HrTickKey* key);
 
+/** XXH3_64 of what is some hundred bytes or more. */
+uint64_t hr_hash_long(const void* bytes, size_t size, uint64_t seed);
+
 size_t hr_node_bytes(const HrNodeHeader* node);
 uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key);
 /** True if the value is a whole node that belongs at `key`. */

@@ -53,7 +53,7 @@ uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key)
   header.checksum = 0;
   const uint64_t seed = XXH3_64bits(key, sizeof *key);
   const uint64_t first = XXH3_64bits_withSeed(&header, sizeof header, seed);
-  return XXH3_64bits_withSeed(node + 1, node->word_count * sizeof(HrWord), first);
+  return hr_hash_long(node + 1, node->word_count * sizeof(HrWord), first);
 }
 
 uint32_t hr_record_checksum(HrRecordKind kind, const void* key, size_t key_size, const void* value,
