@@ -273,11 +273,23 @@ static void run_command(HrOscRequest* request)
   run_on_instance(request, instance, command);
 }
 
+static bool has_bytes(const HrOscRequest* request)
+{
+  for (size_t i = 0; i < request->count; ++i) {
+    if (request->values[i].type == HR_VALUE_BYTES) {
+      return true;
+    }
+  }
+  return false;
+}
+
 static void run_own(HrOscRequest* request, const HrOscRow* row)
 {
   HrError error = {.status = HR_OK};
   keep_answer(request, row->kind);
-  if (!is_release(row->kind, request->values, request->count)) {
+  if (has_bytes(request)) {
+    hr_error(&error, HR_ERR_ARGUMENT, "%s takes numbers and texts, no bytes.", row->address);
+  } else if (!is_release(row->kind, request->values, request->count)) {
     error.status = row->run(request, &error);
   }
   close_answer(request, &error);

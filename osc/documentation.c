@@ -65,13 +65,14 @@ static void write_addressing(FILE* file)
         "| branch | a branch by name, by number, or by a text such as `#7` | `s`, `i`, `f` |\n"
         "| position | a bar as a number; a text `bar.beat`, such as `5.3`; ticks as `h`, or a text "
         "such as `123t` | `i`, `f`, `h`, `s` |\n"
+        "| MIDI | one whole message | `m`, `b`, or each byte as `i` |\n"
         "| ticks | musical time, 1935360 to the quarter note | `h` |\n"
         "\n"
         "What is sent to you has the same types: whole as `i` (as `h` beyond 32 bits), number as "
         "`f` (as `d` beyond 2^24), ticks\nand large counts as `h`.\n"
         "\n"
         "`N` and `I` count as nothing sent; further arguments than a command knows are ignored; "
-        "other types (blobs, MIDI,\ntime tags, arrays) are an error.\n"
+        "other types (time\ntags, arrays), and MIDI where none is taken, are an error.\n"
         "\n"
         "**Buttons.** Pads send a number on press and another on release; each command says what "
         "it makes of a first number:\n"
@@ -107,6 +108,8 @@ static const char* type_word(char code)
     return "branch";
   case 'p':
     return "position";
+  case 'm':
+    return "MIDI";
   default:
     return NULL;
   }

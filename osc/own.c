@@ -73,7 +73,7 @@ HrStatus hr_osc_run_help(HrOscRequest* request, HrError* error)
 static bool as_number(const HrValue* value, double* number)
 {
   *number = value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer;
-  return value->type != HR_VALUE_TEXT;
+  return value->type != HR_VALUE_TEXT && value->type != HR_VALUE_BYTES;
 }
 
 /** True if the arguments are a button's release. */
