@@ -4,6 +4,7 @@
 #include "osc/dispatch.h"
 #include "osc/endpoint.h"
 #include "osc/feedback.h"
+#include "osc/leases.h"
 #include "osc/osc.h"
 #include "osc/packet.h"
 #include "osc/socket.h"
@@ -319,6 +320,8 @@ static HrStatus open_socket(HrError* error)
   server.endpoint.address = address;
   server.endpoint.url = server.url_text;
   hr_osc_outbox_init(&server.endpoint.outbox, descriptor);
+  hr_osc_leases_read(&server.endpoint.subscribers, ntohs(address.sin_port), monotonic_ns());
+  hr_osc_subscribe_targets(&server.endpoint.subscribers, error);
   leave();
   atomic_store(&server.url, server.url_text);
   hr_osc_url_file_write(server.url_text, error);

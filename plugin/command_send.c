@@ -46,9 +46,6 @@ HrStatus hr_run_send(HrCall* call)
     uint8_t bytes[HR_SEND_MAX + HR_NAME_MAX];
   } message;
   const size_t author = strnlen(call->author, HR_NAME_MAX);
-  if (!call->session->engine) {
-    return hr_call_not_playing(call);
-  }
   message.head.size = read_message(call, message.bytes);
   message.head.author_size = (uint32_t)author;
   if (!message.head.size) {
@@ -56,6 +53,9 @@ HrStatus hr_run_send(HrCall* call)
                     "send takes one whole MIDI message: as OSC m or b, of at most %d bytes, or as "
                     "up to 3 whole numbers, such as 144 60 100.",
                     HR_SEND_MAX);
+  }
+  if (!call->session->engine) {
+    return hr_call_not_playing(call);
   }
   memcpy(message.bytes + message.head.size, call->author, author);
   return hr_call_send(call, HR_MESSAGE_SEND, &message,
