@@ -476,7 +476,7 @@ static void send_heartbeats(HrOscEndpoint* endpoint, int64_t now_ns)
 {
   for (size_t i = 0; i < HR_OSC_SUBSCRIBERS_MAX; ++i) {
     HrOscSubscriber* const subscriber = &endpoint->subscribers.places[i];
-    if (subscriber->expires_ns) {
+    if (subscriber->expires_ns && !subscriber->owed_from) {
       Audience audience = {endpoint, subscriber, now_ns};
       HrOscWriter writer;
       hr_osc_writer_init(&writer, send_to_audience, &audience);

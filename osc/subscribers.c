@@ -71,6 +71,15 @@ void hr_osc_subscriber_owe(HrOscSubscriber* subscriber)
   subscriber->lost = false;
 }
 
+bool hr_osc_subscribers_owed(const HrOscSubscribers* subscribers)
+{
+  bool owed = false;
+  for (size_t i = 0; i < HR_OSC_SUBSCRIBERS_MAX && !owed; ++i) {
+    owed = subscribers->places[i].expires_ns && subscribers->places[i].owed_from;
+  }
+  return owed;
+}
+
 void hr_osc_subscribers_owe(HrOscSubscribers* subscribers)
 {
   for (size_t i = 0; i < HR_OSC_SUBSCRIBERS_MAX; ++i) {

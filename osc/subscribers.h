@@ -69,6 +69,9 @@ HrStatus hr_osc_subscribe_targets(HrOscSubscribers* subscribers, HrError* error)
 /** Owe the subscriber the whole state, from the beginning. */
 void hr_osc_subscriber_owe(HrOscSubscriber* subscriber);
 
+/** True if anybody is owed something. */
+bool hr_osc_subscribers_owed(const HrOscSubscribers* subscribers);
+
 /** Owe it to all. */
 void hr_osc_subscribers_owe(HrOscSubscribers* subscribers);
 
