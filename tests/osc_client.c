@@ -153,6 +153,7 @@ bool client_receive(Client* client, int64_t timeout_ms)
   assert_true(size <= HR_OSC_DATAGRAM_MAX);
   client->drawn = client->drawn * 1103515245u + 12345u;
   if (client->drop && client->drawn / 65536u % 100u < client->drop) {
+    client->lost += 1;
     return true;
   }
   client->datagrams += 1;
@@ -174,8 +175,10 @@ bool client_receive(Client* client, int64_t timeout_ms)
 
 const char* client_next(Client* client, int64_t timeout_ms)
 {
-  if (client->first == client->end && !client_receive(client, timeout_ms)) {
-    return NULL;
+  while (client->first == client->end) {
+    if (!client_receive(client, timeout_ms)) {
+      return NULL;
+    }
   }
   char* line = client->lines[client->first++ % LINES_MAX];
   snprintf(client->line, sizeof client->line, "%s", line);

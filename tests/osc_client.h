@@ -36,6 +36,7 @@ typedef struct {
   size_t largest; ///< Bytes of the largest datagram
   unsigned drop;  ///< Of a hundred datagrams, so many are lost on their way
   unsigned drawn; ///< State of what draws them
+  size_t lost;    ///< So many were
 } Client;
 
 int64_t now_ms(void);
