@@ -303,7 +303,8 @@ static void add_arguments(Request* request, const HrOscRow* row, const Case* ite
     if (!item->arguments[i]) {
       fail_msg("%s needs a value for argument %zu", row->address, i + 1);
     }
-    add_as(request, type, i == varied ? osc : osc_types(type, row->kind)[0], item->arguments[i]);
+    const char usual = osc_types(type, row->kind)[0];
+    add_as(request, type, (char)(i == varied ? osc : usual), item->arguments[i]);
   }
 }
 
@@ -320,7 +321,7 @@ static char next_value(const char** at)
   const size_t size = strcspn(*at, " \n");
   const bool ticks = (*at)[size - 1] == 'h';
   *at += size;
-  return ticks ? 'h' : 'f';
+  return (char)(ticks ? 'h' : 'f');
 }
 
 /** Each row has the values that the table says, of its types. */
@@ -330,7 +331,7 @@ static void check_rows(const HrOscRow* row)
     const char* columns = row->answer;
     while (*at != '\n') {
       const char* const colon = columns + strcspn(columns, ": ");
-      const char wanted = *colon == ':' ? colon[1] : '*';
+      const char wanted = (char)(*colon == ':' ? colon[1] : '*');
       const char found = next_value(&at);
       const bool fits =
           wanted == '*' || wanted == found || (strchr("ifd", wanted) && strchr("hf", found));
@@ -374,7 +375,7 @@ static void press_and_release(Client* client, const HrOscRow* row, const Case* i
     add_arguments(&request, row, item, count, count, 's');
     run(client, row, item, &request);
     begin_row(&request, row);
-    add(&request, *type == 'T' ? 'F' : *type, "0");
+    add(&request, (char)(*type == 'T' ? 'F' : *type), "0");
     must(client, &request);
     assert_string_equal(rows, "");
   }
