@@ -120,6 +120,8 @@ $(TOOL): $(TOOL_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TOOL_PKGS)) -lm
 
+$(filter $(BUILD)/tests/test_osc%,$(TESTS)): $(BUILD)/tests/osc_client.o
+
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl

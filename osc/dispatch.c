@@ -119,6 +119,22 @@ static HrStatus take_id(HrOscRequest* request, HrError* error)
   return HR_OK;
 }
 
+static bool has_bytes(const HrOscRequest* request)
+{
+  for (size_t i = 0; i < request->count; ++i) {
+    if (request->values[i].type == HR_VALUE_BYTES) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** For addresses that do not go to the command layer, which sees to it itself. */
+static void refuse_bytes(const char* path, HrError* error)
+{
+  hr_error(error, HR_ERR_ARGUMENT, "%s takes numbers and texts, no bytes.", path);
+}
+
 /* ---- Commands ------------------------------------------------------- */
 
 /** From here on the answer is kept, if the sender gave an id. Queries change
@@ -136,6 +152,27 @@ static void on_row(void* data, const HrValue* values, size_t count)
   hr_osc_answer_row(data, values, count);
 }
 
+/** A pad: pressed, it is the command `slot`; let go after a while, `slot/replay`
+ * as well. That is so when it is let go, as a release that got lost must not start
+ * anything. */
+static HrStatus run_pad(HrOscRequest* request, const HrOscInstance* instance, const char* author,
+                        const HrAnswer* answer, HrError* error)
+{
+  const HrOscPress press = {*request->from, instance->number, hr_osc_slot_of_verb(request->verb),
+                            request->now_ns};
+  HrOscPresses* const presses = &request->endpoint->presses;
+  const HrValue slot = hr_value_integer(press.slot);
+  const bool released = request->count && is_zero(&request->values[0]);
+  if (released && hr_osc_release(presses, &press) < HR_OSC_HOLD_NS) {
+    return HR_OK;
+  }
+  if (!released && request->count) {
+    hr_osc_press(presses, &press);
+  }
+  return hr_command_run(instance->session, released ? "slot/replay" : "slot", &slot, 1, author,
+                        answer, error);
+}
+
 static void run_on_instance(HrOscRequest* request, const HrOscInstance* instance,
                             const HrCommandInfo* command)
 {
@@ -146,7 +183,13 @@ static void run_on_instance(HrOscRequest* request, const HrOscInstance* instance
   const HrAnswer answer = {on_row, request};
   request->closing = false;
   const size_t count = request->count < HR_COMMAND_ARGS_MAX ? request->count : HR_COMMAND_ARGS_MAX;
-  if (!is_release(command->kind, request->values, request->count)) {
+  if (has_bytes(request) && command == hr_osc_row_pad()) {
+    refuse_bytes(request->path, &error);
+  } else if (is_release(command->kind, request->values, request->count)) {
+    error.status = HR_OK;
+  } else if (command == hr_osc_row_pad()) {
+    error.status = run_pad(request, instance, author, &answer, &error);
+  } else {
     error.status = hr_command_run(instance->session, command->verb, request->values, count, author,
                                   &answer, &error);
   }
@@ -166,7 +209,7 @@ static void run_on_all(HrOscRequest* request, const HrCommandInfo* command)
   for (const HrOscInstance* instance = request->endpoint->instances; instance;
        instance = instance->next) {
     char path[HR_OSC_ADDRESS_MAX + 16];
-    snprintf(path, sizeof path, HR_OSC_PREFIX "%u/%s", instance->number, command->verb);
+    snprintf(path, sizeof path, HR_OSC_PREFIX "%u/%s", instance->number, request->verb);
     request->path = path;
     run_on_instance(request, instance, command);
   }
@@ -239,7 +282,9 @@ static const HrCommandInfo* find_command(const char* path, const HrOscAddress* a
     return NULL;
   }
   const char* verb = *address->verb ? address->verb : address->instance;
-  const HrCommandInfo* command = *address->verb ? hr_command_find(verb) : NULL;
+  const HrCommandInfo* command = hr_osc_slot_of_verb(verb) ? hr_osc_row_pad()
+                                 : *address->verb          ? hr_command_find(verb)
+                                                           : NULL;
   if (!command) {
     unknown_verb(path, verb, error);
   }
@@ -260,6 +305,7 @@ static void run_command(HrOscRequest* request)
     close_answer(request, &error);
     return;
   }
+  request->verb = address.verb;
   if (hr_osc_address_is_all(&address)) {
     run_on_all(request, command);
     return;
@@ -277,7 +323,9 @@ static void run_own(HrOscRequest* request, const HrOscRow* row)
 {
   HrError error = {.status = HR_OK};
   keep_answer(request, row->kind);
-  if (!is_release(row->kind, request->values, request->count)) {
+  if (has_bytes(request)) {
+    refuse_bytes(row->address, &error);
+  } else if (!is_release(row->kind, request->values, request->count)) {
     error.status = row->run(request, &error);
   }
   close_answer(request, &error);

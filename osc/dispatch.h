@@ -24,6 +24,7 @@ typedef struct HrOscRequest {
   const struct sockaddr_in* from;
   int64_t now_ns;
   const char* path; ///< As the answer names it
+  const char* verb; ///< Of a command for instances: the last part of the path
   const HrValue* values;
   size_t count;
   const char* id;             ///< NULL: none was sent

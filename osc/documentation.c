@@ -65,13 +65,14 @@ static void write_addressing(FILE* file)
         "| branch | a branch by name, by number, or by a text such as `#7` | `s`, `i`, `f` |\n"
         "| position | a bar as a number; a text `bar.beat`, such as `5.3`; ticks as `h`, or a text "
         "such as `123t` | `i`, `f`, `h`, `s` |\n"
+        "| MIDI | one whole message | `m`, `b`, or each byte as `i` |\n"
         "| ticks | musical time, 1935360 to the quarter note | `h` |\n"
         "\n"
         "What is sent to you has the same types: whole as `i` (as `h` beyond 32 bits), number as "
         "`f` (as `d` beyond 2^24), ticks\nand large counts as `h`.\n"
         "\n"
         "`N` and `I` count as nothing sent; further arguments than a command knows are ignored; "
-        "other types (blobs, MIDI,\ntime tags, arrays) are an error.\n"
+        "other types (time\ntags, arrays), and MIDI where none is taken, are an error.\n"
         "\n"
         "**Buttons.** Pads send a number on press and another on release; each command says what "
         "it makes of a first number:\n"
@@ -107,6 +108,8 @@ static const char* type_word(char code)
     return "branch";
   case 'p':
     return "position";
+  case 'm':
+    return "MIDI";
   default:
     return NULL;
   }
@@ -173,20 +176,29 @@ static void write_commands(FILE* file, HrOscRowType type)
 
 static void write_feedback(FILE* file)
 {
-  fprintf(file,
-          "## What you are told\n"
-          "\n"
-          "A subscriber is an IP address and a port: several controllers, also behind one address, "
-          "do not disturb each other.\nThere is room for %d. After `/hr/subscribe` (or "
-          "`/hr/refresh`) comes the whole state, from `/hr/state/begin` to\n`/hr/state/end`; then "
-          "each item again whenever it changes, whoever changed it. When an instance is loaded or "
-          "removed,\nor goes to another tree, the whole state comes again by itself; after the "
-          "last one is gone, one of 0 instances.\n"
-          "Items marked with a * change all the time and come at most ten times a second.\n"
-          "\n"
-          "| address | values | meaning |\n"
-          "| --- | --- | --- |\n",
-          HR_OSC_SUBSCRIBERS_MAX);
+  fprintf(
+      file,
+      "## What you are told\n"
+      "\n"
+      "A subscriber is an IP address and a port: several controllers, also behind one address, "
+      "do not disturb each other.\nThere is room for %d. After `/hr/subscribe` (or "
+      "`/hr/refresh`) comes the whole state, from `/hr/state/begin` to\n`/hr/state/end`; then "
+      "each item again whenever it changes, whoever changed it. When an instance is loaded or "
+      "removed,\nor goes to another tree, the whole state comes again by itself; after the "
+      "last one is gone, one of 0 instances.\n"
+      "Items marked with a * change all the time and come at most ten times a second, those with "
+      "** as often as you like:\n`/hr/position/rate`. All of it comes again every second "
+      "though nothing changed (of many branches, %d at a time),\nso that a lost packet "
+      "does no harm.\n"
+      "\n"
+      "**After a restart of the host** you are told on without doing anything, if it gets the "
+      "same port: subscriptions are kept\nbeside the URL file until their leases end. "
+      "Controllers that cannot subscribe stand in `$HR_OSC_TARGETS`, as in\n"
+      "`10.0.0.5:9000,10.0.0.6:9000`, and are told for ever.\n"
+      "\n"
+      "| address | values | meaning |\n"
+      "| --- | --- | --- |\n",
+      HR_OSC_SUBSCRIBERS_MAX, HR_OSC_ROUND_BRANCHES);
   size_t item_count = 0;
   const HrOscItem* items = hr_osc_items(&item_count);
   const size_t count = hr_osc_row_count();
@@ -196,11 +208,14 @@ static void write_feedback(FILE* file)
     if (row.type != HR_OSC_ROW_FEEDBACK) {
       continue;
     }
-    bool paced = false;
+    HrOscPace pace = HR_OSC_AT_ONCE;
     for (size_t j = 0; j < item_count; ++j) {
-      paced = paced || (items[j].paced && !strcmp(items[j].key, row.verb));
+      pace = strcmp(items[j].key, row.verb) ? pace : items[j].pace;
     }
-    fprintf(file, "| `%s`%s | ", row.address, paced ? " *" : "");
+    fprintf(file, "| `%s`%s | ", row.address,
+            pace == HR_OSC_PACED      ? " *"
+            : pace == HR_OSC_POSITION ? " **"
+                                      : "");
     write_values(file, row.arguments);
     fprintf(file, " | %s |\n", row.summary);
   }

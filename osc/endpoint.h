@@ -13,6 +13,7 @@
 #include "osc/outbox.h"
 #include "osc/request_memory.h"
 #include "osc/schedule.h"
+#include "osc/slots.h"
 #include "osc/subscribers.h"
 #include "plugin/session.h"
 
@@ -31,7 +32,8 @@
 /** What subscribers were last told of a branch. */
 typedef struct {
   int64_t number;
-  uint64_t hash; ///< Of the whole row
+  uint64_t hash;  ///< Of the whole row
+  unsigned again; ///< How often it is to be told again, as it changed lately
 } HrOscBranchSeen;
 
 /** One session that is served. */
@@ -50,8 +52,14 @@ typedef struct HrOscInstance {
   bool followed; ///< The fields below are what subscribers know
   HrSessionState told;
   HrSessionState told_paced; ///< For items told at most ten times a second
+  HrSessionState moved;      ///< For positions, which each subscriber is told at its own rate
+  int64_t moved_ns;          ///< When they changed last
   HrOscBranchSeen* branches; ///< Sorted by number
   size_t branch_count;
+  size_t round_next;               ///< Of `branches`, where the next round goes on
+  int64_t round_due_ns;            ///< When all is told again
+  HrOscSlot visible[HR_OSC_SLOTS]; ///< The first visible branches, their states not set
+  HrOscSlot slots[HR_OSC_SLOTS];   ///< As told
 } HrOscInstance;
 
 typedef struct HrOscEndpoint {
@@ -61,9 +69,11 @@ typedef struct HrOscEndpoint {
   HrOscInstance* instances;
   uint32_t sequence; ///< Of the whole states sent
   int64_t paced_due_ns;
+  int64_t heartbeat_due_ns;
   HrOscOutbox outbox;
   HrOscSubscribers subscribers;
   HrOscRequestMemory requests;
+  HrOscPresses presses;
   HrOscSchedule schedule;
 } HrOscEndpoint;
 

@@ -9,218 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Items ---------------------------------------------------------- */
-
-static size_t read_store(const HrSessionState* state, HrValue values[])
-{
-  values[0] = hr_value_text(state->store_path);
-  return 1;
-}
-
-static size_t read_tree(const HrSessionState* state, HrValue values[])
-{
-  values[0] = hr_value_text(state->tree_name);
-  return 1;
-}
-
-static size_t read_branch(HrBranchId branch, const char* name, HrValue values[])
-{
-  values[0] = hr_value_integer(hr_branch_number(branch));
-  values[1] = hr_value_text(name);
-  return 2;
-}
-
-static size_t read_current(const HrSessionState* state, HrValue values[])
-{
-  return read_branch(state->branch, state->branch_name, values);
-}
-
-static size_t read_pending(const HrSessionState* state, HrValue values[])
-{
-  return read_branch(state->pending, state->pending ? state->pending_name : "", values);
-}
-
-static size_t read_pending_beats(const HrSessionState* state, HrValue values[])
-{
-  values[0] = hr_value_number(state->pending ? state->pending_beats : 0.0);
-  return 1;
-}
-
-static size_t read_loop(const HrSessionState* state, HrValue values[])
-{
-  values[0] = hr_value_integer(state->loop);
-  values[1] = hr_value_tick(state->loop_start);
-  values[2] = hr_value_tick(state->loop_end);
-  return 3;
-}
-
-static size_t read_quantum(const HrSessionState* state, HrValue values[])
-{
-  values[0] = hr_value_integer(state->quantum);
-  values[1] = hr_value_text(state->quantum_name);
-  return 2;
-}
-
-static size_t read_tempo(const HrSessionState* state, HrValue values[])
-{
-  values[0] = hr_value_number(state->tempo);
-  return 1;
-}
-
-static size_t read_meter(const HrSessionState* state, HrValue values[])
-{
-  values[0] = hr_value_integer(state->beats_per_bar);
-  values[1] = hr_value_integer(state->beat_unit);
-  return 2;
-}
-
-static size_t read_tick(HrTick tick, HrValue values[])
-{
-  values[0] = hr_value_tick(tick);
-  values[1] = hr_value_number((double)tick / HR_TICKS_PER_QUARTER);
-  return 2;
-}
-
-static size_t read_position(const HrSessionState* state, HrValue values[])
-{
-  return read_tick(state->position, values);
-}
-
-static size_t read_head(const HrSessionState* state, HrValue values[])
-{
-  return read_tick(state->head, values);
-}
-
-static size_t read_count(uint64_t count, HrValue values[])
-{
-  values[0] = hr_value_integer((int64_t)count);
-  return 1;
-}
-
-static size_t read_recorded(const HrSessionState* state, HrValue values[])
-{
-  return read_count(state->recorded, values);
-}
-
-static size_t read_replayed(const HrSessionState* state, HrValue values[])
-{
-  return read_count(state->replayed, values);
-}
-
-static size_t read_dropped(const HrSessionState* state, HrValue values[])
-{
-  return read_count(state->dropped, values);
-}
-
-static size_t read_malformed(const HrSessionState* state, HrValue values[])
-{
-  return read_count(state->malformed, values);
-}
-
-static size_t read_trouble(const HrSessionState* state, HrValue values[])
-{
-  values[0] = hr_value_integer(state->trouble);
-  values[1] = hr_value_text(state->trouble ? state->trouble_text : "");
-  return 2;
-}
-
-static const HrOscItem items[] = {
-    {"current", "number:i name:s",
-     "The branch that is recorded to and replayed; 0 before the "
-     "first event.",
-     false, read_current, 0},
-    {"pending", "number:i name:s", "The branch armed to be switched to; 0 if none.", false,
-     read_pending, 0},
-    {"pending_beats", "beats:f", "Beats left until that switch.", true, read_pending_beats, 0},
-    {"record", "on:i", "Whether what is played is kept.", false, NULL,
-     offsetof(HrSessionState, record)},
-    {"replay", "on:i", "Whether the branch is heard.", false, NULL,
-     offsetof(HrSessionState, replay)},
-    {"loop", "on:i start:h end:h", "Whether a range is replayed over and over, and its ticks.",
-     false, read_loop, 0},
-    {"overdub", "on:i", "Whether what is replayed is recorded with what is played.", false, NULL,
-     offsetof(HrSessionState, overdub)},
-    {"thru", "on:i", "Whether what comes in goes out as well.", false, NULL,
-     offsetof(HrSessionState, thru)},
-    {"quantum", "quantum:i name:s", "When a switch takes effect: 0 now, 1 beat, 2 bar, 3 loop end.",
-     false, read_quantum, 0},
-    {"rolling", "on:i", "Whether the host's transport rolls.", false, NULL,
-     offsetof(HrSessionState, rolling)},
-    {"transport", "on:i", "Whether the host has one, and tells where it stands.", false, NULL,
-     offsetof(HrSessionState, transport)},
-    {"tempo", "bpm:f", "Quarter notes a minute.", true, read_tempo, 0},
-    {"meter", "beats:i unit:i", "Beats a bar, and which note is a beat.", false, read_meter, 0},
-    {"position", "ticks:h quarters:f", "Where the music is, in ticks and in quarter notes.", true,
-     read_position, 0},
-    {"head", "ticks:h quarters:f", "The end of the current branch.", true, read_head, 0},
-    {"tree", "name:s", "The tree, which is also the instance's name.", false, read_tree, 0},
-    {"store", "path:s", "The file everything is kept in.", false, read_store, 0},
-    {"attached", "on:i", "Whether that file is open.", false, NULL,
-     offsetof(HrSessionState, attached)},
-    {"running", "on:i", "Whether the host runs the plugin.", false, NULL,
-     offsetof(HrSessionState, running)},
-    {"recorded", "events:i", "Events kept since the plugin was loaded.", true, read_recorded, 0},
-    {"replayed", "events:i", "Events replayed since the plugin was loaded.", true, read_replayed,
-     0},
-    {"dropped", "events:i", "Events lost for want of room: 0, or the disk needs you.", true,
-     read_dropped, 0},
-    {"malformed", "events:i", "Input that was no MIDI message.", true, read_malformed, 0},
-    {"trouble", "code:i text:s", "What keeps the store from working and what to do; 0 if nothing.",
-     false, read_trouble, 0},
-};
-
-const HrOscItem* hr_osc_items(size_t* count)
-{
-  *count = sizeof items / sizeof items[0];
-  return items;
-}
-
-static size_t read_item(const HrOscItem* item, const HrSessionState* state,
-                        HrValue values[HR_OSC_ITEM_VALUES_MAX])
-{
-  if (item->read) {
-    return item->read(state, values);
-  }
-  values[0] = hr_value_integer(*(const bool*)((const char*)state + item->flag));
-  return 1;
-}
-
-static bool same_value(const HrValue* a, const HrValue* b)
-{
-  switch (a->type) {
-  case HR_VALUE_TEXT:
-    return a->text && b->text && !strcmp(a->text, b->text);
-  case HR_VALUE_NUMBER:
-    return a->number == b->number;
-  default:
-    return a->integer == b->integer;
-  }
-}
-
-/** True if two states read the same through `item`. */
-static bool same_item(const HrOscItem* item, const HrSessionState* a, const HrSessionState* b)
-{
-  HrValue a_values[HR_OSC_ITEM_VALUES_MAX];
-  HrValue b_values[HR_OSC_ITEM_VALUES_MAX];
-  const size_t count = read_item(item, a, a_values);
-  read_item(item, b, b_values);
-  for (size_t i = 0; i < count; ++i) {
-    if (!same_value(&a_values[i], &b_values[i])) {
-      return false;
-    }
-  }
-  return true;
-}
-
-static void write_item(HrOscWriter* writer, uint32_t number, const HrOscItem* item,
-                       const HrSessionState* state)
-{
-  char address[64];
-  snprintf(address, sizeof address, "/hr/%u/state/%s", number, item->key);
-  HrValue values[HR_OSC_ITEM_VALUES_MAX];
-  hr_osc_write(writer, address, values, read_item(item, state, values));
-}
-
 /* ---- Branches ------------------------------------------------------- */
 
 /** What to do with the rows of `list`. */
@@ -234,6 +22,7 @@ typedef struct {
   HrOscInstance* instance;
   HrOscWriter* writer;
   BranchAction action;
+  unsigned slot_count; ///< Visible branches met
 } BranchWalk;
 
 static uint64_t hash_bytes(uint64_t hash, const void* data, size_t size)
@@ -284,6 +73,7 @@ static bool note_branch(HrOscInstance* instance, int64_t number, uint64_t hash)
   if (index < instance->branch_count && instance->branches[index].number == number) {
     const bool changed = instance->branches[index].hash != hash;
     instance->branches[index].hash = hash;
+    instance->branches[index].again = changed ? HR_OSC_TOLD_AGAIN : instance->branches[index].again;
     return changed;
   }
   if (instance->branch_count == HR_OSC_BRANCHES_MAX) {
@@ -292,35 +82,57 @@ static bool note_branch(HrOscInstance* instance, int64_t number, uint64_t hash)
     }
     // The oldest makes room for the newest.
     memmove(instance->branches, instance->branches + 1, (index - 1) * sizeof *instance->branches);
-    instance->branches[index - 1] = (HrOscBranchSeen){number, hash};
+    instance->branches[index - 1] = (HrOscBranchSeen){number, hash, HR_OSC_TOLD_AGAIN};
     return true;
   }
   memmove(instance->branches + index + 1, instance->branches + index,
           (instance->branch_count - index) * sizeof *instance->branches);
-  instance->branches[index] = (HrOscBranchSeen){number, hash};
+  instance->branches[index] = (HrOscBranchSeen){number, hash, HR_OSC_TOLD_AGAIN};
   instance->branch_count += 1;
   return true;
 }
 
+/** Note a row of a visible branch as the next slot. */
+static void note_slot(BranchWalk* walk, int64_t number, const char* name)
+{
+  if (walk->slot_count < HR_OSC_SLOTS) {
+    HrOscSlot* const slot = &walk->instance->visible[walk->slot_count++];
+    slot->number = number;
+    snprintf(slot->name, sizeof slot->name, "%s", name);
+  }
+}
+
 static void on_branch_row(void* data, const HrValue* values, size_t count)
 {
+  enum { NUMBER, NAME, STATE = 6 }; // Columns of `list`
   BranchWalk* walk = data;
-  if (!count || values[0].type == HR_VALUE_TEXT) {
+  HrOscInstance* instance = walk->instance;
+  if (count <= STATE) {
     return;
   }
-  HrOscInstance* instance = walk->instance;
-  const int64_t number = values[0].integer;
+  const int64_t number = values[NUMBER].integer;
   const size_t index = find_branch(instance, number);
   const bool noted = index < instance->branch_count && instance->branches[index].number == number;
   const bool send = walk->action == BRANCHES_TOLD
                         ? noted
                         : note_branch(instance, number, hash_row(values, count)) &&
                               walk->action == BRANCHES_CHANGED;
+  if (walk->action != BRANCHES_TOLD && !strcmp(values[STATE].text, "active")) {
+    note_slot(walk, number, values[NAME].text);
+  }
   if (send) {
     char address[64];
     snprintf(address, sizeof address, "/hr/%u/branch", instance->number);
     hr_osc_write(walk->writer, address, values, count);
   }
+}
+
+/** Walk `count` branches from the number `from` on. */
+static void walk_some(BranchWalk* walk, int64_t from, int64_t count)
+{
+  const HrValue range[] = {hr_value_integer(from), hr_value_integer(count)};
+  const HrAnswer answer = {on_branch_row, walk};
+  hr_command_run(walk->instance->session, "list", range, 2, "osc", &answer, NULL);
 }
 
 static void walk_branches(HrOscInstance* instance, HrOscWriter* writer, BranchAction action)
@@ -331,9 +143,76 @@ static void walk_branches(HrOscInstance* instance, HrOscWriter* writer, BranchAc
       return;
     }
   }
-  BranchWalk walk = {instance, writer, action};
-  const HrAnswer answer = {on_branch_row, &walk};
-  hr_command_run(instance->session, "list", NULL, 0, "osc", &answer, NULL);
+  BranchWalk walk = {.instance = instance, .writer = writer, .action = action};
+  if (action != BRANCHES_TOLD) {
+    memset(instance->visible, 0, sizeof instance->visible);
+  }
+  walk_some(&walk, 1, UINT32_MAX);
+}
+
+/** Tell a round of the branches: those that changed lately, and the next few. */
+static void tell_branches_again(HrOscInstance* instance, HrOscWriter* writer)
+{
+  BranchWalk walk = {.instance = instance, .writer = writer, .action = BRANCHES_TOLD};
+  unsigned changes = 0;
+  for (size_t i = 0; i < instance->branch_count && changes < HR_OSC_ROUND_CHANGES; ++i) {
+    if (instance->branches[i].again) {
+      instance->branches[i].again -= 1;
+      walk_some(&walk, instance->branches[i].number, 1);
+      ++changes;
+    }
+  }
+  if (instance->round_next >= instance->branch_count) {
+    instance->round_next = 0;
+  }
+  if (instance->branch_count) {
+    walk_some(&walk, instance->branches[instance->round_next].number, HR_OSC_ROUND_BRANCHES);
+    instance->round_next += HR_OSC_ROUND_BRANCHES;
+  }
+}
+
+/* ---- Slots ---------------------------------------------------------- */
+
+/** Bring the slots up to `state`, and tell those that changed, or all. */
+static void update_slots(HrOscInstance* instance, HrOscWriter* writer, const HrSessionState* state,
+                         bool all)
+{
+  for (unsigned i = 0; i < HR_OSC_SLOTS; ++i) {
+    HrOscSlot slot = instance->visible[i];
+    HrOscSlot* const told = &instance->slots[i];
+    hr_osc_slot_judge(&slot, state);
+    const bool changed = slot.number != told->number || slot.state != told->state ||
+                         strcmp(slot.name, told->name) != 0;
+    if (writer && (changed || all)) {
+      hr_osc_slot_write(writer, instance->number, i + 1, &slot);
+    }
+    *told = slot;
+  }
+}
+
+/** Tell all items but positions. */
+static void write_items(const HrOscInstance* instance, HrOscWriter* writer,
+                        const HrSessionState* state)
+{
+  size_t count = 0;
+  const HrOscItem* const items = hr_osc_items(&count);
+  for (size_t i = 0; i < count; ++i) {
+    if (items[i].pace != HR_OSC_POSITION) {
+      hr_osc_item_write(writer, instance->number, &items[i], state);
+    }
+  }
+}
+
+static void write_positions(const HrOscInstance* instance, HrOscWriter* writer,
+                            const HrSessionState* state)
+{
+  size_t count = 0;
+  const HrOscItem* const items = hr_osc_items(&count);
+  for (size_t i = 0; i < count; ++i) {
+    if (items[i].pace == HR_OSC_POSITION) {
+      hr_osc_item_write(writer, instance->number, &items[i], state);
+    }
+  }
 }
 
 /* ---- Whole states --------------------------------------------------- */
@@ -369,15 +248,21 @@ static void send_to_audience(void* data, const uint8_t* bytes, size_t size)
   }
 }
 
-static void write_begin(HrOscEndpoint* endpoint, HrOscWriter* writer)
+static int64_t instance_count(const HrOscEndpoint* endpoint)
 {
   int64_t count = 0;
   for (const HrOscInstance* instance = endpoint->instances; instance; instance = instance->next) {
     ++count;
   }
+  return count;
+}
+
+static void write_begin(HrOscEndpoint* endpoint, HrOscWriter* writer)
+{
   // A new number every time; positive, for controllers that know no other.
   endpoint->sequence = (endpoint->sequence + 1) & INT32_MAX;
-  const HrValue values[] = {hr_value_integer(endpoint->sequence), hr_value_integer(count)};
+  const HrValue values[] = {hr_value_integer(endpoint->sequence),
+                            hr_value_integer(instance_count(endpoint))};
   hr_osc_write(writer, "/hr/state/begin", values, 2);
 }
 
@@ -385,8 +270,10 @@ static void write_instance(HrOscInstance* instance, HrOscWriter* writer)
 {
   HrSessionState state;
   hr_session_state(instance->session, &state);
-  for (size_t i = 0; i < sizeof items / sizeof items[0]; ++i) {
-    write_item(writer, instance->number, &items[i], &state);
+  write_items(instance, writer, &state);
+  write_positions(instance, writer, &state);
+  for (unsigned i = 0; i < HR_OSC_SLOTS; ++i) {
+    hr_osc_slot_write(writer, instance->number, i + 1, &instance->slots[i]);
   }
   walk_branches(instance, writer, BRANCHES_TOLD);
 }
@@ -442,18 +329,41 @@ static void send_all_owed(HrOscEndpoint* endpoint, int64_t now_ns)
 /* ---- Changes -------------------------------------------------------- */
 
 /** Take what is true now as told. */
-static void follow(HrOscInstance* instance)
+static void follow(HrOscInstance* instance, int64_t now_ns)
 {
   hr_session_state(instance->session, &instance->told);
   instance->told_paced = instance->told;
+  instance->moved = instance->told;
   instance->branch_count = 0;
+  instance->round_next = 0;
+  instance->round_due_ns = now_ns + HR_OSC_ROUND_NS;
   instance->followed = true;
   walk_branches(instance, NULL, BRANCHES_NOTE);
+  for (size_t i = 0; i < instance->branch_count; ++i) {
+    instance->branches[i].again = 0; // None is new
+  }
+  update_slots(instance, NULL, &instance->told, false);
 }
 
 static bool same_tree(const HrSessionState* a, const HrSessionState* b)
 {
   return a->tree == b->tree && !strcmp(a->store_path, b->store_path);
+}
+
+/** Tell the items that changed: those told at once, and the paced ones when it is their time. */
+static void write_changed_items(HrOscInstance* instance, HrOscWriter* writer,
+                                const HrSessionState* state, bool paced)
+{
+  size_t count = 0;
+  const HrOscItem* const items = hr_osc_items(&count);
+  for (size_t i = 0; i < count; ++i) {
+    const bool at_once = items[i].pace == HR_OSC_AT_ONCE;
+    const HrSessionState* told = at_once ? &instance->told : &instance->told_paced;
+    if (items[i].pace != HR_OSC_POSITION && (paced || at_once) &&
+        !hr_osc_item_same(&items[i], told, state)) {
+      hr_osc_item_write(writer, instance->number, &items[i], state);
+    }
+  }
 }
 
 static void send_changes(HrOscEndpoint* endpoint, HrOscInstance* instance, bool paced,
@@ -462,7 +372,7 @@ static void send_changes(HrOscEndpoint* endpoint, HrOscInstance* instance, bool 
   HrSessionState state;
   hr_session_state(instance->session, &state);
   if (!same_tree(&state, &instance->told)) {
-    follow(instance);
+    follow(instance, now_ns);
     hr_osc_subscribers_owe(&endpoint->subscribers);
     return;
   }
@@ -470,22 +380,111 @@ static void send_changes(HrOscEndpoint* endpoint, HrOscInstance* instance, bool 
   Audience audience = {endpoint, NULL, now_ns};
   HrOscWriter writer;
   hr_osc_writer_init(&writer, send_to_audience, &audience);
-  for (size_t i = 0; i < sizeof items / sizeof items[0]; ++i) {
-    const HrSessionState* told = items[i].paced ? &instance->told_paced : &instance->told;
-    if ((paced || !items[i].paced) && !same_item(&items[i], told, &state)) {
-      write_item(&writer, instance->number, &items[i], &state);
-    }
-  }
+  const bool round = now_ns >= instance->round_due_ns;
   // A row also says whether its branch is the current one.
-  if (state.tree_revision != instance->told.tree_revision ||
-      state.branch != instance->told.branch) {
-    walk_branches(instance, &writer, BRANCHES_CHANGED);
+  const bool walk =
+      state.tree_revision != instance->told.tree_revision || state.branch != instance->told.branch;
+  if (round) {
+    write_items(instance, &writer, &state);
+    instance->round_due_ns = now_ns + HR_OSC_ROUND_NS;
+  } else {
+    write_changed_items(instance, &writer, &state, paced);
   }
+  if (walk) {
+    walk_branches(instance, &writer, BRANCHES_CHANGED);
+  } else if (round) {
+    tell_branches_again(instance, &writer);
+  }
+  update_slots(instance, &writer, &state, round);
   hr_osc_writer_flush(&writer);
 
   instance->told = state;
-  if (paced) {
+  if (paced || round) {
     instance->told_paced = state;
+  }
+}
+
+static bool same_positions(const HrSessionState* a, const HrSessionState* b)
+{
+  size_t count = 0;
+  const HrOscItem* const items = hr_osc_items(&count);
+  bool same = true;
+  for (size_t i = 0; i < count && same; ++i) {
+    same = items[i].pace != HR_OSC_POSITION || hr_osc_item_same(&items[i], a, b);
+  }
+  return same;
+}
+
+static void notice_moves(HrOscEndpoint* endpoint, int64_t now_ns)
+{
+  for (HrOscInstance* instance = endpoint->instances; instance; instance = instance->next) {
+    HrSessionState state;
+    hr_session_state(instance->session, &state);
+    if (!same_positions(&state, &instance->moved)) {
+      instance->moved_ns = now_ns;
+    }
+    instance->moved = state;
+  }
+}
+
+/** Tell one subscriber the positions that moved since it was told; all, once a round. */
+static void send_positions(HrOscEndpoint* endpoint, HrOscSubscriber* subscriber, int64_t now_ns)
+{
+  Audience audience = {endpoint, subscriber, now_ns};
+  HrOscWriter writer;
+  hr_osc_writer_init(&writer, send_to_audience, &audience);
+  const bool round = now_ns >= subscriber->position_round_ns;
+  for (const HrOscInstance* instance = endpoint->instances; instance; instance = instance->next) {
+    if (instance->moved_ns > subscriber->position_told_ns || round) {
+      write_positions(instance, &writer, &instance->moved);
+    }
+  }
+  hr_osc_writer_flush(&writer);
+  subscriber->position_told_ns = now_ns;
+  subscriber->position_round_ns = round ? now_ns + HR_OSC_ROUND_NS : subscriber->position_round_ns;
+}
+
+/** Tell positions to those who are due. Returns when the next one is. */
+static int64_t send_all_positions(HrOscEndpoint* endpoint, int64_t now_ns)
+{
+  int64_t next_ns = INT64_MAX;
+  bool noticed = false;
+  for (size_t i = 0; i < HR_OSC_SUBSCRIBERS_MAX; ++i) {
+    HrOscSubscriber* const subscriber = &endpoint->subscribers.places[i];
+    if (!subscriber->expires_ns || subscriber->position_rate <= 0.0 || subscriber->owed_from) {
+      continue; // The whole state tells it, too
+    }
+    if (now_ns >= subscriber->position_due_ns) {
+      const int64_t period_ns = (int64_t)(1e9 / subscriber->position_rate);
+      const int64_t due_ns = subscriber->position_due_ns + period_ns;
+      subscriber->position_due_ns = due_ns > now_ns ? due_ns : now_ns + period_ns;
+      if (!noticed) {
+        notice_moves(endpoint, now_ns);
+        noticed = true;
+      }
+      send_positions(endpoint, subscriber, now_ns);
+    }
+    if (subscriber->position_due_ns < next_ns) {
+      next_ns = subscriber->position_due_ns;
+    }
+  }
+  return next_ns;
+}
+
+/** Tell each subscriber that we are there, and the number of its last whole state. */
+static void send_heartbeats(HrOscEndpoint* endpoint, int64_t now_ns)
+{
+  for (size_t i = 0; i < HR_OSC_SUBSCRIBERS_MAX; ++i) {
+    HrOscSubscriber* const subscriber = &endpoint->subscribers.places[i];
+    if (subscriber->expires_ns && !subscriber->owed_from) {
+      Audience audience = {endpoint, subscriber, now_ns};
+      HrOscWriter writer;
+      hr_osc_writer_init(&writer, send_to_audience, &audience);
+      const HrValue values[] = {hr_value_integer(subscriber->sequence),
+                                hr_value_integer(instance_count(endpoint))};
+      hr_osc_write(&writer, "/hr/state/heartbeat", values, 2);
+      hr_osc_writer_flush(&writer);
+    }
   }
 }
 
@@ -499,7 +498,7 @@ int64_t hr_osc_feedback_run(HrOscEndpoint* endpoint, int64_t now_ns)
     if (!followed) {
       instance->followed = false;
     } else if (!instance->followed) {
-      follow(instance);
+      follow(instance, now_ns);
     } else if (paced || instance->dirty) {
       send_changes(endpoint, instance, paced, now_ns);
     }
@@ -512,5 +511,10 @@ int64_t hr_osc_feedback_run(HrOscEndpoint* endpoint, int64_t now_ns)
     endpoint->paced_due_ns = now_ns + HR_OSC_PACED_NS;
   }
   send_all_owed(endpoint, now_ns);
-  return endpoint->paced_due_ns;
+  const int64_t position_ns = send_all_positions(endpoint, now_ns);
+  if (now_ns >= endpoint->heartbeat_due_ns) {
+    endpoint->heartbeat_due_ns = now_ns + HR_OSC_HEARTBEAT_NS;
+    send_heartbeats(endpoint, now_ns);
+  }
+  return position_ns < endpoint->paced_due_ns ? position_ns : endpoint->paced_due_ns;
 }

@@ -19,13 +19,13 @@
 
 enum {
   HR_OSC_ROUTES_MAX = 128,     ///< Destinations sent to within one burst's time
-  HR_OSC_BURST_MAX = 32,       ///< Datagrams to one destination before a pause
+  HR_OSC_BURST_MAX = 8,        ///< Datagrams to one destination before a pause
   HR_OSC_QUEUE_MAX = 1024,     ///< Datagrams waiting for one destination
   HR_OSC_QUEUED_MAX = 8 << 20, ///< Bytes waiting in all
   HR_OSC_KEPT_FREE = 16,       ///< Of both, in datagrams, for the ends of answers
 };
 
-/** Time from one burst to a destination to the next: 4.5 MB/s, which Wi-Fi keeps up with. */
+/** Time from one burst to a destination to the next: 1.1 MB/s, which Wi-Fi keeps up with. */
 #define HR_OSC_BURST_NS 10000000
 
 typedef struct HrOscDatagram HrOscDatagram;

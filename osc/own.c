@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: ISC */
 
 #include "osc/own.h"
+#include "osc/leases.h"
 #include "osc/socket.h"
 #include "osc/table.h"
 #include "osc/text.h"
@@ -73,7 +74,7 @@ HrStatus hr_osc_run_help(HrOscRequest* request, HrError* error)
 static bool as_number(const HrValue* value, double* number)
 {
   *number = value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer;
-  return value->type != HR_VALUE_TEXT;
+  return value->type != HR_VALUE_TEXT && value->type != HR_VALUE_BYTES;
 }
 
 /** True if the arguments are a button's release. */
@@ -84,23 +85,23 @@ static bool is_release(const HrOscRequest* request)
 }
 
 /** Where the subscriber of a request is to be told: always the IP that asked, its
- * own port or the one it names. 1 is a button's press, not a port. */
-static HrStatus subscriber_address(const HrOscRequest* request, struct sockaddr_in* to,
-                                   HrError* error)
+ * own port or the one that argument `index` names. 1 is a button's press, not a port. */
+static HrStatus subscriber_address(const HrOscRequest* request, size_t index,
+                                   struct sockaddr_in* to, HrError* error)
 {
   *to = *request->from;
-  if (!request->count) {
+  if (request->count <= index) {
     return HR_OK;
   }
   double port = 0.0;
-  if (as_number(&request->values[0], &port) && port == 1.0) {
+  if (as_number(&request->values[index], &port) && port == 1.0) {
     return HR_OK;
   }
   if (!(port >= HR_OSC_PORT_LOWEST && port <= PORT_HIGHEST)) {
     return hr_error(error, HR_ERR_ARGUMENT,
-                    "The first argument must be a port from %d to %d, or 1 for the port you send "
+                    "Argument %zu must be a port from %d to %d, or 1 for the port you send "
                     "from.",
-                    HR_OSC_PORT_LOWEST, PORT_HIGHEST);
+                    index + 1, HR_OSC_PORT_LOWEST, PORT_HIGHEST);
   }
   to->sin_port = htons((uint16_t)port);
   if (hr_osc_same_address(to, &request->endpoint->address)) {
@@ -125,6 +126,11 @@ static HrStatus lease_seconds(const HrOscRequest* request, int64_t* seconds, HrE
   return HR_OK;
 }
 
+static void keep_leases(const HrOscEndpoint* endpoint)
+{
+  hr_osc_leases_write(&endpoint->subscribers, ntohs(endpoint->address.sin_port));
+}
+
 HrStatus hr_osc_run_subscribe(HrOscRequest* request, HrError* error)
 {
   if (is_release(request)) {
@@ -132,7 +138,7 @@ HrStatus hr_osc_run_subscribe(HrOscRequest* request, HrError* error)
   }
   struct sockaddr_in to;
   int64_t seconds = 0;
-  HrStatus st = subscriber_address(request, &to, error);
+  HrStatus st = subscriber_address(request, 0, &to, error);
   if (!st) {
     st = lease_seconds(request, &seconds, error);
   }
@@ -149,16 +155,18 @@ HrStatus hr_osc_run_subscribe(HrOscRequest* request, HrError* error)
                     HR_OSC_SUBSCRIBERS_MAX);
   }
   hr_osc_subscriber_owe(subscriber);
+  keep_leases(request->endpoint);
   const HrValue values[] = {hr_value_integer(ntohs(to.sin_port)), hr_value_integer(seconds)};
   hr_osc_answer_row(request, values, 2);
   return HR_OK;
 }
 
-static HrStatus find_subscriber(const HrOscRequest* request, HrOscSubscriber** subscriber,
-                                HrError* error)
+/** The subscriber of a request, whose port argument `index` may name. */
+static HrStatus find_subscriber(const HrOscRequest* request, size_t index,
+                                HrOscSubscriber** subscriber, HrError* error)
 {
   struct sockaddr_in to;
-  const HrStatus st = subscriber_address(request, &to, error);
+  const HrStatus st = subscriber_address(request, index, &to, error);
   if (st) {
     return st;
   }
@@ -177,9 +185,10 @@ HrStatus hr_osc_run_unsubscribe(HrOscRequest* request, HrError* error)
     return HR_OK;
   }
   HrOscSubscriber* subscriber = NULL;
-  const HrStatus st = find_subscriber(request, &subscriber, error);
+  const HrStatus st = find_subscriber(request, 0, &subscriber, error);
   if (!st) {
     hr_osc_unsubscribe(&request->endpoint->subscribers, subscriber);
+    keep_leases(request->endpoint);
   }
   return st;
 }
@@ -190,9 +199,27 @@ HrStatus hr_osc_run_refresh(HrOscRequest* request, HrError* error)
     return HR_OK;
   }
   HrOscSubscriber* subscriber = NULL;
-  const HrStatus st = find_subscriber(request, &subscriber, error);
+  const HrStatus st = find_subscriber(request, 0, &subscriber, error);
   if (!st) {
     hr_osc_subscriber_owe(subscriber);
+  }
+  return st;
+}
+
+HrStatus hr_osc_run_position_rate(HrOscRequest* request, HrError* error)
+{
+  double hertz = -1.0;
+  if (!request->count || !as_number(&request->values[0], &hertz) ||
+      !(hertz >= 0.0 && hertz <= HR_OSC_POSITION_RATE_MAX)) {
+    return hr_error(error, HR_ERR_ARGUMENT, "position/rate takes 0 to %d hertz.",
+                    HR_OSC_POSITION_RATE_MAX);
+  }
+  HrOscSubscriber* subscriber = NULL;
+  const HrStatus st = find_subscriber(request, 1, &subscriber, error);
+  if (!st) {
+    subscriber->position_rate = hertz;
+    subscriber->position_due_ns = request->now_ns;
+    keep_leases(request->endpoint);
   }
   return st;
 }

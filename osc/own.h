@@ -18,5 +18,6 @@ HrStatus hr_osc_run_help(HrOscRequest* request, HrError* error);
 HrStatus hr_osc_run_subscribe(HrOscRequest* request, HrError* error);
 HrStatus hr_osc_run_unsubscribe(HrOscRequest* request, HrError* error);
 HrStatus hr_osc_run_refresh(HrOscRequest* request, HrError* error);
+HrStatus hr_osc_run_position_rate(HrOscRequest* request, HrError* error);
 
 #endif

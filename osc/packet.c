@@ -8,7 +8,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { BUNDLE_HEADER_SIZE = 16 }; // "#bundle" with its NUL, and the time tag
+enum {
+  BUNDLE_HEADER_SIZE = 16, // "#bundle" with its NUL, and the time tag
+  MIDI_SIZE = 3            // Bytes of an argument m behind its port
+};
 
 static uint32_t read_u32(const uint8_t* bytes)
 {
@@ -248,6 +251,14 @@ static HrStatus read_argument(HrOscArguments* arguments, char type, const lo_arg
     arguments->characters[arguments->count][0] = (char)(integer & 0xFF);
     arguments->characters[arguments->count][1] = '\0';
     return read_text(arguments, arguments->characters[arguments->count], error);
+  case 'm': // A port, then the message
+    arguments->values[arguments->count++] = hr_value_bytes((const uint8_t*)arg + 1, MIDI_SIZE);
+    return HR_OK;
+  case 'b':
+    memcpy(&integer, arg, sizeof integer);
+    arguments->values[arguments->count++] =
+        hr_value_bytes((const uint8_t*)arg + sizeof integer, (size_t)integer);
+    return HR_OK;
   default:
     return read_text(arguments, (const char*)arg, error);
   }
@@ -256,7 +267,7 @@ static HrStatus read_argument(HrOscArguments* arguments, char type, const lo_arg
 static HrStatus check_types(const char* types, HrError* error)
 {
   for (const char* type = types; *type; ++type) {
-    if (!strchr("ifhdTFsScNI", *type)) {
+    if (!strchr("ifhdTFsScNImb", *type)) {
       return hr_error(error, HR_ERR_ARGUMENT,
                       "Argument %d has OSC type '%c', which no command takes; send i, f, h, d, s, "
                       "T or F.",

@@ -56,7 +56,7 @@ typedef struct {
 } HrOscArguments;
 
 /** Read the arguments of a checked message. HR_ERR_ARGUMENT for a type that no
- * command takes (b, m, t, r, arrays), a number that is not finite, text that is
+ * command takes (t, r, arrays), a number that is not finite, text that is
  * not UTF-8 or holds control characters: then there is nothing to free. */
 HrStatus hr_osc_arguments_read(HrOscArguments* arguments, const uint8_t* bytes, size_t size,
                                HrError* error);

@@ -4,6 +4,7 @@
 #include "osc/dispatch.h"
 #include "osc/endpoint.h"
 #include "osc/feedback.h"
+#include "osc/leases.h"
 #include "osc/osc.h"
 #include "osc/packet.h"
 #include "osc/socket.h"
@@ -24,6 +25,7 @@
 
 #define WORK_NS         INT64_C(250000000) // Between two works of a session
 #define WORK_SOONEST_NS INT64_C(20000000)  // The same after a change
+#define GOODBYE_NS      INT64_C(100000000) // At most, to tell that all is over
 #define PACKETS_NS      INT64_C(50000000)  // Packets served before other work has its turn
 
 enum {
@@ -197,6 +199,27 @@ static void wait_until(int socket, int64_t next_ns)
   (void)size;
 }
 
+/** Subscribers hear that no instance is left; the last of them a little later, as
+ * datagrams are paced. */
+static void say_goodbye(HrOscEndpoint* endpoint)
+{
+  const int64_t until_ns = monotonic_ns() + GOODBYE_NS;
+  bool more = true;
+  while (more) {
+    enter();
+    const int64_t now_ns = monotonic_ns();
+    hr_osc_feedback_run(endpoint, now_ns);
+    hr_osc_outbox_run(&endpoint->outbox, now_ns);
+    more = (endpoint->outbox.queued || hr_osc_subscribers_owed(&endpoint->subscribers)) &&
+           now_ns < until_ns;
+    leave();
+    if (more) {
+      const struct timespec pause = {.tv_nsec = HR_OSC_BURST_NS};
+      nanosleep(&pause, NULL);
+    }
+  }
+}
+
 static void* run(void* data)
 {
   (void)data;
@@ -208,12 +231,7 @@ static void* run(void* data)
     leave();
     wait_until(socket, next_ns);
   }
-
-  enter();
-  // Subscribers hear that no instance is left.
-  hr_osc_feedback_run(&server.endpoint, monotonic_ns());
-  hr_osc_outbox_run(&server.endpoint.outbox, monotonic_ns());
-  leave();
+  say_goodbye(&server.endpoint);
   return NULL;
 }
 
@@ -319,6 +337,8 @@ static HrStatus open_socket(HrError* error)
   server.endpoint.address = address;
   server.endpoint.url = server.url_text;
   hr_osc_outbox_init(&server.endpoint.outbox, descriptor);
+  hr_osc_leases_read(&server.endpoint.subscribers, ntohs(address.sin_port), monotonic_ns());
+  hr_osc_subscribe_targets(&server.endpoint.subscribers, error);
   leave();
   atomic_store(&server.url, server.url_text);
   hr_osc_url_file_write(server.url_text, error);

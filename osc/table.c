@@ -5,6 +5,7 @@
 #include "osc/address.h"
 #include "osc/feedback.h"
 #include "osc/own.h"
+#include "osc/slots.h"
 #include "osc/text.h"
 
 #include <string.h>
@@ -33,6 +34,9 @@ static const OwnRow own_rows[] = {
     {{"refresh", HR_COMMAND_VALUE, "port:i?", "",
       "Be told the whole state again. Subscribers only."},
      hr_osc_run_refresh},
+    {{"position/rate", HR_COMMAND_VALUE, "hertz:f port:i?", "",
+      "Be told positions so many times a second, 0 to 60 (10 unless you say). Subscribers only."},
+     hr_osc_run_position_rate},
 };
 
 typedef struct {
@@ -47,18 +51,48 @@ static const FeedbackRow begin_row = {"/hr/state/begin", "begin", "sequence:i in
                                       "right after another means: start over."};
 
 static const FeedbackRow last_rows[] = {
+    {"/hr/<number>/state/slot", "slot", HR_OSC_SLOT_COLUMNS,
+     "One of the first 16 visible branches, for a grid of pads: number and name (0 and empty where "
+     "there is none), state (0 empty, 1 there, 2 current, 3 pending) and colour (rrggbb, always "
+     "the same for one branch). All in the whole state, then each when it changes."},
+    {"/hr/<number>/slot/<n>", "slot/<n>", "light:f",
+     "The same as the value of the pad: 1 current, 0.5 pending, 0.25 there, 0 empty."},
     {"/hr/<number>/branch", "branch", NULL,
      "One branch of the instance's tree: all of them (the newest 2048) in the whole state, then "
      "each when it is made, renamed, hidden or restored. Its head and events are those of that "
      "moment; `head` above follows the current branch."},
     {"/hr/state/end", "end", "sequence:i",
-     "The whole state is complete. From here on come changes only."},
+     "The whole state is complete. From here on come changes."},
+    {"/hr/state/heartbeat", "heartbeat", "sequence:i instances:i",
+     "Every two seconds: we are there. If `sequence` is not that of the last whole state you got, "
+     "you missed one: send /hr/refresh."},
 };
 
 enum {
   OWN_COUNT = sizeof own_rows / sizeof own_rows[0],
   LAST_COUNT = sizeof last_rows / sizeof last_rows[0]
 };
+
+/** The pads, which the dispatcher makes of the command `slot`. */
+static const HrCommandInfo pad_info = {
+    "slot/<n>", HR_COMMAND_TRIGGER, "", "number:i name:s",
+    "Pad n, from 1: go to the n-th of the visible branches at the next quantum; held for 600 ms, "
+    "hear it from its start as well, when it is let go"};
+
+/** What a verb that switches something is echoed as. */
+static const char echo_summary[] =
+    "Echo for the control that sends to this address: 1 on, 0 off, whoever changed it.";
+
+static size_t echo_count(void)
+{
+  size_t count = 0;
+  size_t echoes = 0;
+  const HrOscItem* const items = hr_osc_items(&count);
+  for (size_t i = 0; i < count; ++i) {
+    echoes += items[i].echo != NULL;
+  }
+  return echoes;
+}
 
 static size_t item_count(void)
 {
@@ -69,7 +103,7 @@ static size_t item_count(void)
 
 size_t hr_osc_row_count(void)
 {
-  return OWN_COUNT + hr_command_count() + 1 + item_count() + LAST_COUNT;
+  return OWN_COUNT + hr_command_count() + 2 + item_count() + echo_count() + LAST_COUNT;
 }
 
 /** Fill in the row of a command; `instance` is the part of its address between
@@ -100,6 +134,20 @@ static void fill_item(const HrOscItem* item, HrOscRow* row)
                     .answer = "",
                     .summary = item->summary};
   snprintf(row->address, sizeof row->address, HR_OSC_PREFIX "<number>/state/%s", item->key);
+}
+
+static void fill_echo(size_t index, HrOscRow* row)
+{
+  const HrOscItem* item = hr_osc_items(&(size_t){0});
+  while (!item->echo || index--) {
+    ++item;
+  }
+  *row = (HrOscRow){.type = HR_OSC_ROW_FEEDBACK,
+                    .verb = item->echo,
+                    .arguments = "on:f",
+                    .answer = "",
+                    .summary = echo_summary};
+  snprintf(row->address, sizeof row->address, HR_OSC_PREFIX "<number>/%s", item->echo);
 }
 
 static const char* list_columns(void)
@@ -133,6 +181,12 @@ void hr_osc_row(size_t index, HrOscRow* row)
   index -= hr_command_count();
 
   if (index == 0) {
+    fill_command(&pad_info, "<instance>/", row);
+    return;
+  }
+  index -= 1;
+
+  if (index == 0) {
     fill_feedback(&begin_row, row);
     return;
   }
@@ -144,7 +198,13 @@ void hr_osc_row(size_t index, HrOscRow* row)
     fill_item(&items[index], row);
     return;
   }
-  fill_feedback(&last_rows[index - count], row);
+  index -= count;
+
+  if (index < echo_count()) {
+    fill_echo(index, row);
+    return;
+  }
+  fill_feedback(&last_rows[index - echo_count()], row);
 }
 
 bool hr_osc_row_find_own(const char* address, HrOscRow* row)
@@ -160,6 +220,11 @@ bool hr_osc_row_find_own(const char* address, HrOscRow* row)
     }
   }
   return false;
+}
+
+const HrCommandInfo* hr_osc_row_pad(void)
+{
+  return &pad_info;
 }
 
 const char* hr_osc_row_nearest(const char* verb)

@@ -46,6 +46,9 @@ void hr_osc_row(size_t index, HrOscRow* row);
 /** Find an own command by its whole address. */
 bool hr_osc_row_find_own(const char* address, HrOscRow* row);
 
+/** What the addresses of pads, slot/<n>, are in the table. */
+const HrCommandInfo* hr_osc_row_pad(void);
+
 /** The verb most like `verb`, for a hint; NULL if none is. */
 const char* hr_osc_row_nearest(const char* verb);
 

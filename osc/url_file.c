@@ -22,8 +22,7 @@ static void file_name(char name[FILE_NAME_MAX], const char* suffix)
   snprintf(name, FILE_NAME_MAX, "osc-%ld.url%s", (long)getpid(), suffix);
 }
 
-/** Open the folder, made if missing; -1 if it is not ours alone. */
-static int open_folder(char* path, size_t size)
+int hr_osc_folder_open(char* path, size_t size)
 {
   const char* runtime = getenv("XDG_RUNTIME_DIR");
   const int length = runtime && runtime[0] == '/'
@@ -111,7 +110,7 @@ static bool write_file(int folder, const char* url)
 HrStatus hr_osc_url_file_write(const char* url, HrError* error)
 {
   char path[PATH_MAX];
-  const int folder = open_folder(path, sizeof path);
+  const int folder = hr_osc_folder_open(path, sizeof path);
   if (folder < 0) {
     return hr_error(error, HR_ERR_IO,
                     "The OSC address %s could not be written to %s (%s): make this a folder of "
@@ -134,7 +133,7 @@ HrStatus hr_osc_url_file_write(const char* url, HrError* error)
 void hr_osc_url_file_remove(void)
 {
   char path[PATH_MAX];
-  const int folder = open_folder(path, sizeof path);
+  const int folder = hr_osc_folder_open(path, sizeof path);
   if (folder < 0) {
     return;
   }

@@ -15,9 +15,15 @@
 
 #include "store/status.h"
 
+#include <stddef.h>
+
 /** Write `url` and a newline, and remove the files of processes that are gone. */
 HrStatus hr_osc_url_file_write(const char* url, HrError* error);
 
 void hr_osc_url_file_remove(void);
+
+/** Open the folder that the file is in, made if missing, and write its name to
+ * `path`. -1, with errno, if it is not this user's alone. */
+int hr_osc_folder_open(char* path, size_t size);
 
 #endif

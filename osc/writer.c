@@ -54,6 +54,8 @@ static int add_value(lo_message message, const HrValue* value, size_t text_limit
                                              : lo_message_add_double(message, value->number);
   case HR_VALUE_TEXT:
     return add_text(message, value->text, text_limit);
+  case HR_VALUE_BYTES: // No answer holds any
+    break;
   }
   return 0;
 }

@@ -23,6 +23,8 @@ enum {
   HR_CAPTURE_FORK,     ///< Branch `branch` forks from branch number `size` at `tick`; it is current
                        ///< now. HrCaptureCause follows
   HR_CAPTURE_SWITCH,   ///< `branch` is current now, at `tick`. HrCaptureCause follows
+  HR_CAPTURE_SENT,     ///< HR_CAPTURE_MIDI by somebody else than the player: whose name follows,
+                       ///< up to the end of the record
 };
 
 /** Why a fork or a switch was made. */

@@ -9,6 +9,9 @@
 
 #define BRANCH_ROW "number:i name:s"
 #define MARK_ROW   "id:i name:s start:h end:h"
+#define NOTE_ROW                                                                                   \
+  "id:i start:h end:h author:s rating:i emotion:i valence:f arousal:f agency:f text:s"
+#define LIST_ROW "number:i name:s parent:i fork:h head:h events:h state:s current:i"
 
 /** A row of the table, and what it does. */
 typedef struct {
@@ -23,12 +26,18 @@ static const Command table[] = {
     {{"fork/at", HR_COMMAND_VALUE, "position:p name:s?", BRANCH_ROW,
       "Begin a new branch at a place in the past of this one, and go there"},
      hr_run_fork_at},
+    {{"fork/ago", HR_COMMAND_VALUE, "bars:f name:s?", BRANCH_ROW,
+      "Begin a new branch so many bars before the last bar line, and go there"},
+     hr_run_fork_ago},
     {{"switch", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW,
       "Go to another branch, at the next quantum"},
      hr_run_switch},
     {{"slot", HR_COMMAND_VALUE, "slot:i", BRANCH_ROW,
       "Go to the n-th of the visible branches, at the next quantum; 0: stay"},
      hr_run_slot},
+    {{"slot/replay", HR_COMMAND_VALUE, "slot:i", BRANCH_ROW,
+      "Go to the n-th of the visible branches and hear it from its start, at the next quantum"},
+     hr_run_slot_replay},
     {{"next", HR_COMMAND_TRIGGER, "", BRANCH_ROW, "Switch to the next visible branch"},
      hr_run_next},
     {{"previous", HR_COMMAND_TRIGGER, "", BRANCH_ROW, "Switch to the visible branch before"},
@@ -93,6 +102,21 @@ static const Command table[] = {
       "Put a mark out of sight; nothing is removed"},
      hr_run_unmark},
     {{"marks", HR_COMMAND_QUERY, "", MARK_ROW, "Tell the marks of this branch"}, hr_run_marks},
+    {{"note", HR_COMMAND_VALUE, "text:s position:p?", NOTE_ROW,
+      "Say something about this moment, or about a place on this branch"},
+     hr_run_note},
+    {{"rate", HR_COMMAND_VALUE, "rating:i text:s?", NOTE_ROW,
+      "Say how good this moment is, from 1 to 5; 0: say nothing"},
+     hr_run_rate},
+    {{"emotion", HR_COMMAND_VALUE, "valence:f arousal:f agency:f text:s?", NOTE_ROW,
+      "Say how this moment feels, from -1 to 1 each: sad to glad, calm to stirred, led to leading"},
+     hr_run_emotion},
+    {{"notes", HR_COMMAND_QUERY, "", NOTE_ROW,
+      "Tell what was said of the music on this branch; rating and emotion are 0 where nobody said"},
+     hr_run_notes},
+    {{"send", HR_COMMAND_VALUE, "message:m", "",
+      "Play a MIDI message: it is put out and kept, by the one who sends it"},
+     hr_run_send},
     {{"rename", HR_COMMAND_VALUE, "branch:b name:s", BRANCH_ROW, "Give a branch another name"},
      hr_run_rename},
     {{"hide", HR_COMMAND_VALUE, "branch:b", BRANCH_ROW,
@@ -103,10 +127,11 @@ static const Command table[] = {
     {{"tree", HR_COMMAND_VALUE, "name:s", "", "Go on with another tree, or begin one"},
      hr_run_tree},
     {{"panic", HR_COMMAND_TRIGGER, "", "", "End every note that replay has started"}, hr_run_panic},
-    {{"list", HR_COMMAND_QUERY, "from:i? count:i?",
-      "number:i name:s parent:i fork:h head:h events:h state:s current:i",
+    {{"list", HR_COMMAND_QUERY, "from:i? count:i?", LIST_ROW,
       "Tell all branches, or so many from a number on"},
      hr_run_list},
+    {{"branch", HR_COMMAND_QUERY, "branch:b?", LIST_ROW, "Tell one branch, or the one you are on"},
+     hr_run_branch},
     {{"trees", HR_COMMAND_QUERY, "", "number:i name:s branches:i current:i",
       "Tell all trees of the store"},
      hr_run_trees},
@@ -114,6 +139,9 @@ static const Command table[] = {
       "sequence:i time:d operation:s branch:s other:s tick:h author:s text:s",
       "Tell what was done, and by whom"},
      hr_run_log},
+    {{"stats", HR_COMMAND_QUERY, "", "key:s value",
+      "Tell what was counted, how large the store is, and how much fits"},
+     hr_run_stats},
     {{"get", HR_COMMAND_QUERY, "key:s?", "key:s value", "Tell the state: all of it, or one thing"},
      hr_run_get},
 };
@@ -160,12 +188,26 @@ static bool is_release(HrCall* call)
   return released;
 }
 
+/** True if a value is of bytes, which `command` takes none of. */
+static bool has_surplus_bytes(const Command* command, const HrValue* args, size_t count)
+{
+  for (size_t i = 0; i < count; ++i) {
+    if (args[i].type == HR_VALUE_BYTES && !strstr(command->info.arguments, ":m")) {
+      return true;
+    }
+  }
+  return false;
+}
+
 HrStatus hr_command_run(HrSession* session, const char* verb, const HrValue* args, size_t count,
                         const char* author, const HrAnswer* answer, HrError* error)
 {
   const Command* const command = find(verb);
   if (!command) {
     return hr_error(error, HR_ERR_NOT_FOUND, "There is no command \"%s\".", verb);
+  }
+  if (has_surplus_bytes(command, args, count)) {
+    return hr_error(error, HR_ERR_ARGUMENT, "%s takes numbers and texts, no bytes.", verb);
   }
   HrCall call = {.session = session,
                  .info = &command->info,

@@ -26,6 +26,7 @@ typedef enum {
   HR_VALUE_TICK,    ///< `integer`, a position in ticks; OSC h
   HR_VALUE_NUMBER,  ///< `number`; OSC f, d
   HR_VALUE_TEXT,    ///< `text`, UTF-8, owned by the caller; OSC s
+  HR_VALUE_BYTES,   ///< `integer` bytes at `bytes`, owned by the caller; OSC m, b
 } HrValueType;
 
 typedef struct {
@@ -33,6 +34,7 @@ typedef struct {
   int64_t integer;
   double number;
   const char* text;
+  const uint8_t* bytes;
 } HrValue;
 
 /** Longest argument list that means anything; the rest is ignored. */
@@ -50,8 +52,9 @@ typedef enum {
 /** One row of the command table. `arguments` is for people and for the
  * generated documentation: names in order, "?" behind the optional ones,
  * "name:type" with type s (text), i (whole number), f (number), b (a branch:
- * name, number or "#number") or p (a position: bar as a number or text
- * "bar.beat", ticks as OSC h or text "123t"). `answer` names the columns of
+ * name, number or "#number"), p (a position: bar as a number or text
+ * "bar.beat", ticks as OSC h or text "123t") or m (a MIDI message: its bytes,
+ * or each of them as a whole number). `answer` names the columns of
  * the rows it gives, empty if none. */
 typedef struct {
   const char* verb;
@@ -82,22 +85,27 @@ HrStatus hr_command_run(HrSession* session, const char* verb, const HrValue* arg
 
 static inline HrValue hr_value_integer(int64_t integer)
 {
-  return (HrValue){HR_VALUE_INTEGER, integer, 0.0, NULL};
+  return (HrValue){.type = HR_VALUE_INTEGER, .integer = integer};
 }
 
 static inline HrValue hr_value_tick(int64_t tick)
 {
-  return (HrValue){HR_VALUE_TICK, tick, 0.0, NULL};
+  return (HrValue){.type = HR_VALUE_TICK, .integer = tick};
 }
 
 static inline HrValue hr_value_number(double number)
 {
-  return (HrValue){HR_VALUE_NUMBER, 0, number, NULL};
+  return (HrValue){.type = HR_VALUE_NUMBER, .number = number};
 }
 
 static inline HrValue hr_value_text(const char* text)
 {
-  return (HrValue){HR_VALUE_TEXT, 0, 0.0, text};
+  return (HrValue){.type = HR_VALUE_TEXT, .text = text};
+}
+
+static inline HrValue hr_value_bytes(const uint8_t* bytes, size_t size)
+{
+  return (HrValue){.type = HR_VALUE_BYTES, .integer = (int64_t)size, .bytes = bytes};
 }
 
 #endif

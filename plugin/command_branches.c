@@ -3,6 +3,8 @@
 
 #include "plugin/command_call.h"
 
+#include "plugin/timeline.h"
+
 #include <math.h>
 #include <stdio.h>
 
@@ -33,6 +35,21 @@ static HrStatus find_target(HrCall* call, HrBranchId branch, HrTarget* target, b
   return status ? hr_call_fail(call, status) : HR_OK;
 }
 
+/** Have `branch` heard from its start (or the loop's), or along with the host if that rolls. */
+static HrStatus aim_at_start(HrCall* call, HrBranchId branch, HrGoMessage* go)
+{
+  const HrSession* const session = call->session;
+  HrTick first = 0;
+  const HrStatus status = hr_call_first_event(call, branch, INT64_MIN, &first);
+  if (status && status != HR_END) {
+    return hr_call_fail(call, status);
+  }
+  const bool rolling = hr_call_rolling(session);
+  const HrTick start = session->loop.on ? session->loop.start : first < 0 ? first : 0;
+  go->what |= rolling ? HR_GO_REPLAY : HR_GO_REPLAY | HR_GO_LOCATE;
+  return hr_call_open_stream(call, branch, rolling ? hr_call_now(session) : start, &go->stream);
+}
+
 /** Fill in the part of a message that makes `branch` the current one. */
 static HrStatus aim_at(HrCall* call, HrBranchId branch, HrGoMessage* go)
 {
@@ -43,6 +60,9 @@ static HrStatus aim_at(HrCall* call, HrBranchId branch, HrGoMessage* go)
     return status;
   }
   go->what |= HR_GO_SWITCH;
+  if (call->afresh) {
+    return aim_at_start(call, branch, go);
+  }
   const bool runs = atomic_load_explicit(&session->engine->shared.running, memory_order_relaxed);
   if (session->replay && !runs) {
     go->what |= HR_GO_REPLAY | HR_GO_FOLLOW; // Armed: it is heard when the host starts
@@ -93,6 +113,7 @@ HrStatus hr_call_go_to(HrCall* call, HrBranchId branch, HrQuantum quantum, HrCap
   go.cause = cause;
   HrStatus status = aim_at(call, branch, &go);
   status = status ? status : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+  session->replay |= !status && call->afresh;
   session->switch_wished = status ? session->switch_wished : cause.kind == HR_CAUSE_COMMAND;
   return status;
 }
@@ -131,21 +152,14 @@ static HrStatus fork_in_store(HrCall* call, HrTick tick, const char* name, HrBra
   return status ? hr_call_fail(call, status) : HR_OK;
 }
 
-HrStatus hr_run_fork_at(HrCall* call)
+/** Fork at a place in the past of the current branch, and go there. */
+static HrStatus fork_at(HrCall* call, HrTick tick, const char* name)
 {
   HrSession* const session = call->session;
-  const char* name;
-  HrTick tick;
   HrBranch branch;
   HrTxn* txn = NULL;
   HrBranchId fork;
-  HrStatus status = hr_call_prepare(call);
-  status = status ? status : hr_call_position(call, 0, &tick);
-  status = status ? status : hr_call_name(call, 1, false, &name);
-  if (status) {
-    return status;
-  }
-  status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
   status = status ? status : hr_branch_get(txn, session->branch, &branch);
   hr_txn_abort(txn);
   if (status) {
@@ -157,6 +171,50 @@ HrStatus hr_run_fork_at(HrCall* call)
   }
   status = fork_in_store(call, tick, name, &fork);
   return status ? status : hr_call_go_and_tell(call, fork, HR_CAUSE_QUIET);
+}
+
+HrStatus hr_run_fork_at(HrCall* call)
+{
+  const char* name;
+  HrTick tick;
+  HrStatus status = hr_call_prepare(call);
+  status = status ? status : hr_call_position(call, 0, &tick);
+  status = status ? status : hr_call_name(call, 1, false, &name);
+  return status ? status : fork_at(call, tick, name);
+}
+
+/** The place so many bars before the last bar line. */
+static HrStatus find_ago(HrCall* call, double bars, HrTick* tick)
+{
+  HrTimeline timeline = {0};
+  HrTxn* txn = NULL;
+  uint64_t damaged = 0;
+  HrTick now = 0;
+  HrStatus status = hr_call_here(call, &now);
+  if (status) {
+    return status;
+  }
+  status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
+  status = status ? status
+                  : hr_timeline_read(&timeline, txn, call->session->branch, INT64_MIN, &damaged);
+  hr_txn_abort(txn);
+  *tick = hr_timeline_tick(&timeline, (double)hr_timeline_place(&timeline, now).bar - bars, 0.0);
+  hr_timeline_free(&timeline);
+  return status ? hr_call_fail(call, status) : HR_OK;
+}
+
+HrStatus hr_run_fork_ago(HrCall* call)
+{
+  const char* name;
+  double bars = -1.0;
+  HrTick tick;
+  if (!call->count || !hr_call_number(&call->args[0], &bars) || !(bars >= 0.0 && bars <= 1e6)) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "fork/ago needs a number of bars, 0 or more.");
+  }
+  HrStatus status = hr_call_name(call, 1, false, &name);
+  status = status ? status : hr_call_prepare(call);
+  status = status ? status : find_ago(call, bars, &tick);
+  return status ? status : fork_at(call, tick, name);
 }
 
 static HrPendingFork* free_pending_fork(HrSession* session)
@@ -274,6 +332,14 @@ static HrStatus find_slot(HrCall* call, int64_t slot, HrBranchId* id)
              ? hr_error(call->error, HR_ERR_NOT_FOUND, "There are not that many branches yet.")
          : status ? hr_call_fail(call, status)
                   : HR_OK;
+}
+
+HrStatus hr_run_slot_replay(HrCall* call)
+{
+  call->afresh = true;
+  return !call->session->engine ? hr_call_not_playing(call)
+         : call->writing        ? hr_run_slot(call)
+                                : hr_call_prepare(call);
 }
 
 HrStatus hr_run_slot(HrCall* call)

@@ -47,6 +47,12 @@ bool hr_call_integer(const HrValue* value, int64_t* integer)
   return value->type == HR_VALUE_INTEGER || value->type == HR_VALUE_TICK;
 }
 
+bool hr_call_number(const HrValue* value, double* number)
+{
+  *number = value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer;
+  return value->type != HR_VALUE_TEXT && value->type != HR_VALUE_BYTES;
+}
+
 /** A number argument that may be left out. */
 HrStatus hr_call_count(HrCall* call, size_t index, int64_t otherwise, int64_t* count)
 {

@@ -28,6 +28,7 @@ typedef struct {
   HrError* error;
   bool writing;  ///< It has the session's `writing` as well
   bool to_write; ///< It turned out to need that: to be run again with it
+  bool afresh;   ///< Where it goes is to be heard from its start
 } HrCall;
 
 /* ---- Answers ------------------------------------------------------------ */
@@ -51,7 +52,10 @@ HrStatus hr_call_tell_branch(HrCall* call, HrBranchId branch);
 /** A whole number, from any kind of number. */
 bool hr_call_integer(const HrValue* value, int64_t* integer);
 
-/** A number that may be left out. */
+/** Any number. */
+bool hr_call_number(const HrValue* value, double* number);
+
+/** A whole number that may be left out. */
 HrStatus hr_call_count(HrCall* call, size_t index, int64_t otherwise, int64_t* count);
 
 /** What a toggle that is `now` is to become. */
@@ -78,6 +82,12 @@ HrStatus hr_call_mark_name(HrCall* call, size_t index, bool needed, const char**
 
 /** A range: two positions, or the name of a mark that is one. */
 HrStatus hr_call_range(HrCall* call, size_t index, HrTick* start, HrTick* end);
+
+/** The first event of `branch` at or after `tick`; HR_END if there is none. */
+HrStatus hr_call_first_event(HrCall* call, HrBranchId branch, HrTick tick, HrTick* first);
+
+/** Where the music is: without an engine, at the end of the branch. */
+HrStatus hr_call_here(HrCall* call, HrTick* tick);
 
 /** Mark a point (`end` == `start`) or a range of the current branch. */
 HrStatus hr_call_mark(HrCall* call, const char* name, HrTick start, HrTick end);
@@ -120,9 +130,11 @@ extern const char* const hr_tempo_source_names[];
 /* ---- What the rows of the table do ------------------------------------------ */
 
 HrStatus hr_run_fork_at(HrCall* call);
+HrStatus hr_run_fork_ago(HrCall* call);
 HrStatus hr_run_fork(HrCall* call);
 HrStatus hr_run_switch(HrCall* call);
 HrStatus hr_run_slot(HrCall* call);
+HrStatus hr_run_slot_replay(HrCall* call);
 HrStatus hr_run_next(HrCall* call);
 HrStatus hr_run_previous(HrCall* call);
 HrStatus hr_run_cancel(HrCall* call);
@@ -148,11 +160,18 @@ HrStatus hr_run_merge(HrCall* call);
 HrStatus hr_run_mark(HrCall* call);
 HrStatus hr_run_unmark(HrCall* call);
 HrStatus hr_run_marks(HrCall* call);
+HrStatus hr_run_note(HrCall* call);
+HrStatus hr_run_rate(HrCall* call);
+HrStatus hr_run_emotion(HrCall* call);
+HrStatus hr_run_notes(HrCall* call);
+HrStatus hr_run_send(HrCall* call);
 HrStatus hr_run_rename(HrCall* call);
 HrStatus hr_run_hide(HrCall* call);
 HrStatus hr_run_restore(HrCall* call);
 HrStatus hr_run_tree(HrCall* call);
 HrStatus hr_run_list(HrCall* call);
+HrStatus hr_run_branch(HrCall* call);
+HrStatus hr_run_stats(HrCall* call);
 HrStatus hr_run_trees(HrCall* call);
 HrStatus hr_run_log(HrCall* call);
 HrStatus hr_run_get(HrCall* call);

@@ -33,8 +33,7 @@ HrStatus hr_call_mark(HrCall* call, const char* name, HrTick start, HrTick end)
   return HR_OK;
 }
 
-/** Where the music is: without an engine, at the end of the branch. */
-static HrStatus here(HrCall* call, HrTick* tick)
+HrStatus hr_call_here(HrCall* call, HrTick* tick)
 {
   HrTxn* txn = NULL;
   HrBranch branch;
@@ -61,7 +60,7 @@ HrStatus hr_run_mark(HrCall* call)
   if (call->count > 2) {
     status = hr_call_range(call, 1, &start, &end);
   } else {
-    status = call->count > 1 ? hr_call_position(call, 1, &start) : here(call, &start);
+    status = call->count > 1 ? hr_call_position(call, 1, &start) : hr_call_here(call, &start);
     end = start;
   }
   return status ? status : hr_call_mark(call, name, start, end);

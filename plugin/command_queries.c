@@ -11,6 +11,30 @@ static const char* state_name(HrBranchState state)
   return state == HR_BRANCH_HIDDEN ? "hidden" : "active";
 }
 
+/** Answer with a branch as `list` does. */
+static void tell_record(HrCall* call, HrTxn* txn, const HrBranch* branch)
+{
+  char name[HR_NAME_MAX + 1] = "";
+  hr_branch_name(txn, branch->id, name);
+  HR_CALL_ROW(call, hr_value_integer(hr_branch_number(branch->id)), hr_value_text(name),
+              hr_value_integer(hr_branch_number(branch->parent)), hr_value_tick(branch->fork_tick),
+              hr_value_tick(branch->head_tick), hr_value_tick((int64_t)branch->event_count),
+              hr_value_text(state_name(branch->state)),
+              hr_value_integer(branch->id == call->session->branch));
+}
+
+/** Make sure that every branch is in the store: HR_ERR_BUSY if that takes writing. */
+static HrStatus drain_forks(HrCall* call)
+{
+  if (hr_session_fork_waits(call->session)) {
+    if (!hr_call_to_write(call)) {
+      return HR_ERR_BUSY;
+    }
+    hr_session_drain(call->session, true);
+  }
+  return HR_OK;
+}
+
 HrStatus hr_run_list(HrCall* call)
 {
   HrSession* const session = call->session;
@@ -22,11 +46,8 @@ HrStatus hr_run_list(HrCall* call)
   if (status || !session->binding.tree) {
     return status;
   }
-  if (hr_session_fork_waits(session)) {
-    if (!hr_call_to_write(call)) {
-      return HR_ERR_BUSY;
-    }
-    hr_session_drain(session, true);
+  if (drain_forks(call)) {
+    return HR_ERR_BUSY;
   }
   status = hr_txn_begin(session->binding.store, HR_READ, &txn);
   uint32_t number = from > 0 && from <= UINT32_MAX ? (uint32_t)from - 1 : 0;
@@ -37,16 +58,41 @@ HrStatus hr_run_list(HrCall* call)
       break;
     }
     number = hr_branch_number(branch.id);
-    char name[HR_NAME_MAX + 1] = "";
-    hr_branch_name(txn, branch.id, name);
-    HR_CALL_ROW(call, hr_value_integer(number), hr_value_text(name),
-                hr_value_integer(hr_branch_number(branch.parent)), hr_value_tick(branch.fork_tick),
-                hr_value_tick(branch.head_tick), hr_value_tick((int64_t)branch.event_count),
-                hr_value_text(state_name(branch.state)),
-                hr_value_integer(branch.id == session->branch));
+    tell_record(call, txn, &branch);
   }
   hr_txn_abort(txn);
   return !status || status == HR_END ? HR_OK : hr_call_fail(call, status);
+}
+
+HrStatus hr_run_branch(HrCall* call)
+{
+  HrSession* const session = call->session;
+  HrTxn* txn = NULL;
+  HrBranchId id = session->branch;
+  HrBranch branch;
+  if (!session->binding.store) {
+    return hr_call_no_store(call);
+  }
+  if (!id) {
+    return hr_error(call->error, HR_ERR_NOT_FOUND, "There is no branch yet. Play something.");
+  }
+  if (drain_forks(call)) {
+    return HR_ERR_BUSY;
+  }
+  HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  if (status) {
+    return hr_call_fail(call, status);
+  }
+  status = call->count ? hr_call_branch(call, txn, 0, &id) : HR_OK;
+  if (!status) {
+    status = hr_branch_get(txn, id, &branch);
+    status = status ? hr_call_fail(call, status) : HR_OK;
+  }
+  if (!status) {
+    tell_record(call, txn, &branch);
+  }
+  hr_txn_abort(txn);
+  return status;
 }
 
 HrStatus hr_run_trees(HrCall* call)
@@ -152,4 +198,44 @@ HrStatus hr_run_get(HrCall* call)
   return found ? HR_OK
                : hr_error(call->error, HR_ERR_NOT_FOUND,
                           "There is nothing called \"%s\". `get` alone shows all.", key);
+}
+
+HrStatus hr_run_stats(HrCall* call)
+{
+  HrSession* const session = call->session;
+  const HrCapture* const capture = session->binding.capture;
+  HrStoreStats store;
+  HrSessionState state;
+  if (!session->binding.store) {
+    return hr_call_no_store(call);
+  }
+  const HrStatus status = hr_store_stats(session->binding.store, &store);
+  if (status) {
+    return hr_call_fail(call, status);
+  }
+  hr_session_state(session, &state);
+  const struct {
+    const char* key;
+    uint64_t value;
+  } rows[] = {
+      {"recorded", state.recorded},
+      {"replayed", state.replayed},
+      {"dropped", state.dropped},
+      {"malformed", state.malformed},
+      {"unheard", state.unheard},
+      {"waiting_bytes", capture ? hr_ring_used(&capture->ring) : 0},
+      {"waiting_bytes_max", capture ? HR_CAPTURE_CAPACITY : 0},
+      {"store_bytes", store.file_bytes},
+      {"store_bytes_max", store.map_bytes},
+      {"trees", store.tree_count},
+      {"branches", store.branch_count},
+      {"nodes", store.node_count},
+      {"name_bytes_max", HR_NAME_MAX},
+      {"note_bytes_max", HR_NOTE_TEXT_MAX},
+      {"message_bytes_max", HR_SEND_MAX},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+    HR_CALL_ROW(call, hr_value_text(rows[i].key), hr_value_tick((int64_t)rows[i].value));
+  }
+  return HR_OK;
 }

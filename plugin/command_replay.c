@@ -35,8 +35,7 @@ static HrStatus replay_from(HrCall* call, HrTick tick)
   return status ? status : send_replay(call, &go);
 }
 
-/** The first event of the branch at or after `tick`; HR_END if there is none. */
-static HrStatus first_event(HrCall* call, HrTick tick, HrTick* first)
+HrStatus hr_call_first_event(HrCall* call, HrBranchId branch, HrTick tick, HrTick* first)
 {
   HrTxn* txn = NULL;
   HrPath path;
@@ -45,7 +44,7 @@ static HrStatus first_event(HrCall* call, HrTick tick, HrTick* first)
   if (status) {
     return status;
   }
-  status = hr_path_open(txn, call->session->branch, tick, &path);
+  status = hr_path_open(txn, branch, tick, &path);
   status = status ? status : hr_path_next(&path, &event);
   *first = status ? 0 : event.tick;
   hr_path_close(&path);
@@ -64,7 +63,7 @@ HrStatus hr_run_replay(HrCall* call)
   if (status) {
     return status;
   }
-  status = first_event(call, INT64_MIN, &first);
+  status = hr_call_first_event(call, session->branch, INT64_MIN, &first);
   if (status == HR_END && !hr_call_rolling(session)) {
     return hr_error(call->error, HR_ERR_NOT_FOUND,
                     "There is nothing to replay on this branch yet. Play something.");
@@ -199,7 +198,7 @@ HrStatus hr_run_grab(HrCall* call)
   }
   const HrTick now = hr_call_now(session);
   const HrLoopMessage range = last_bars(session, now, bars < BARS_MAX ? bars : BARS_MAX);
-  status = first_event(call, range.start, &first);
+  status = hr_call_first_event(call, session->branch, range.start, &first);
   if (status == HR_END || (!status && first >= range.end)) {
     return hr_error(call->error, HR_ERR_NOT_FOUND,
                     "Nothing was played in the last %d bars. Play something, then grab it.",

@@ -115,10 +115,11 @@ static HrStatus rescue(Drain* drain, uint32_t number, const HrEvent* event,
   return status;
 }
 
-static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeader* header)
+static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeader* header,
+                            uint32_t author)
 {
   const HrAppendOptions options = {
-      .author = drain->author,
+      .author = author,
       .wall_clock_ns = drain->session ? 0 : drain->binding->capture->file->wall_clock_ns};
   const HrEvent event = {header->tick, kind, header->size, (const uint8_t*)(header + 1)};
   const uint32_t number = rescue_of(drain, header->branch);
@@ -231,6 +232,18 @@ static HrStatus apply_switch(Drain* drain, const HrRecord* record)
   return status ? status : hr_note_switch(drain->txn, drain->branch, header->tick, &cause, author);
 }
 
+/** Append what somebody sent, as theirs. */
+static HrStatus apply_sent(Drain* drain, const HrRecord* record)
+{
+  const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
+  const size_t size = record->size - sizeof *header - header->size;
+  uint32_t author = drain->author;
+  char name[HR_NAME_MAX + 1];
+  snprintf(name, sizeof name, "%.*s", (int)size, (const char*)(header + 1) + header->size);
+  const HrStatus status = hr_name_valid(name) ? hr_author_id(drain->txn, name, &author) : HR_OK;
+  return status ? status : apply_event(drain, HR_EVENT_MIDI, header, author);
+}
+
 static HrStatus apply(Drain* drain, const HrRecord* record)
 {
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
@@ -244,9 +257,11 @@ static HrStatus apply(Drain* drain, const HrRecord* record)
   const bool whole = header->size && record->size - sizeof *header >= header->size;
   switch (record->type) {
   case HR_CAPTURE_MIDI:
-    return whole ? apply_event(drain, HR_EVENT_MIDI, header) : HR_OK;
+    return whole ? apply_event(drain, HR_EVENT_MIDI, header, drain->author) : HR_OK;
   case HR_CAPTURE_META:
-    return whole ? apply_event(drain, HR_EVENT_META, header) : HR_OK;
+    return whole ? apply_event(drain, HR_EVENT_META, header, drain->author) : HR_OK;
+  case HR_CAPTURE_SENT:
+    return whole ? apply_sent(drain, record) : HR_OK;
   case HR_CAPTURE_FORK:
     return apply_fork(drain, record);
   case HR_CAPTURE_SWITCH:
@@ -459,7 +474,7 @@ bool hr_session_follow_ring(const HrSession* session, HrTarget* target)
     const uint32_t type = walk.record->type;
     if (type == HR_CAPTURE_FORK && header->size == target->number && header->tick > target->head) {
       target->head = header->tick; // A branch ends no earlier than its children begin
-    } else if ((type == HR_CAPTURE_MIDI || type == HR_CAPTURE_META) &&
+    } else if ((type == HR_CAPTURE_MIDI || type == HR_CAPTURE_SENT || type == HR_CAPTURE_META) &&
                header->branch == target->number) {
       follow_event(target, walk.record, header);
       music = true;

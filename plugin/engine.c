@@ -320,6 +320,15 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
   }
 }
 
+/** Record a message that is music. */
+HR_REALTIME static void keep(HrEngine* engine, const uint8_t* bytes, uint32_t size)
+{
+  const bool music = bytes[0] != ACTIVE_SENSING && bytes[0] != TIMING_CLOCK;
+  if (music && hr_engine_records(engine)) {
+    hr_engine_record(engine, engine->cursor, bytes, size);
+  }
+}
+
 void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
 {
   const uint32_t last = engine->frames ? engine->frames - 1 : 0;
@@ -332,10 +341,17 @@ void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint
   if (engine->settings[HR_SET_THRU] || !engine->enabled) {
     hr_output_put(&engine->output, engine->cursor, bytes, size);
   }
-  const bool music = bytes[0] != ACTIVE_SENSING && bytes[0] != TIMING_CLOCK;
-  if (music && hr_engine_records(engine)) {
-    hr_engine_record(engine, engine->cursor, bytes, size);
-  }
+  keep(engine, bytes, size);
+}
+
+void hr_engine_send(HrEngine* engine, const HrSendMessage* message)
+{
+  const uint8_t* const bytes = (const uint8_t*)(message + 1);
+  hr_output_put(&engine->output, engine->cursor, bytes, message->size);
+  engine->recorder.sender = (const char*)bytes + message->size;
+  engine->recorder.sender_size = message->author_size;
+  keep(engine, bytes, message->size);
+  engine->recorder.sender = NULL;
 }
 
 void hr_engine_poll(HrEngine* engine)

@@ -215,6 +215,9 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
   case HR_MESSAGE_NUMBERS:
     memcpy(&engine->recorder.numbers, payload, sizeof engine->recorder.numbers);
     break;
+  case HR_MESSAGE_SEND:
+    hr_engine_send(engine, payload);
+    break;
   case HR_MESSAGE_LOOP:
     memcpy(&engine->loop, payload, sizeof engine->loop);
     hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);

@@ -47,6 +47,11 @@ HR_REALTIME static inline HrTick hr_engine_lap_end(const HrEngine* engine)
   return hr_engine_loop(engine)->end + (engine->clock.rolling ? engine->player.shift : 0);
 }
 
+/* ---- engine.c --------------------------------------------------------------- */
+
+/** Put out and keep, at the cursor, a message that somebody sends; it is valid. */
+HR_REALTIME void hr_engine_send(HrEngine* engine, const HrSendMessage* message);
+
 /* ---- engine_replay.c ------------------------------------------------------ */
 
 /** Send the requests that found no room before. */

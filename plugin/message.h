@@ -36,7 +36,17 @@ enum {
   HR_MESSAGE_LOOP,       ///< HrLoopMessage
   HR_MESSAGE_RESCUE,     ///< HrRescue
   HR_MESSAGE_PANIC,      ///< no payload: end every note now
+  HR_MESSAGE_SEND,       ///< HrSendMessage, the MIDI message, the name of its author
 };
+
+/** Bytes of a message that somebody sends: the ring holds some of the longest. */
+enum { HR_SEND_MAX = 1024 };
+
+/** A MIDI message that did not come from the input port. */
+typedef struct {
+  uint32_t size;        ///< Of the message
+  uint32_t author_size; ///< Of the name behind it, which is not terminated
+} HrSendMessage;
 
 /** The branch `number` turned out to be ahead of what was played on it: that
  * goes to its fork `fork` instead. */

@@ -6,21 +6,45 @@
 #include <math.h>
 #include <string.h>
 
-/** `value` goes into the header's `size`; `size` bytes follow it. */
-HR_REALTIME static bool write_record(HrRecorder* recorder, uint32_t type, HrTick tick,
-                                     uint32_t value, const void* bytes, uint32_t size)
+/** Begin a record of a header, in which `value` goes into `size`, and `size` bytes.
+ * Returns where those belong; NULL if there is no room. */
+HR_REALTIME static uint8_t* begin_record(HrRecorder* recorder, uint32_t type, HrTick tick,
+                                         uint32_t value, uint32_t size)
 {
   HrRing* const ring = recorder->capture ? &recorder->capture->ring : NULL;
   HrCaptureHeader* const header =
       ring ? hr_ring_begin(ring, type, (uint32_t)sizeof *header + size) : NULL;
   if (!header) {
     ++recorder->dropped;
-    return false;
+    return NULL;
   }
   *header = (HrCaptureHeader){recorder->target.number, value, tick};
-  hr_midi_copy(header + 1, bytes, size);
-  hr_ring_end(ring);
-  return true;
+  return (uint8_t*)(header + 1);
+}
+
+HR_REALTIME static bool write_record(HrRecorder* recorder, uint32_t type, HrTick tick,
+                                     uint32_t value, const void* bytes, uint32_t size)
+{
+  uint8_t* const room = begin_record(recorder, type, tick, value, size);
+  if (room) {
+    hr_midi_copy(room, bytes, size);
+    hr_ring_end(&recorder->capture->ring);
+  }
+  return room;
+}
+
+/** Write a message and the name of its sender. */
+HR_REALTIME static bool write_sent(HrRecorder* recorder, HrTick tick, const uint8_t* bytes,
+                                   uint32_t size)
+{
+  const uint32_t all = size + recorder->sender_size;
+  uint8_t* const room = begin_record(recorder, HR_CAPTURE_SENT, tick, size, all);
+  if (room) {
+    memcpy(room, bytes, size);
+    memcpy(room + size, recorder->sender, recorder->sender_size);
+    hr_ring_end(&recorder->capture->ring);
+  }
+  return room;
 }
 
 HR_REALTIME static bool write_event(HrRecorder* recorder, uint32_t type, HrTick tick,
@@ -63,7 +87,8 @@ void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
                         const uint8_t* bytes, uint32_t size)
 {
   write_tempo(recorder, tick, tempo);
-  if (write_event(recorder, HR_CAPTURE_MIDI, tick, bytes, size)) {
+  if (recorder->sender ? write_sent(recorder, tick, bytes, size)
+                       : write_event(recorder, HR_CAPTURE_MIDI, tick, bytes, size)) {
     ++recorder->recorded;
     recorder->target.head = tick;
     recorder->target.empty = false;

@@ -493,7 +493,7 @@ static void test_no_switch_commits(void** state)
   assert_null(hr_session_prepared(rig.session, number(37)));
   assert_true(rig.session->replay);
   calls = (Calls){0};
-  assert_ok(rig_command(&rig, "switch", &(HrValue){HR_VALUE_INTEGER, 37, 0, NULL}, 1));
+  assert_ok(rig_command(&rig, "switch", &(HrValue){.type = HR_VALUE_INTEGER, .integer = 37}, 1));
   rig_run(&rig, 256);
   assert_int_equal(rig.engine->recorder.target.number, 37);
   assert_ok(rig_say(&rig, "switch", "take 30"));
@@ -583,7 +583,8 @@ static void test_the_ring_is_reckoned_with(void** state)
   assert_ok(rig_say(&rig, "switch", "main"));
   rig_run(&rig, 256);
   assert_true(rig.engine->recorder.target.head == at_home.head);
-  assert_ok(rig_command(&rig, "switch", &(HrValue){HR_VALUE_INTEGER, side.number, 0, NULL}, 1));
+  assert_ok(
+      rig_command(&rig, "switch", &(HrValue){.type = HR_VALUE_INTEGER, .integer = side.number}, 1));
   rig_run(&rig, 256);
   assert_true(rig.engine->recorder.target.head == again.head);
   assert_int_equal(calls.commits, 0);
@@ -658,7 +659,7 @@ static void test_a_commit_keeps_nobody_waiting(void** state)
   while (!committing) {
     sleep_ms(1);
   }
-  assert_ok(rig_command(&rig, "switch", &(HrValue){HR_VALUE_INTEGER, 7, 0, NULL}, 1));
+  assert_ok(rig_command(&rig, "switch", &(HrValue){.type = HR_VALUE_INTEGER, .integer = 7}, 1));
   assert_ok(rig_say(&rig, "fork", "in between"));
   assert_ok(rig_say(&rig, "stop", NULL));
   assert_ok(rig_say(&rig, "get", NULL));

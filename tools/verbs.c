@@ -15,9 +15,9 @@
 
 /** What only a plugin that is being played can do. */
 static const char* const host_verbs[] = {
-    "cancel",     "replay",   "replay/at", "follow",       "stop",    "loop",
-    "loop/range", "grab",     "record",    "thru",         "overdub", "quantum",
-    "snap",       "standing", "silence",   "tempo/source", "panic",
+    "cancel",  "replay",       "replay/at", "follow",  "stop",        "loop", "loop/range",
+    "grab",    "record",       "thru",      "overdub", "quantum",     "snap", "standing",
+    "silence", "tempo/source", "panic",     "send",    "slot/replay",
 };
 
 /** What this program says in its own way. */
@@ -231,6 +231,8 @@ static void add_value(Rows* rows, const HrValue* value, bool position, size_t br
     /* fall through */
   case HR_VALUE_INTEGER:
     snprintf(text, sizeof text, "%" PRId64, value->integer);
+    break;
+  case HR_VALUE_BYTES: // No answer holds any
     break;
   }
   add_cell(rows, text);

@@ -1,0 +1,63 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+#include "plugin/command_call.h"
+#include "plugin/sounding.h"
+
+#include <string.h>
+
+/** Shorten a message of up to three bytes to what its status says: OSC's m always has three. */
+static uint32_t short_size(const uint8_t* bytes, uint32_t size)
+{
+  while (size > 1 && !hr_midi_valid(bytes, size)) {
+    --size;
+  }
+  return size;
+}
+
+/** Take the message from its bytes, or from a whole number for each; 0 bytes if it is none. */
+static uint32_t read_message(const HrCall* call, uint8_t bytes[HR_SEND_MAX])
+{
+  enum { SHORT_MAX = 3 };
+  uint32_t size = 0;
+  if (call->count && call->args[0].type == HR_VALUE_BYTES) {
+    const HrValue* const value = &call->args[0];
+    size = value->integer <= HR_SEND_MAX ? (uint32_t)value->integer : 0;
+    memcpy(bytes, value->bytes, size);
+  } else {
+    for (; size < SHORT_MAX && size < call->count; ++size) {
+      int64_t byte;
+      if (!hr_call_integer(&call->args[size], &byte) || byte < 0 || byte > UINT8_MAX) {
+        return 0;
+      }
+      bytes[size] = (uint8_t)byte;
+    }
+  }
+  size = size <= SHORT_MAX ? short_size(bytes, size) : size;
+  return size && hr_midi_valid(bytes, size) ? size : 0;
+}
+
+/** The engine puts the message out and keeps it, as if it had come in at its port
+ * now. The sender's name goes with it, so that even a crash leaves it known. */
+HrStatus hr_run_send(HrCall* call)
+{
+  struct {
+    HrSendMessage head;
+    uint8_t bytes[HR_SEND_MAX + HR_NAME_MAX];
+  } message;
+  const size_t author = strnlen(call->author, HR_NAME_MAX);
+  message.head.size = read_message(call, message.bytes);
+  message.head.author_size = (uint32_t)author;
+  if (!message.head.size) {
+    return hr_error(call->error, HR_ERR_ARGUMENT,
+                    "send takes one whole MIDI message: as OSC m or b, of at most %d bytes, or as "
+                    "up to 3 whole numbers, such as 144 60 100.",
+                    HR_SEND_MAX);
+  }
+  if (!call->session->engine) {
+    return hr_call_not_playing(call);
+  }
+  memcpy(message.bytes + message.head.size, call->author, author);
+  return hr_call_send(call, HR_MESSAGE_SEND, &message,
+                      (uint32_t)(sizeof message.head + message.head.size + author));
+}

@@ -1,0 +1,526 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* Every command there is, through a real socket, to a plugin that plays: in every
+ * type that each argument may have, with and without those that may be left out,
+ * pressed and let go. A row of the table that is missing here fails. */
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "osc/osc.h"
+#include "osc/socket.h"
+#include "osc/table.h"
+#include "tests/osc_client.h"
+#include "tests/rig.h"
+#include "tests/scratch.h"
+#include "tests/test_osc_wire.h"
+
+enum { ARGUMENTS = 4, STEPS = 3, NAME = 96 };
+
+/** What to send to an address. A `#` in a text becomes a number that is new each time. */
+typedef struct {
+  const char* verb;
+  const char* arguments[ARGUMENTS]; ///< One for each that the table names
+  struct {
+    const char* verb;
+    const char* text;
+  } before[STEPS]; ///< To be sent first, each time
+  size_t least;    ///< So many arguments go together, where the table cannot say it
+} Case;
+
+static const Case cases[] = {
+    {"ping", {NULL}, {{NULL, NULL}}, 0},
+    {"instances", {NULL}, {{NULL, NULL}}, 0},
+    {"help", {"fork"}, {{NULL, NULL}}, 0},
+    {"subscribe", {"1", "30"}, {{NULL, NULL}}, 0},
+    {"unsubscribe", {"1"}, {{"/hr/subscribe", NULL}}, 0},
+    {"refresh", {"1"}, {{"/hr/subscribe", NULL}}, 0},
+    {"position/rate", {"30", "1"}, {{"/hr/subscribe", NULL}}, 0},
+    {"fork", {"fork #"}, {{NULL, NULL}}, 0},
+    {"fork/at", {"2", "past #"}, {{"switch", "main"}}, 0},
+    {"fork/ago", {"200", "ago #"}, {{"switch", "main"}}, 0},
+    {"switch", {"1"}, {{NULL, NULL}}, 0},
+    {"slot", {"1"}, {{NULL, NULL}}, 0},
+    {"slot/<n>", {NULL}, {{NULL, NULL}}, 0},
+    {"slot/replay", {"1"}, {{NULL, NULL}}, 0},
+    {"next", {NULL}, {{NULL, NULL}}, 0},
+    {"previous", {NULL}, {{NULL, NULL}}, 0},
+    {"cancel", {NULL}, {{NULL, NULL}}, 0},
+    {"replay", {NULL}, {{"switch", "main"}}, 0},
+    {"replay/at", {"2"}, {{"switch", "main"}}, 0},
+    {"follow", {"1"}, {{NULL, NULL}}, 0},
+    {"stop", {NULL}, {{NULL, NULL}}, 0},
+    {"loop", {"1"}, {{NULL, NULL}}, 0},
+    {"loop/range", {"1", "2"}, {{NULL, NULL}}, 2},
+    {"grab", {"500", "grab #"}, {{"stop", NULL}, {"switch", "main"}}, 0},
+    {"record", {"1"}, {{NULL, NULL}}, 0},
+    {"thru", {"1"}, {{NULL, NULL}}, 0},
+    {"overdub", {"1"}, {{NULL, NULL}}, 0},
+    {"quantum", {"now"}, {{NULL, NULL}}, 0},
+    {"snap", {"80"}, {{NULL, NULL}}, 0},
+    {"standing", {"side"}, {{NULL, NULL}}, 0},
+    {"silence", {"2"}, {{NULL, NULL}}, 0},
+    {"tempo/source", {"recorded"}, {{NULL, NULL}}, 0},
+    {"undo", {NULL}, {{"fork", "undone #"}}, 0},
+    {"redo", {NULL}, {{"fork", "redone #"}, {"undo", NULL}}, 0},
+    {"merge", {"2", "merged #"}, {{"switch", "main"}}, 0},
+    {"mark", {"mark #", "1", "2"}, {{NULL, NULL}}, 0},
+    {"unmark", {"gone"}, {{"mark", "gone"}}, 0},
+    {"marks", {NULL}, {{"mark", "there #"}}, 0},
+    {"note", {"good", "1"}, {{NULL, NULL}}, 0},
+    {"rate", {"5", "good"}, {{NULL, NULL}}, 0},
+    {"emotion", {"1", "0", "-1", "proud"}, {{NULL, NULL}}, 0},
+    {"notes", {NULL}, {{"note", "said"}}, 0},
+    {"send", {"144"}, {{NULL, NULL}}, 0},
+    {"rename", {"2", "name #"}, {{NULL, NULL}}, 0},
+    {"hide", {"2"}, {{"switch", "main"}}, 0},
+    {"restore", {"2"}, {{NULL, NULL}}, 0},
+    {"panic", {NULL}, {{NULL, NULL}}, 0},
+    {"list", {"1", "100"}, {{NULL, NULL}}, 0},
+    {"branch", {"1"}, {{NULL, NULL}}, 0},
+    {"trees", {NULL}, {{NULL, NULL}}, 0},
+    {"log", {NULL}, {{NULL, NULL}}, 0},
+    {"stats", {NULL}, {{NULL, NULL}}, 0},
+    {"get", {"tree"}, {{NULL, NULL}}, 0},
+    {"tree", {"Stage"}, {{NULL, NULL}}, 0},
+};
+
+/* ---- A plugin that plays -------------------------------------------------------- */
+
+static Rig rig;
+static pthread_t audio;
+static atomic_bool over;
+static char rows[1 << 20];
+
+static void* play(void* data)
+{
+  (void)data;
+  while (!atomic_load(&over)) {
+    rig_run_block(&rig, rig.block);
+    rig.output_count = 0;
+    sleep_ms(2);
+  }
+  return NULL;
+}
+
+static int setup(void** state)
+{
+  char port[16];
+  HrError error;
+  if (scratch_make()) {
+    return -1;
+  }
+  setenv("XDG_RUNTIME_DIR", scratch, 1);
+  snprintf(port, sizeof port, "%d", 32000 + (int)getpid() % 180 * HR_OSC_PORT_COUNT);
+  setenv("HR_OSC_PORT", port, 1);
+  setenv("HR_TREE", "Stage", 1);
+  if (!rig_open(&rig, &(HrAttachment){.store = scratch_path("music.hr")})) {
+    return -1;
+  }
+  rig_play(&rig, 0, 0x90, 60, 100); // Six bars on main, then a branch beside it
+  rig_play(&rig, 6 * 4 * RIG_RATE / 2, 0x80, 60, 0);
+  rig_run(&rig, 6 * 4 * RIG_RATE / 2 + RIG_RATE);
+  rig_say(&rig, "quantum", "now");
+  const HrValue silence = hr_value_integer(0);
+  rig_command(&rig, "silence", &silence, 1);
+  atomic_store(&over, false);
+  pthread_create(&audio, NULL, play, NULL);
+  if (hr_osc_attach(rig.session, &error)) {
+    return -1;
+  }
+  *state = client_new();
+  return 0;
+}
+
+static int teardown(void** state)
+{
+  client_free(*state);
+  hr_osc_detach(rig.session);
+  atomic_store(&over, true);
+  pthread_join(audio, NULL);
+  rig_close(&rig);
+  scratch_remove();
+  return 0;
+}
+
+/* ---- Requests ------------------------------------------------------------------- */
+
+/** An address, types and values, on their way into a message. */
+typedef struct {
+  char path[128];
+  char types[16];
+  char texts[ARGUMENTS + 3][NAME];
+  size_t count;
+} Request;
+
+static void begin(Request* request, const char* verb)
+{
+  *request = (Request){.count = 0};
+  if (*verb == '/') {
+    snprintf(request->path, sizeof request->path, "%s", verb);
+  } else {
+    snprintf(request->path, sizeof request->path, "/hr/%u/%s", hr_session_number(rig.session),
+             strcmp(verb, "slot/<n>") ? verb : "slot/1");
+  }
+}
+
+/** Add an argument of an OSC type; a `#` in its text becomes new. */
+static void add(Request* request, char type, const char* text)
+{
+  static unsigned fresh;
+  const char* const mark = strchr(text, '#');
+  request->types[request->count] = type;
+  if (mark && mark > text) {
+    snprintf(request->texts[request->count++], NAME, "%.*s%u", (int)(mark - text), text, ++fresh);
+  } else {
+    snprintf(request->texts[request->count++], NAME, "%s", text);
+  }
+}
+
+static const char* answer(Client* client, const Request* request)
+{
+  static uint8_t bytes[WIRE_SIZE];
+  lo_message message = lo_message_new();
+  for (size_t i = 0; i < request->count; ++i) {
+    if (request->types[i] == 'b') {
+      lo_blob blob = lo_blob_new(3, (const uint8_t[]){0x80, 62, 0});
+      lo_message_add_blob(message, blob);
+      lo_blob_free(blob);
+    } else {
+      add_argument(message, request->types[i], strtod(request->texts[i], NULL), request->texts[i]);
+    }
+  }
+  size_t size = sizeof bytes;
+  lo_message_serialise(message, request->path, bytes, &size);
+  lo_message_free(message);
+  client_send_bytes(client, bytes, size);
+  return client_answer(client, request->path, rows, sizeof rows);
+}
+
+/** Send a request that must be done. That the engine is still busy with the ones
+ * before says to try again. */
+static void must(Client* client, const Request* request)
+{
+  const char* closing = answer(client, request);
+  for (unsigned tries = 0; tries < 100 && strstr(closing, "\" 15 \""); ++tries) {
+    sleep_ms(20);
+    closing = answer(client, request);
+  }
+  if (!is_ok(closing)) {
+    fail_msg("%s ,%s \"%s\": %s", request->path, request->types, request->texts[0], closing);
+  }
+}
+
+/** Do what has to come before a case, and let the engine hear of it. */
+static void prepare(Client* client, const Case* item)
+{
+  for (size_t i = 0; i < STEPS && item->before[i].verb; ++i) {
+    Request request;
+    begin(&request, item->before[i].verb);
+    if (item->before[i].text) {
+      add(&request, 's', item->before[i].text);
+    }
+    must(client, &request);
+    sleep_ms(20);
+  }
+}
+
+/* ---- Arguments ------------------------------------------------------------------ */
+
+/** The OSC types that an argument of the table's type may be sent as. */
+static const char* osc_types(char type, HrCommandKind kind)
+{
+  switch (type) {
+  case 'i':
+    return kind == HR_COMMAND_TOGGLE ? "ifdTF" : "ifd";
+  case 'f':
+    return "fdi";
+  case 'b':
+    return "sSif";
+  case 'p':
+    return "ifhs";
+  case 'm':
+    return "mbi";
+  default:
+    return "sS";
+  }
+}
+
+/** The table's argument `index`, as its type and whether it may be left out; false if
+ * there is none. */
+static bool argument(const char* arguments, size_t index, char* type, bool* optional)
+{
+  const char* at = arguments;
+  for (size_t i = 0; i < index && *at; ++i) {
+    at += strcspn(at, " ");
+    at += strspn(at, " ");
+  }
+  const char* const colon = strchr(at, ':');
+  if (!*at || !colon) {
+    return false;
+  }
+  *type = colon[1];
+  *optional = colon[2] == '?';
+  return true;
+}
+
+/** The value of an argument as the OSC type `osc` wants it. */
+static void add_as(Request* request, char type, char osc, const char* value)
+{
+  char text[NAME];
+  snprintf(text, sizeof text, "%s", value);
+  if (type == 'b' && strchr("sS", osc)) {
+    request->types[request->count] = osc;
+    snprintf(request->texts[request->count++], NAME, "#%s", value);
+    return;
+  }
+  if (type == 'p' && osc == 'h') {
+    snprintf(text, sizeof text, "%.0f", (strtod(value, NULL) - 1.0) * 4 * HR_TICKS_PER_QUARTER);
+  }
+  add(request, osc, text);
+  if (type == 'm' && osc == 'i') {
+    add(request, 'i', "62");
+    add(request, 'i', "0");
+  }
+}
+
+/** The first `count` arguments, number `varied` of them sent as `osc`. */
+static void add_arguments(Request* request, const HrOscRow* row, const Case* item, size_t count,
+                          size_t varied, char osc)
+{
+  for (size_t i = 0; i < count; ++i) {
+    char type = 's';
+    bool optional = false;
+    assert_true(argument(row->arguments, i, &type, &optional));
+    if (!item->arguments[i]) {
+      fail_msg("%s needs a value for argument %zu", row->address, i + 1);
+    }
+    const char usual = osc_types(type, row->kind)[0];
+    add_as(request, type, (char)(i == varied ? osc : usual), item->arguments[i]);
+  }
+}
+
+/* ---- Answers --------------------------------------------------------------------- */
+
+/** Read one value of a printed row; its type by how it is written. */
+static char next_value(const char** at)
+{
+  *at += strspn(*at, " ");
+  if (**at == '"') {
+    *at = strchr(*at + 1, '"') + 1;
+    return 's';
+  }
+  const size_t size = strcspn(*at, " \n");
+  const bool ticks = (*at)[size - 1] == 'h';
+  *at += size;
+  return (char)(ticks ? 'h' : 'f');
+}
+
+/** Each row has the values that the table says, of its types. */
+static void check_rows(const HrOscRow* row)
+{
+  for (const char* at = rows; *at; ++at) {
+    const char* columns = row->answer;
+    while (*at != '\n') {
+      const char* const colon = columns + strcspn(columns, ": ");
+      const char wanted = (char)(*colon == ':' ? colon[1] : '*');
+      const char found = next_value(&at);
+      const bool fits =
+          wanted == '*' || wanted == found || (strchr("ifd", wanted) && strchr("hf", found));
+      if (!*columns || !fits) {
+        fail_msg("%s is to answer \"%s\", not %s", row->address, row->answer, rows);
+      }
+      columns += strcspn(columns, " ");
+      columns += strspn(columns, " ");
+    }
+    if (*columns) {
+      fail_msg("%s left out \"%s\": %s", row->address, columns, rows);
+    }
+  }
+}
+
+static void run(Client* client, const HrOscRow* row, const Case* item, const Request* request)
+{
+  prepare(client, item);
+  must(client, request);
+  const bool silent = !*row->answer || (request->count && !strcmp(request->texts[0], "0"));
+  if (!silent != (*rows != '\0')) {
+    fail_msg("%s ,%s answered \"%s\", where the table says \"%s\"", row->address, request->types,
+             rows, row->answer);
+  }
+  check_rows(row);
+}
+
+static void begin_row(Request* request, const HrOscRow* row)
+{
+  begin(request, row->type == HR_OSC_ROW_OWN ? row->address : row->verb);
+}
+
+/** A button: a press may come before the arguments, and letting go does nothing. */
+static void press_and_release(Client* client, const HrOscRow* row, const Case* item, size_t count)
+{
+  static const char types[] = "ifT";
+  for (const char* type = types; *type; ++type) {
+    Request request;
+    begin_row(&request, row);
+    add(&request, *type, "1");
+    add_arguments(&request, row, item, count, count, 's');
+    run(client, row, item, &request);
+    begin_row(&request, row);
+    add(&request, (char)(*type == 'T' ? 'F' : *type), "0");
+    must(client, &request);
+    assert_string_equal(rows, "");
+  }
+}
+
+static void run_case(Client* client, const HrOscRow* row, const Case* item)
+{
+  char type = 's';
+  bool optional = false;
+  size_t most = 0;
+  size_t least = 0;
+  for (; argument(row->arguments, most, &type, &optional); ++most) {
+    least += !optional;
+  }
+  for (size_t count = item->least ? item->least : least; count <= most; ++count) {
+    Request request;
+    begin_row(&request, row);
+    add_arguments(&request, row, item, count, count, 's');
+    run(client, row, item, &request);
+  }
+  for (size_t i = 0; i < most; ++i) {
+    argument(row->arguments, i, &type, &optional);
+    for (const char* osc = osc_types(type, row->kind); *osc; ++osc) {
+      Request request;
+      begin_row(&request, row);
+      add_arguments(&request, row, item, most, i, *osc);
+      run(client, row, item, &request);
+    }
+  }
+  if (row->kind == HR_COMMAND_TRIGGER) {
+    press_and_release(client, row, item, most);
+  }
+}
+
+static const Case* find_case(const char* verb)
+{
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+    if (!strcmp(cases[i].verb, verb)) {
+      return &cases[i];
+    }
+  }
+  return NULL;
+}
+
+static void test_every_command(void** state)
+{
+  Request request;
+  begin(&request, "fork"); // Slot 2, and branch 2
+  add(&request, 's', "second");
+  must(*state, &request);
+  sleep_ms(50);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+    bool known = false;
+    for (size_t j = 0; j < hr_osc_row_count() && !known; ++j) {
+      HrOscRow row;
+      hr_osc_row(j, &row);
+      known = row.type != HR_OSC_ROW_FEEDBACK && !strcmp(row.verb, cases[i].verb);
+      if (known) {
+        run_case(*state, &row, &cases[i]);
+      }
+    }
+    if (!known) {
+      fail_msg("there is no %s", cases[i].verb);
+    }
+  }
+}
+
+static void test_nothing_is_missing(void** state)
+{
+  (void)state;
+  for (size_t i = 0; i < hr_osc_row_count(); ++i) {
+    HrOscRow row;
+    hr_osc_row(i, &row);
+    if (row.type != HR_OSC_ROW_FEEDBACK && !find_case(row.verb)) {
+      fail_msg("%s is tried by no case here", row.address);
+    }
+  }
+}
+
+/* ---- Positions ------------------------------------------------------------------- */
+
+/** How many positions come within a second. */
+static int count_positions(Client* client, double hertz)
+{
+  char line[64];
+  int count = 0;
+  client_send(client, "/hr/position/rate", "f", hertz);
+  client_ok(client, "/hr/position/rate");
+  client_drain(client);
+  snprintf(line, sizeof line, "/hr/%u/state/position ", hr_session_number(rig.session));
+  const int64_t until_ms = now_ms() + 1000;
+  while (client_find(client, line, until_ms - now_ms())) {
+    ++count;
+  }
+  return count;
+}
+
+/** The clock moves: each subscriber is told as often as it wishes. */
+static void test_position_rate(void** state)
+{
+  Client* const slow = client_new();
+  Request request;
+  begin(&request, "replay");
+  must(*state, &request);
+  subscribe(*state);
+  subscribe(slow);
+  client_send(slow, "/hr/position/rate", "i", 2);
+  client_ok(slow, "/hr/position/rate");
+  assert_in_range(count_positions(*state, 60.0), 25, 61);
+  assert_in_range(count_positions(*state, 5.0), 3, 6);
+  assert_in_range(count_positions(slow, 2.0), 1, 3);
+  assert_int_equal(count_positions(slow, 0.0), 0);
+  client_free(slow);
+}
+
+/** A pad held for long is heard from its start, once it is let go. */
+static void test_hold_to_replay(void** state)
+{
+  Client* const client = *state;
+  Request request;
+  begin(&request, "fork");
+  add(&request, 's', "beside");
+  must(client, &request);
+  subscribe(client);
+  begin(&request, "slot/1");
+  add(&request, 'f', "1");
+  must(client, &request);
+  sleep_ms(620);
+  begin(&request, "slot/1");
+  add(&request, 'f', "0");
+  must(client, &request);
+  char line[64];
+  snprintf(line, sizeof line, "/hr/%u/state/replay 1", hr_session_number(rig.session));
+  client_expect(client, line);
+  snprintf(line, sizeof line, "/hr/%u/follow 1", hr_session_number(rig.session));
+  client_expect(client, line); // The echo of the control
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_nothing_is_missing),
+      cmocka_unit_test_setup_teardown(test_every_command, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_position_rate, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_hold_to_replay, setup, teardown),
+  };
+  return cmocka_run_group_tests_name("osc commands", tests, NULL, NULL);
+}
