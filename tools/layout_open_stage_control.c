@@ -202,7 +202,16 @@ static void write_link(Json* json, int slots)
   write_property(json, "onValue", "globals.heard = Date.now()");
   end_widget(json);
   begin_listener(json, "error", "/error");
-  write_property(json, "onValue", "set('trouble', value[2])");
+  write_property(json, "onValue",
+                 "globals.error = true\n"
+                 "set('trouble', value[2])");
+  end_widget(json);
+  begin_listener(json, "reply", "/reply");
+  write_property(json, "onValue",
+                 "if (globals.error && value[0] !== '/hr/subscribe') {\n"
+                 "  globals.error = false\n"
+                 "  set('trouble', ' ')\n"
+                 "}");
   // The last one: no comma behind it.
   fputs("}\n", json->file);
 }

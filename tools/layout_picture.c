@@ -89,6 +89,13 @@ static void draw_patch(const HrLayoutControl* found, FILE* file)
   const HrControl* const control = found->control;
   const int x = control->column * HR_LAYOUT_UNIT + 6;
   const int y = control->row * HR_LAYOUT_UNIT + 6;
+  if (!control->verb && !*found->item) {
+    fprintf(file,
+            "<rect x='%d' y='%d' width='28' height='28' fill='white' stroke='black'/>"
+            "<text x='%d' y='%d'>%s</text>\n",
+            x, y, x + 36, y + 18, control->name);
+    return;
+  }
   if (!control->verb) {
     fprintf(file,
             "<text x='%d' y='%d'>%s</text>"
