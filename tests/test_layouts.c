@@ -664,8 +664,8 @@ static void take_mark(const char* path, lo_message message)
 {
   lo_arg** const values = lo_message_get_argv(message);
   if (!strcmp(path, "/reply") && !strcmp(lo_message_get_types(message), "ssishh") &&
-      !strcmp(&values[0]->s, "/hr/1/marks")) {
-    snprintf(tablet.mark, sizeof tablet.mark, "%s", &values[3]->s);
+      !strcmp((const char*)values[0], "/hr/1/marks")) {
+    snprintf(tablet.mark, sizeof tablet.mark, "%s", (const char*)values[3]);
   }
 }
 

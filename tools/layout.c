@@ -121,6 +121,7 @@ static bool find_value(const char* values, const char* name, HrLayoutControl* fo
       found->type = values[size + 1];
       return true;
     }
+    found->after_ticks = found->after_ticks || values[strcspn(values, ":") + 1] == 'h';
     values += strcspn(values, " ");
     values += *values == ' ';
   }

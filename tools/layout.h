@@ -64,6 +64,7 @@ typedef struct {
   char item[64];      ///< What it listens to; empty: nothing
   unsigned value;     ///< Which value of that, from 0
   char type;          ///< And its type, as in HrCommandInfo
+  bool after_ticks;   ///< It comes behind a 64-bit value, which Pure Data cannot read past
 } HrLayoutControl;
 
 size_t hr_layout_count(void);

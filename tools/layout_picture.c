@@ -123,7 +123,7 @@ HrStatus hr_layout_write_patch_picture(unsigned instance, FILE* file)
   fputs("<g font-size='15' text-anchor='start'>\n", file);
   for (size_t i = 0; i < hr_layout_count(); ++i) {
     HrLayoutControl found;
-    if (hr_layout_find(i, instance, &found)) {
+    if (hr_layout_find(i, instance, &found) && !found.after_ticks) {
       draw_patch(&found, file);
     }
   }

@@ -4,8 +4,8 @@
 /* A patch is a list of objects, numbered from 0, and of the cords between them.
  * The pads stand on the left as on the page of the other layouts; what works
  * behind them stands on the right. A pad named "fork" is pressed by a bang sent
- * to hr-fork, and everything that is told is sent to hr-state, so a patch of your
- * own needs no part of this one. */
+ * to hr-fork, everything that is told is sent to hr-state, and hr-connect takes
+ * "connect 127.0.0.1 9771", say: a patch of your own needs no part of this one. */
 
 #include "tools/layout.h"
 
@@ -101,21 +101,25 @@ static const char* symbol(const char* text, char escaped[64])
 static void write_network(Patch* patch, unsigned instance)
 {
   const unsigned load = add(patch, "obj", "loadbang");
-  const unsigned address = follow(patch, load, 0, add(patch, "msg", "connect localhost 9770"));
+  const unsigned address = follow(patch, load, 0, add(patch, "msg", "connect 127.0.0.1 9770"));
   const unsigned packets = add(patch, "obj", "r hr-packet");
   const unsigned prepend = follow(patch, packets, 0, add(patch, "obj", "list prepend send"));
   const unsigned trim = follow(patch, prepend, 0, add(patch, "obj", "list trim"));
   const unsigned socket = follow(patch, trim, 0, add(patch, "obj", "netsend -u -b"));
   connect(patch, address, 0, socket, 0);
-  connect(patch, add(patch, "obj", "r hr-connect"), 0, socket, 0);
+  const unsigned other =
+      follow(patch, add(patch, "obj", "r hr-connect"), 0, add(patch, "obj", "t b a b"));
+  connect(patch, follow(patch, other, 2, add(patch, "msg", "disconnect")), 0, socket, 0);
+  connect(patch, other, 1, socket, 0);
   const unsigned parse = add(patch, "obj", "oscparse");
   connect(patch, socket, 1, parse, 0);
   const unsigned told = follow(patch, parse, 0, add(patch, "obj", "list trim"));
   connect(patch, told, 0, add(patch, "obj", "s hr-state"), 0);
 
-  // Subscribe at first, in good time before the lease ends, and after silence.
+  // Subscribe at first, to another plugin, in good time before the lease ends, and after silence.
   const unsigned ask = add(patch, "obj", "oscformat hr subscribe");
   connect(patch, ask, 0, add(patch, "obj", "s hr-packet"), 0);
+  connect(patch, other, 0, ask, 0);
   connect(patch, follow(patch, load, 0, add(patch, "obj", "delay 200")), 0, ask, 0);
   connect(patch, follow(patch, load, 0, add(patch, "obj", "metro %d", HR_LAYOUT_RENEW_S * 1000)), 0,
           ask, 0);
@@ -226,7 +230,7 @@ HrStatus hr_layout_write_pure_data(unsigned instance, FILE* file)
   write_network(&patch, instance);
   for (size_t i = 0; i < hr_layout_count(); ++i) {
     HrLayoutControl found;
-    if (!hr_layout_find(i, instance, &found)) {
+    if (!hr_layout_find(i, instance, &found) || found.after_ticks) {
       continue;
     }
     if (found.control->verb) {
