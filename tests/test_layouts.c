@@ -142,19 +142,19 @@ static void test_fingers_find_room(void** state)
 
 /* ---- Addresses ------------------------------------------------------------------ */
 
-/** An address of a layout for instance 3 as the table has it. */
+/** An address of a layout for an instance as the table has it. */
 static void generalise(const char* address, char general[192])
 {
-  static const char own[] = "/hr/3/";
-  static const char state[] = "/hr/3/state/";
-  if (!strncmp(address, state, strlen(state))) {
-    snprintf(general, 192, "/hr/<number>/state/%s", address + strlen(state));
-  } else if (!strncmp(address, "/hr/3/slot/", 11) && isdigit(address[11])) {
-    snprintf(general, 192, "/hr/<instance>/slot/<n>");
-  } else if (!strncmp(address, own, strlen(own))) {
-    snprintf(general, 192, "/hr/<instance>/%s", address + strlen(own));
-  } else {
+  static const char state[] = "state/";
+  int size = 0;
+  if (sscanf(address, "/hr/%*u/%n", &size) < 0 || !size) {
     snprintf(general, 192, "%s", address);
+  } else if (!strncmp(address + size, state, strlen(state))) {
+    snprintf(general, 192, "/hr/<number>/%s", address + size);
+  } else if (!strncmp(address + size, "slot/", 5) && isdigit(address[size + 5])) {
+    snprintf(general, 192, "/hr/<instance>/slot/<n>");
+  } else {
+    snprintf(general, 192, "/hr/<instance>/%s", address + size);
   }
 }
 
@@ -216,6 +216,48 @@ static void test_addresses_both_ways(void** state)
     free(texts[i]);
   }
   free(patch);
+}
+
+static char* read_file(const char* path)
+{
+  enum { ROOM = 1 << 16 };
+  char* const text = calloc(1, ROOM);
+  FILE* const file = fopen(path, "r");
+  assert_non_null(file);
+  assert_true(fread(text, 1, ROOM - 1, file) < ROOM - 1);
+  fclose(file);
+  return text;
+}
+
+static void test_addresses_of_examples(void** state)
+{
+  (void)state;
+  static const char* const paths[] = {"examples/osc.sh", "examples/halfremembered.scd"};
+  for (size_t i = 0; i < LENGTH(paths); ++i) {
+    char* const text = read_file(paths[i]);
+    assert_true(check_addresses(text) > 6);
+    free(text);
+  }
+}
+
+/** `make pictures` draws them. */
+static void test_pictures_are_true(void** state)
+{
+  (void)state;
+  if (!has_slots()) {
+    print_message("there are no slots to draw yet\n");
+    skip();
+  }
+  static const char* const kinds[][2] = {{"picture", "docs/controllers/page.svg"},
+                                         {"patch-picture", "docs/controllers/patch.svg"}};
+  for (size_t i = 0; i < LENGTH(kinds); ++i) {
+    size_t size = 0;
+    char* const drawn = write_layout(kinds[i][0], 1, &size);
+    char* const kept = read_file(kinds[i][1]);
+    assert_string_equal(drawn, kept);
+    free(drawn);
+    free(kept);
+  }
 }
 
 static void test_unknown_layout(void** state)
@@ -1032,6 +1074,8 @@ int main(void)
       cmocka_unit_test(test_every_slot_is_in_the_table),
       cmocka_unit_test(test_fingers_find_room),
       cmocka_unit_test(test_addresses_both_ways),
+      cmocka_unit_test(test_addresses_of_examples),
+      cmocka_unit_test(test_pictures_are_true),
       cmocka_unit_test(test_unknown_layout),
       cmocka_unit_test(test_touchosc_format),
       cmocka_unit_test(test_open_stage_control_format),

@@ -199,7 +199,12 @@ static void write_link(Json* json, int slots)
                  slots);
   end_widget(json);
   begin_listener(json, "heartbeat", "/hr/state/heartbeat");
-  write_property(json, "onValue", "globals.heard = Date.now()");
+  write_property(json, "onValue",
+                 "globals.heard = Date.now()\n"
+                 "globals.missed = [].concat(value)[0] !== globals.sequence");
+  end_widget(json);
+  begin_listener(json, "end", "/hr/state/end");
+  write_property(json, "onValue", "globals.sequence = value");
   end_widget(json);
   begin_listener(json, "error", "/error");
   write_property(json, "onValue",
@@ -234,6 +239,8 @@ HrStatus hr_layout_write_open_stage_control(unsigned instance, FILE* file)
                  "  var now = Date.now(), silent = now - globals.heard >= %d\n"
                  "  if (silent) set('link', 'NO LINK')\n"
                  "  else if (get('link') === 'NO LINK') set('link', 'LINK')\n"
+                 "  if (globals.missed) send('/hr/refresh')\n"
+                 "  globals.missed = false\n"
                  "  if (now - globals.asked < (silent ? %d : %d)) return\n"
                  "  globals.asked = now\n"
                  "  send('/hr/subscribe')\n"

@@ -15,7 +15,7 @@
 /* ---- The script ------------------------------------------------------ */
 
 static const char script_body[] =
-    "local by_address, heard, asked, told_error = {}, 0, 0, false\n"
+    "local by_address, heard, asked, told_error, sequence = {}, 0, 0, false, nil\n"
     "\n"
     "local function shade(hex, part)\n"
     "  local function channel(at) return tonumber(hex:sub(at, at + 1), 16) / 255 * part end\n"
@@ -97,6 +97,10 @@ static const char script_body[] =
     "  if address == '/hr/state/begin' then\n"
     "    forget()\n"
     "    write('link', value(2) == 0 and 'NO PLUGIN' or 'LINK')\n"
+    "  elseif address == '/hr/state/end' then\n"
+    "    sequence = value(1)\n"
+    "  elseif address == '/hr/state/heartbeat' and value(1) ~= sequence then\n"
+    "    sendOSC('/hr/refresh')\n"
     "  elseif address == SLOT_ITEM then\n"
     "    show_slot(value(1), value(3), value(4), value(5))\n"
     "  elseif address == '/error' then\n"

@@ -54,6 +54,8 @@ pd_names() { told "$scratch/pd.log" 'state: hr 1 branch' | tr -d '\134'; }
 stage_current() { last "$scratch/stage.log" 'shows branch'; }
 stage_replay() { [ "$(last "$scratch/stage.log" 'shows replay.lit')" = 0.9 ] && echo 1 || echo 0; }
 
+stage_slot() { last "$scratch/stage.log" 'shows slot1.lit'; }
+
 # ---- What each of them does -----------------------------------------------------------
 
 dump_press() { osc "$url" "$1"; }
@@ -141,6 +143,12 @@ else
     "$port" <"$scratch/stage.in" >"$scratch/stage.log" 2>&1 &
   pids[stage]=$!
   session stage "Open Stage Control"
+  if grep -q '"id": "slot1"' "$bin/halfremembered.lv2/halfremembered.json"; then
+    stage_press slot1
+    check "Open Stage Control goes to the first branch by its slot" \
+      wait_for 10 stored "$(names | head -n 1)"
+    check "and shows that it is there" wait_for 10 is stage_slot 0.9
+  fi
   clients+=(stage)
 fi
 
