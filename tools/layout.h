@@ -36,6 +36,9 @@ enum { HR_LAYOUT_COLUMNS = 16, HR_LAYOUT_ROWS = 12, HR_LAYOUT_UNIT = 64 };
 /** Seconds after which it does so anyway, well within the lease. */
 #define HR_LAYOUT_RENEW_S 25
 
+/** Seconds for which an error is shown. */
+#define HR_LAYOUT_SAID_S 8
+
 /** A control: a pad if it has a verb, else a label. */
 typedef struct {
   const char* name;  ///< Unique

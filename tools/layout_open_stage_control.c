@@ -208,15 +208,8 @@ static void write_link(Json* json, int slots)
   end_widget(json);
   begin_listener(json, "error", "/error");
   write_property(json, "onValue",
-                 "globals.error = true\n"
+                 "globals.said = Date.now()\n"
                  "set('trouble', value[2])");
-  end_widget(json);
-  begin_listener(json, "reply", "/reply");
-  write_property(json, "onValue",
-                 "if (globals.error && value[0] !== '/hr/subscribe') {\n"
-                 "  globals.error = false\n"
-                 "  set('trouble', ' ')\n"
-                 "}");
   // The last one: no comma behind it.
   fputs("}\n", json->file);
 }
@@ -239,13 +232,18 @@ HrStatus hr_layout_write_open_stage_control(unsigned instance, FILE* file)
                  "  var now = Date.now(), silent = now - globals.heard >= %d\n"
                  "  if (silent) set('link', 'NO LINK')\n"
                  "  else if (get('link') === 'NO LINK') set('link', 'LINK')\n"
+                 "  if (globals.said && now - globals.said >= %d) {\n"
+                 "    globals.said = 0\n"
+                 "    globals.missed = true\n"
+                 "  }\n"
                  "  if (globals.missed) send('/hr/refresh')\n"
                  "  globals.missed = false\n"
                  "  if (now - globals.asked < (silent ? %d : %d)) return\n"
                  "  globals.asked = now\n"
                  "  send('/hr/subscribe')\n"
                  "}, 1000)",
-                 HR_LAYOUT_SILENCE_S * 1000, HR_LAYOUT_SILENCE_S * 1000, HR_LAYOUT_RENEW_S * 1000);
+                 HR_LAYOUT_SILENCE_S * 1000, HR_LAYOUT_SAID_S * 1000, HR_LAYOUT_SILENCE_S * 1000,
+                 HR_LAYOUT_RENEW_S * 1000);
   fputs(",\n    \"tabs\": [],\n    \"widgets\": [\n", file);
   for (size_t i = 0; i < hr_layout_count(); ++i) {
     HrLayoutControl found;

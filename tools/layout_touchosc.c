@@ -15,7 +15,7 @@
 /* ---- The script ------------------------------------------------------ */
 
 static const char script_body[] =
-    "local by_address, heard, asked, told_error, sequence = {}, 0, 0, false, nil\n"
+    "local by_address, heard, asked, said_until, sequence = {}, 0, 0, 0, nil\n"
     "\n"
     "local function shade(hex, part)\n"
     "  local function channel(at) return tonumber(hex:sub(at, at + 1), 16) / 255 * part end\n"
@@ -24,7 +24,11 @@ static const char script_body[] =
     "\n"
     "local function find(name) return self:findByName(name, true) end\n"
     "\n"
-    "local function write(name, text) find(name).values.text = text end\n"
+    "-- An error stays for a while, whatever the state says meanwhile.\n"
+    "local function write(name, text)\n"
+    "  if name == 'trouble' and said_until > 0 then return end\n"
+    "  find(name).values.text = text\n"
+    "end\n"
     "\n"
     "local function light(name, hex, lit)\n"
     "  find(name).color = shade(hex, lit and 1 or 0.3)\n"
@@ -83,6 +87,10 @@ static const char script_body[] =
     "  local now = getMillis()\n"
     "  local silent = now - heard >= SILENCE\n"
     "  if silent then write('link', 'NO LINK') end\n"
+    "  if said_until > 0 and now >= said_until then\n"
+    "    said_until = 0\n"
+    "    sendOSC('/hr/refresh')\n"
+    "  end\n"
     "  if now - asked >= (silent and SILENCE or RENEW) then subscribe() end\n"
     "end\n"
     "\n"
@@ -104,11 +112,9 @@ static const char script_body[] =
     "  elseif address == SLOT_ITEM then\n"
     "    show_slot(value(1), value(3), value(4), value(5))\n"
     "  elseif address == '/error' then\n"
-    "    told_error = true\n"
+    "    said_until = 0\n"
     "    write('trouble', value(3))\n"
-    "  elseif address == '/reply' and told_error and value(1) ~= '/hr/subscribe' then\n"
-    "    told_error = false\n"
-    "    write('trouble', '')\n"
+    "    said_until = heard + SAID\n"
     "  end\n"
     "  for _, shown in ipairs(by_address[address] or {}) do show(shown, value(shown.at)) end\n"
     "  return true\n"
@@ -146,8 +152,9 @@ static void write_script(unsigned instance, FILE* file)
   fprintf(file,
           "}\n"
           "local SLOTS, SLOT_ITEM = %d, '/hr/%u/state/" HR_LAYOUT_SLOT_ITEM "'\n"
-          "local SILENCE, RENEW = %d, %d -- Milliseconds\n",
-          slots, instance, HR_LAYOUT_SILENCE_S * 1000, HR_LAYOUT_RENEW_S * 1000);
+          "local SILENCE, RENEW, SAID = %d, %d, %d -- Milliseconds\n",
+          slots, instance, HR_LAYOUT_SILENCE_S * 1000, HR_LAYOUT_RENEW_S * 1000,
+          HR_LAYOUT_SAID_S * 1000);
   fputs(script_body, file);
 }
 
@@ -303,7 +310,7 @@ static void write_control(Document* document, const HrLayoutControl* found)
                        control->columns * HR_LAYOUT_UNIT - 2 * GAP,
                        control->rows * HR_LAYOUT_UNIT - 2 * GAP};
   if (!control->verb) {
-    write_label(document, control->name, "", frame, 24, control->colour);
+    write_label(document, control->name, "", frame, control->row ? 16 : 24, control->colour);
     return;
   }
   char name[32];
