@@ -78,7 +78,11 @@ static const char* words(const char* address, char text[64])
 {
   size_t size = 0;
   for (++address; *address && size < 63; ++address) {
-    text[size++] = *address == '/' ? ' ' : *address;
+    text[size] = *address;
+    if (text[size] == '/') {
+      text[size] = ' ';
+    }
+    ++size;
   }
   text[size] = '\0';
   return text;
