@@ -28,12 +28,16 @@ BUNDLE := $(BUILD)/halfremembered.lv2
 PLUGIN := $(BUNDLE)/halfremembered.so
 TOOL   := $(BUILD)/halfremembered
 
+# Controllers ready to use, made by the tool.
+LAYOUTS := $(addprefix $(BUNDLE)/halfremembered.,tosc json pd)
+
 # ---- Sources -----------------------------------------------------------------
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
 
 CORE_OBJ    := $(call objects,store/*.c plugin/*.c osc/*.c)
 TOOL_OBJ    := $(call objects,tools/*.c)
+LAYOUT_OBJ  := $(call objects,tools/layout*.c)
 HOST_OBJ    := $(call objects,tests/host/lv2_*.c tests/host/events.c)
 TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
@@ -53,8 +57,8 @@ C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* b
 # Warnings are for our code: other people's headers are system headers.
 packages  = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) $(1)))
 CORE_PKGS = lmdb libxxhash liblo
-TOOL_PKGS = $(CORE_PKGS) smf
-TEST_PKGS = $(TOOL_PKGS) cmocka lilv-0
+TOOL_PKGS = $(CORE_PKGS) smf zlib
+TEST_PKGS = $(TOOL_PKGS) cmocka lilv-0 libxml-2.0 json-c lua5.1
 HOST_PKGS = lilv-0 jack smf
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DHR_VERSION='"$(VERSION)"' -I. -fPIC -fvisibility=hidden \
@@ -91,7 +95,7 @@ say  = $(if $(V),,@printf '%-8s %s\n' $(1) $(2))
 
 # ---- Building ----------------------------------------------------------------
 
-all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) ## Plugin bundle and tool (the default)
+all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) $(LAYOUTS) ## Plugin bundle, tool and controllers (the default)
 
 # These goals see to the packages they need before anything is compiled, and use
 # every processor.
@@ -122,10 +126,26 @@ $(TOOL): $(TOOL_OBJ) $(CORE_OBJ)
 
 $(filter $(BUILD)/tests/test_osc%,$(TESTS)): $(BUILD)/tests/osc_client.o
 
+$(BUNDLE)/halfremembered.tosc: KIND = touchosc
+$(BUNDLE)/halfremembered.json: KIND = open-stage-control
+$(BUNDLE)/halfremembered.pd: KIND = pure-data
+$(LAYOUTS): $(TOOL)
+	@mkdir -p $(@D)
+	$(call say,make,$@)
+	$(Q)$(TOOL) osc-layout $(KIND) >$@.new && mv $@.new $@
+
+layouts: $(LAYOUTS) ## The controllers alone: TouchOSC, Open Stage Control, Pure Data
+
+pictures: $(TOOL) ## Draw the controllers anew for the manual
+	@mkdir -p docs/controllers
+	$(TOOL) osc-layout picture >docs/controllers/page.svg
+	$(TOOL) osc-layout patch-picture >docs/controllers/patch.svg
+
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
 
+$(BUILD)/tests/test_layouts: $(LAYOUT_OBJ)
 $(BUILD)/tests/test_power_loss: $(BUILD)/tests/disk_trace.o
 
 $(BUILD)/bench/bench_scale: $(SCALE_OBJ)
@@ -227,7 +247,7 @@ format: ## Format the C sources in place
 
 install: all ## Install below DESTDIR; PREFIX, LV2DIR, BINDIR, MANDIR may be set
 	install -d $(DESTDIR)$(LV2DIR)/halfremembered.lv2 $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 644 $(PLUGIN) $(wildcard ttl/*.ttl) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
+	install -m 644 $(PLUGIN) $(wildcard ttl/*.ttl) $(LAYOUTS) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
 	install -m 755 $(TOOL) $(DESTDIR)$(BINDIR)
 	install -m 644 man/halfremembered.1 $(DESTDIR)$(MANDIR)/man1
 
@@ -241,5 +261,5 @@ clean: ## Remove $(BUILD)
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
-.PHONY: all tests fuzz fuzzers build-fuzz build-clang build-asan build-tsan demo run setup check check-unit check-asan \
+.PHONY: all layouts pictures tests fuzz fuzzers build-fuzz build-clang build-asan build-tsan demo run setup check check-unit check-asan \
         check-tsan check-hosts lint soak bench format install uninstall clean help

@@ -51,7 +51,10 @@ installs() {
   (cd "$scratch/root" && find . -type f | sort) >"$scratch/installed"
   diff - "$scratch/installed" <<'END' || return
 ./usr/bin/halfremembered
+./usr/lib/lv2/halfremembered.lv2/halfremembered.json
+./usr/lib/lv2/halfremembered.lv2/halfremembered.pd
 ./usr/lib/lv2/halfremembered.lv2/halfremembered.so
+./usr/lib/lv2/halfremembered.lv2/halfremembered.tosc
 ./usr/lib/lv2/halfremembered.lv2/halfremembered.ttl
 ./usr/lib/lv2/halfremembered.lv2/manifest.ttl
 ./usr/share/man/man1/halfremembered.1

@@ -11,8 +11,8 @@ set -u
 shopt -s nullglob globstar
 c_files=({store,plugin,osc,tools,tests,bench}/**/*.[ch])
 sources=({store,plugin,osc,tools,tests,bench}/**/*.c)
-scripts=({tools,tests,bench}/**/*.sh .ci/run)
-others=(Makefile .clang-tidy tests/.clang-tidy ttl/*.ttl tests/**/*.lua man/*.1)
+scripts=({tools,tests,bench,examples}/**/*.sh .ci/run)
+others=(Makefile .clang-tidy tests/.clang-tidy ttl/*.ttl tests/**/*.{lua,js} examples/*.scd man/*.1)
 
 licensed() {
   ! grep -L 'SPDX-License-Identifier: ISC' "${c_files[@]}" "${scripts[@]}" "${others[@]}" | grep .
@@ -30,7 +30,7 @@ formatted() {
 }
 
 tidy() {
-  flags=$(pkg-config --cflags lv2 lmdb libxxhash liblo smf cmocka lilv-0 jack)
+  flags=$(pkg-config --cflags lv2 lmdb libxxhash liblo smf cmocka lilv-0 jack zlib libxml-2.0 json-c lua5.1)
   flags="-std=c11 -D_GNU_SOURCE -DHR_VERSION=__FILE__ -DHR_TEST_BUNDLE=__FILE__ -I. $flags"
   export flags
   # shellcheck disable=SC2016 # expanded by the inner shell

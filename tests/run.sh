@@ -69,7 +69,7 @@ for suite in "$@"; do
   fuzz) run fuzz 300 tests/fuzz/fuzz.sh "$build/fuzzers" ;;
   asan | tsan) units "$build/$suite" "$suite " ;;
   hosts)
-    for script in tests/host/{jalv,demo,ardour,ardour_loop,ardour_export,ardour_automation}.sh; do
+    for script in tests/host/{jalv,osc_clients,demo,ardour,ardour_loop,ardour_export,ardour_automation}.sh; do
       run "$(basename "$script" .sh)" 300 "$script" "$build"
     done
     ;;

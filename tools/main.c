@@ -7,6 +7,7 @@
 #include "osc/table.h"
 #include "osc/text.h"
 #include "tools/copy.h"
+#include "tools/layout.h"
 #include "tools/show.h"
 #include "tools/smf.h"
 #include "tools/tool.h"
@@ -91,6 +92,24 @@ static int run_osc_doc(const HrTool* tool, char* const* args, size_t count)
   return status ? hr_tool_fail(status, "standard output") : HR_EXIT_OK;
 }
 
+static int run_osc_layout(const HrTool* tool, char* const* args, size_t count)
+{
+  (void)tool;
+  char* end = NULL;
+  const unsigned long instance = count > 1 ? strtoul(args[1], &end, 10) : 1;
+  if (end && (*end || !instance || instance > UINT16_MAX)) {
+    hr_tool_complain("\"%s\" is no number of an instance: take 1, or what /hr/instances tells.",
+                     args[1]);
+    return HR_EXIT_USAGE;
+  }
+  HrError error = {HR_OK, ""};
+  if (hr_layout_write(args[0], (unsigned)instance, stdout, &error)) {
+    hr_tool_complain("%s", error.text);
+    return error.status == HR_ERR_ARGUMENT ? HR_EXIT_USAGE : HR_EXIT_FAILURE;
+  }
+  return HR_EXIT_OK;
+}
+
 static int run_help(const HrTool* tool, char* const* args, size_t count);
 
 static const Command commands[] = {
@@ -104,6 +123,7 @@ static const Command commands[] = {
     {"compact", "FILE", 1, 1, run_compact, "Write a copy without free pages"},
     {"salvage", "DAMAGED NEW", 2, 2, run_salvage, "Take all that is readable into a new store"},
     {"osc-doc", "", 0, 0, run_osc_doc, "Print the reference of the OSC interface"},
+    {"osc-layout", "KIND [INSTANCE]", 1, 2, run_osc_layout, "Print a controller: " HR_LAYOUT_KINDS},
     {"help", "", 0, HR_COMMAND_ARGS_MAX, run_help, "Show this"},
 };
 
