@@ -70,10 +70,11 @@ static size_t read_meter(const HrSessionState* state, HrValue values[])
   return 2;
 }
 
+/** Ticks last: Pure Data cannot read what stands behind 64 bits. */
 static size_t read_tick(HrTick tick, HrValue values[])
 {
-  values[0] = hr_value_tick(tick);
-  values[1] = hr_value_number((double)tick / HR_TICKS_PER_QUARTER);
+  values[0] = hr_value_number((double)tick / HR_TICKS_PER_QUARTER);
+  values[1] = hr_value_tick(tick);
   return 2;
 }
 
@@ -148,9 +149,9 @@ static const HrOscItem items[] = {
     {"tempo", "bpm:f", "Quarter notes a minute.", HR_OSC_PACED, read_tempo, 0, NULL},
     {"meter", "beats:i unit:i", "Beats a bar, and which note is a beat.", HR_OSC_AT_ONCE,
      read_meter, 0, NULL},
-    {"position", "ticks:h quarters:f", "Where the music is, in ticks and in quarter notes.",
+    {"position", "quarters:f ticks:h", "Where the music is, in quarter notes and in ticks.",
      HR_OSC_POSITION, read_position, 0, NULL},
-    {"head", "ticks:h quarters:f", "The end of the current branch.", HR_OSC_PACED, read_head, 0,
+    {"head", "quarters:f ticks:h", "The end of the current branch.", HR_OSC_PACED, read_head, 0,
      NULL},
     {"tree", "name:s", "The tree, which is also the instance's name.", HR_OSC_AT_ONCE, read_tree, 0,
      NULL},
