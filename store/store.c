@@ -7,6 +7,7 @@
 #include "store/memlock.h"
 #include "store/pages.h"
 #include "store/snapshot.h"
+#include "store/upgrade.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -263,6 +264,12 @@ static HrStatus open_databases(HrStore* store)
     code = mdb_dbi_open(txn, databases[i].name, databases[i].flags | create, databases[i].dbi);
   }
   code = code ? code : open_notes(txn, store);
+  if (!code && store->header.format < HR_FORMAT_VERSION) {
+    code = hr_upgrade(store, txn, store->header.format);
+    store->header.format = HR_FORMAT_VERSION;
+    value = (MDB_val){sizeof store->header, &store->header};
+    code = code ? code : mdb_put(txn, main_dbi, &key, &value, 0);
+  }
   if (code) {
     mdb_txn_abort(txn);
     return code == MDB_NOTFOUND ? HR_ERR_DAMAGED : hr_status_from_lmdb(store, code);
@@ -501,6 +508,13 @@ HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrErro
                      ? HR_OK
                      : hr_error(error, HR_ERR_NOT_FOUND, "%s is empty: nothing was recorded there.",
                                 path);
+      }
+      if (!status && read_only && header.format < HR_FORMAT_VERSION) {
+        status = hr_error(error, HR_ERR_READ_ONLY,
+                          "%s is of an older format (%u, now %u), and opened for reading only. It "
+                          "is brought up to date once it is opened for writing: load it in the "
+                          "plugin, or import something into it.",
+                          path, header.format, HR_FORMAT_VERSION);
       }
       if (!status) {
         status = open_new_entry(path, &info, flags, store, error);

@@ -75,7 +75,8 @@ enum {
  * and `error`, which may be NULL, says what to do; the file is untouched.
  *
  * The file is checked with plain reads before it is mapped: not found, a
- * folder, something else, truncated, damaged, newer.
+ * folder, something else, truncated, damaged, newer. One of an older format is
+ * brought up to date, all of it or nothing; HR_ERR_READ_ONLY if it may only be read.
  *
  * Address space is set aside once, 64 TiB, or where that is limited (RLIMIT_AS)
  * at most half of the limit, or the file's size if that is more. */

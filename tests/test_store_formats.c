@@ -7,6 +7,8 @@
 #include "tests/store_rig.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 static void append_tempo(HrTxn* txn, HrBranchId branch, HrTick tick, double tempo)
 {
@@ -58,20 +60,26 @@ static void write_music(HrTxn* txn)
   assert_ok(hr_branch_fork(txn, ending, 9 * bar, &(HrForkOptions){.name = "empty"}, &empty));
 }
 
+static size_t read_file(const char* path, uint8_t* bytes, size_t room)
+{
+  const int in = open(path, O_RDONLY | O_CLOEXEC);
+  assert_true(in >= 0);
+  const ssize_t size = read(in, bytes, room);
+  assert_true(size > 0 && (size_t)size < room);
+  close(in);
+  return (size_t)size;
+}
+
 /** Copy a store of tests/data to a place where it may be written. */
 static void copy_data(const char* name, const char* to)
 {
   static uint8_t bytes[1 << 20];
   char from[4096];
   snprintf(from, sizeof from, "%s%s", HR_TEST_DATA, name);
-  const int in = open(from, O_RDONLY | O_CLOEXEC);
-  assert_true(in >= 0);
-  const ssize_t size = read(in, bytes, sizeof bytes);
-  assert_true(size > 0 && size < (ssize_t)sizeof bytes);
-  close(in);
+  const size_t size = read_file(from, bytes, sizeof bytes);
   const int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   assert_true(out >= 0);
-  assert_int_equal(write(out, bytes, (size_t)size), size);
+  assert_int_equal(write(out, bytes, size), (ssize_t)size);
   close(out);
 }
 
@@ -135,22 +143,64 @@ static void assert_equal_music(HrStore* other)
 static void test_format_1(void** state)
 {
   (void)state;
-  const unsigned flags[] = {HR_STORE_READ_ONLY, 0, 0};
   const char* const path = scratch_path("former.hr");
   HrTxn* const txn = begin(HR_WRITE);
   write_music(txn);
   assert_ok(hr_txn_commit(txn));
   copy_data("format-1.hr", path);
-  for (size_t i = 0; i < sizeof flags / sizeof *flags; ++i) {
+  for (int i = 0; i < 2; ++i) {
     HrStore* former = NULL;
     HrVerifyReport report;
-    assert_ok(hr_store_open(path, flags[i], &former, NULL));
+    assert_ok(hr_store_open(path, i == 0 ? 0 : HR_STORE_READ_ONLY, &former, NULL));
     assert_equal_music(former);
     assert_ok(hr_store_verify(former, print_problem, NULL, &report));
     assert_int_equal(report.problems, 0);
     assert_int_equal(report.branches, 5);
     hr_store_close(former);
   }
+}
+
+static void assert_is_as_it_was(const char* path)
+{
+  static uint8_t was[1 << 20], is[1 << 20];
+  char former[4096];
+  snprintf(former, sizeof former, "%s%s", HR_TEST_DATA, "format-1.hr");
+  const size_t size = read_file(former, was, sizeof was);
+  assert_int_equal(read_file(path, is, sizeof is), size);
+  assert_memory_equal(is, was, size);
+}
+
+static void test_only_read_it_stays_what_it_is(void** state)
+{
+  (void)state;
+  const char* const path = scratch_path("former.hr");
+  HrStore* former = NULL;
+  HrError error = {HR_OK, ""};
+  copy_data("format-1.hr", path);
+  assert_int_equal(hr_store_open(path, HR_STORE_READ_ONLY, &former, &error), HR_ERR_READ_ONLY);
+  assert_non_null(strstr(error.text, "older format"));
+  assert_is_as_it_was(path);
+}
+
+/** No file may grow: the upgrade fails, and what was there is there. */
+static void test_an_upgrade_is_whole_or_nothing(void** state)
+{
+  (void)state;
+  const char* const path = scratch_path("former.hr");
+  HrStore* former = NULL;
+  struct rlimit old;
+  copy_data("format-1.hr", path);
+  getrlimit(RLIMIT_FSIZE, &old);
+  signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &(struct rlimit){4096, old.rlim_max});
+  const HrStatus status = hr_store_open(path, 0, &former, NULL);
+  setrlimit(RLIMIT_FSIZE, &old);
+  signal(SIGXFSZ, SIG_DFL);
+  assert_int_not_equal(status, HR_OK);
+  assert_null(former);
+  assert_is_as_it_was(path);
+  assert_ok(hr_store_open(path, 0, &former, NULL));
+  hr_store_close(former);
 }
 
 /** What was begun in a former format goes on. */
@@ -181,6 +231,8 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       TEST(test_format_1),
+      TEST(test_only_read_it_stays_what_it_is),
+      TEST(test_an_upgrade_is_whole_or_nothing),
       TEST(test_format_1_goes_on),
   };
   return cmocka_run_group_tests_name("formats", tests, NULL, NULL);
