@@ -163,6 +163,13 @@ static const HrOscInstance* find_number(const HrOscEndpoint* endpoint, uint32_t 
   return instance;
 }
 
+static void no_instance(const HrOscAddress* address, HrError* error)
+{
+  hr_error(error, HR_ERR_NOT_FOUND,
+           "There is no instance \"%.*s\": /hr/instances lists those there are.",
+           (int)address->instance_size, address->instance);
+}
+
 /** Find the instance that an address names; NULL with `error` if that is not
  * exactly one. */
 static const HrOscInstance* find_instance(const HrOscEndpoint* endpoint,
@@ -186,9 +193,7 @@ static const HrOscInstance* find_instance(const HrOscEndpoint* endpoint,
     found = instance;
   }
   if (!found) {
-    hr_error(error, HR_ERR_NOT_FOUND,
-             "There is no instance \"%.*s\": /hr/instances lists those there are.",
-             (int)address->instance_size, address->instance);
+    no_instance(address, error);
   }
   return found;
 }
@@ -312,9 +317,7 @@ static void run_pattern(HrOscRequest* request, const HrOscAddress* address)
     }
   }
   if (!found) {
-    hr_error(&error, HR_ERR_NOT_FOUND,
-             "There is no instance \"%.*s\": /hr/instances lists those there are.",
-             (int)address->instance_size, address->instance);
+    no_instance(address, &error);
     close_answer(request, &error);
   }
 }

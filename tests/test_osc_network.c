@@ -283,6 +283,65 @@ static void test_other_machines(void** state)
   peer_end(&peer);
 }
 
+/* ---- Patterns ------------------------------------------------------- */
+
+/** True if a message without arguments is answered by one that holds `part`. */
+static bool answers(int descriptor, const char* path, const char* part)
+{
+  uint8_t bytes[WIRE_SIZE];
+  const struct sockaddr_in to = endpoint("127.0.0.1");
+  send_bytes(descriptor, &to, bytes, serialise(bytes, path, ""));
+  return hears(descriptor, part, ANSWER_MS);
+}
+
+static bool is_thru(const Rig* rig)
+{
+  HrSessionState now;
+  hr_session_state(rig->session, &now);
+  return now.thru;
+}
+
+/** Through a socket: by number and by name; every command that is meant runs, and
+ * none of a pattern that is malformed or means too much. */
+static void test_patterns(void** state)
+{
+  (void)state;
+  Rig rig;
+  char closing[64];
+  assert_true(rig_open(&rig, &(HrAttachment){.store = scratch_path("pattern.hr")}));
+  rig_play(&rig, 0, 0x90, 60, 100);
+  rig_run(&rig, rig.block);
+  const HrValue tree = hr_value_text("Grand Piano");
+  assert_int_equal(rig_command(&rig, "tree", &tree, 1), HR_OK);
+  assert_int_equal(hr_osc_attach(rig.session, NULL), HR_OK);
+  const unsigned number = hr_session_number(rig.session);
+  const int descriptor = open_socket("127.0.0.1");
+  const bool before = is_thru(&rig);
+
+  static const char* const good[] = {"/hr/*/thr?", "/hr/Gr*P[a-i]ano/{thru,xyz}",
+                                     "/hr/[0-9]*/t[!o]ru"};
+  snprintf(closing, sizeof closing, "/hr/%u/thru", number);
+  for (size_t i = 0; i < 3; ++i) {
+    assert_true(answers(descriptor, good[i], closing));
+    assert_int_equal(is_thru(&rig), i % 2 ? before : !before);
+  }
+  snprintf(closing, sizeof closing, "/hr/%u/trees", number);
+  assert_true(answers(descriptor, "/hr/*/{list,trees,marks}", closing));
+
+  static const char* const bad[][2] = {
+      {"/hr/*/{thru", "malformed"},   {"/hr/[/thru", "malformed"},    {"/hr/*/*", "more than 8"},
+      {"/hr/x*/thru", "no instance"}, {"/hr/*/thrx?", "There is no"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; ++i) {
+    const bool thru = is_thru(&rig);
+    assert_true(answers(descriptor, bad[i][0], bad[i][1]));
+    assert_int_equal(is_thru(&rig), thru);
+  }
+  close(descriptor);
+  hr_osc_detach(rig.session);
+  rig_close(&rig);
+}
+
 /* ---- Floods --------------------------------------------------------- */
 
 enum {
@@ -478,6 +537,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_other_machines),
+      cmocka_unit_test(test_patterns),
       cmocka_unit_test(test_flood),
   };
   return cmocka_run_group_tests_name("osc network", tests, group_setup, group_teardown);

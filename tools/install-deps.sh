@@ -12,7 +12,7 @@ build='pkg-config liblmdb-dev libxxhash-dev liblo-dev lv2-dev libsmf-dev'
 demo="$build libjack-jackd2-dev jackd2 jalv liblo-tools"
 bench="$build libcmocka-dev liblilv-dev x42-plugins libsqlite3-dev librocksdb-dev libgit2-dev git"
 check="$demo libcmocka-dev liblilv-dev lilv-utils sordi ardour
-       clang clang-format clang-tidy libclang-rt-dev shellcheck"
+       clang clang-format clang-tidy libclang-rt-dev shellcheck iproute2"
 
 case ${1:-} in
 build) wanted=$build ;;
