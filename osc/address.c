@@ -48,7 +48,8 @@ uint32_t hr_osc_address_number(const HrOscAddress* address)
 void hr_osc_address_part(const char* name, char* part)
 {
   for (; *name; ++name) {
-    *part++ = strchr(REPLACED_CHARACTERS, *name) ? '_' : *name;
+    const char replaced = '_';
+    *part++ = strchr(REPLACED_CHARACTERS, *name) ? replaced : *name;
   }
   *part = '\0';
 }
