@@ -47,11 +47,10 @@ uint32_t hr_osc_address_number(const HrOscAddress* address)
 
 void hr_osc_address_part(const char* name, char* part)
 {
-  for (; *name; ++name) {
-    const char replaced = '_';
-    *part++ = strchr(REPLACED_CHARACTERS, *name) ? replaced : *name;
+  strcpy(part, name);
+  for (char* at = strpbrk(part, REPLACED_CHARACTERS); at; at = strpbrk(at, REPLACED_CHARACTERS)) {
+    *at = '_';
   }
-  *part = '\0';
 }
 
 bool hr_osc_address_is_name(const HrOscAddress* address, const char* name)
