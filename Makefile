@@ -156,7 +156,7 @@ $(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS) $(PEERS)) -lm -ldl
 
 # Made by build-asan and build-fuzz only: libFuzzer is clang's.
-$(FUZZERS): %: %.o $(filter $(BUILD)/store/%,$(CORE_OBJ))
+$(FUZZERS): %: %.o $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(call packages,--libs $(CORE_PKGS)) -lm
 
@@ -231,10 +231,10 @@ check-hosts: all tests ## Run the plugin in jalv and Ardour
 lint: | $(READY) ## Check formatting, licence headers, shell scripts; clang-tidy
 	tests/lint.sh $(BUILD)
 
-fuzz: build-fuzz ## Fuzz the opening of stores and the reading of nodes, FUZZ_SECONDS (60) each
+fuzz: build-fuzz ## Fuzz the opening of stores, the reading of nodes and OSC, FUZZ_SECONDS (60) each
 	tests/fuzz/fuzz.sh $(BUILD)/fuzzers $(or $(FUZZ_SECONDS),60)
 
-soak: all tests ## Repeat the demo, killing at random moments, and new random cases, for SOAK_SECONDS (600)
+soak: all tests build-fuzz ## Fuzz OSC and flood it; repeat the demo, killing at random moments, and new random cases, for SOAK_SECONDS (600)
 	tests/soak.sh $(BUILD)
 
 bench: all $(BENCHES) $(MAKE_STORE) ## Run the benchmarks, side by side with peers

@@ -13,6 +13,8 @@
  * note is held, its chase sends one at once. On average half a block of it is
  * waiting for the next block.
  *
+ *   liblo      No plugin: a bare liblo server thread of this process that sends each
+ *              message back, to know what loopback and a thread's waking take.
  *   ping       No switch: the answer to /hr/ping, to know what waking the OSC
  *              thread and coming back takes.
  *   thru       What is played is not recorded (record off).
@@ -29,6 +31,7 @@
 #include "bench/lv2_plugin.h"
 #include "osc/writer.h"
 
+#include <lo/lo.h>
 #include <lv2/atom/util.h>
 #include <lv2/midi/midi.h>
 
@@ -155,21 +158,26 @@ static void sleep_us(long us)
   nanosleep(&time, NULL);
 }
 
-static void send_packet(void* unused, const uint8_t* bytes, size_t size)
+static void send_packet(void* data, const uint8_t* bytes, size_t size)
 {
-  (void)unused;
-  bench_require(send(client, bytes, size, 0) == (ssize_t)size, "The OSC packet cannot be sent.");
+  const int* const to = data;
+  bench_require(send(*to, bytes, size, 0) == (ssize_t)size, "The OSC packet cannot be sent.");
 }
 
-/** Send a command; `argument` NULL: without one. Returns the time just before. */
-static uint64_t send_command(const char* address, const HrValue* argument)
+/** Send a message; `argument` NULL: without one. Returns the time just before. */
+static uint64_t send_message(int* to, const char* address, const HrValue* argument)
 {
   HrOscWriter writer;
-  hr_osc_writer_init(&writer, send_packet, NULL);
+  hr_osc_writer_init(&writer, send_packet, to);
   hr_osc_write(&writer, address, argument, argument ? 1 : 0);
   const uint64_t now = bench_clock();
   hr_osc_writer_flush(&writer);
   return now;
+}
+
+static uint64_t send_command(const char* address, const HrValue* argument)
+{
+  return send_message(&client, address, argument);
 }
 
 /** Take the answer in, if it comes within `ms`; an error ends the program. */
@@ -215,6 +223,17 @@ static void command_number(const char* address, int64_t number, bool run)
   command(address, &value, run);
 }
 
+static int connect_to(unsigned port)
+{
+  const struct sockaddr_in server = {.sin_family = AF_INET,
+                                     .sin_port = htons((uint16_t)port),
+                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  const int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  bench_require(!connect(descriptor, (const struct sockaddr*)&server, sizeof server),
+                "The OSC address cannot be reached.");
+  return descriptor;
+}
+
 static void connect_client(void)
 {
   char name[4200];
@@ -225,12 +244,7 @@ static void connect_client(void)
   bench_require(file && fscanf(file, "osc.udp://127.0.0.1:%u/", &port) == 1,
                 "The plugin does not tell its OSC address.");
   fclose(file);
-  const struct sockaddr_in server = {.sin_family = AF_INET,
-                                     .sin_port = htons((uint16_t)port),
-                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  bench_require(!connect(client, (const struct sockaddr*)&server, sizeof server),
-                "The plugin's OSC address cannot be reached.");
+  client = connect_to(port);
 }
 
 /* ---- The music ---------------------------------------------------------------- */
@@ -359,21 +373,57 @@ static void print_times(BenchTimes* times)
          bench_times_ns(times, 1.0) / 1e6);
 }
 
+/** Print the times of round trips, which end with the answer. */
+static void print_round_trips(const char* name, BenchTimes* answered)
+{
+  printf("%-10s %8zu %29s", name, answered->count, "");
+  print_times(answered);
+  putchar('\n');
+  bench_times_free(answered);
+}
+
+static int echo(const char* path, const char* types, lo_arg** values, int count, lo_message message,
+                void* server)
+{
+  (void)types;
+  (void)values;
+  (void)count;
+  return lo_send_message_from(lo_message_get_source(message), server, path, message);
+}
+
+static void measure_liblo(void)
+{
+  BenchTimes answered = {0};
+  char bytes[HR_OSC_DATAGRAM_MAX];
+  lo_server_thread thread = lo_server_thread_new(NULL, NULL);
+  bench_require(thread, "liblo's server cannot be started.");
+  lo_server_thread_add_method(thread, NULL, NULL, echo, lo_server_thread_get_server(thread));
+  lo_server_thread_start(thread);
+  int bare = connect_to((unsigned)lo_server_thread_get_port(thread));
+  bench_times_begin(&answered, WARM_SWITCHES);
+  for (unsigned i = 0; i < WARM_SWITCHES; ++i) {
+    sleep_us(20000 + random() % 10000);
+    const uint64_t begun = send_message(&bare, "/echo", NULL);
+    bench_require(recv(bare, bytes, sizeof bytes, 0) > 0, "liblo did not answer.");
+    bench_times_add(&answered, bench_clock() - begun);
+  }
+  close(bare);
+  lo_server_thread_stop(thread);
+  lo_server_thread_free(thread);
+  print_round_trips("liblo", &answered);
+}
+
 static void measure_ping(void)
 {
   BenchTimes answered = {0};
   bench_times_begin(&answered, WARM_SWITCHES);
-  start(true);
   for (unsigned i = 0; i < WARM_SWITCHES; ++i) {
     sleep_us(20000 + random() % 10000);
     const uint64_t begun = send_command("/hr/ping", NULL);
     bench_require(take_answer(PATIENCE_MS), "A ping was not answered.");
     bench_times_add(&answered, bench_clock() - begun);
   }
-  printf("%-10s %8u %29s", "ping", WARM_SWITCHES, "");
-  print_times(&answered);
-  putchar('\n');
-  bench_times_free(&answered);
+  print_round_trips("ping", &answered);
 }
 
 /** Switch to `branch`, of which the first event on `channel` is waited for. */
@@ -443,6 +493,8 @@ int main(void)
   record_branches();
   bench_require(!pthread_create(&thread, NULL, audio, NULL), "No thread could be started.");
   print_head();
+  start(true); // Both have the same music beside them
+  measure_liblo();
   measure_ping();
   measure("thru", false, false);
   const double warm_ms = measure("overdub", true, false);

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: ISC */
 
 #include "osc/address.h"
+#include "store/store.h"
 
 #include <string.h>
 
@@ -23,17 +24,9 @@ bool hr_osc_address_split(const char* text, HrOscAddress* address)
   return true;
 }
 
-bool hr_osc_address_is_all(const HrOscAddress* address)
-{
-  return address->instance_size == 1 && address->instance[0] == '*';
-}
-
 bool hr_osc_address_is_pattern(const HrOscAddress* address)
 {
-  const bool in_instance =
-      strcspn(address->instance, PATTERN_CHARACTERS) < address->instance_size &&
-      !hr_osc_address_is_all(address);
-  return in_instance || strpbrk(address->verb, PATTERN_CHARACTERS);
+  return strpbrk(address->instance, PATTERN_CHARACTERS);
 }
 
 uint32_t hr_osc_address_number(const HrOscAddress* address)
@@ -52,16 +45,18 @@ uint32_t hr_osc_address_number(const HrOscAddress* address)
   return (uint32_t)number;
 }
 
+void hr_osc_address_part(const char* name, char* part)
+{
+  strcpy(part, name);
+  for (char* at = strpbrk(part, REPLACED_CHARACTERS); at; at = strpbrk(at, REPLACED_CHARACTERS)) {
+    *at = '_';
+  }
+}
+
 bool hr_osc_address_is_name(const HrOscAddress* address, const char* name)
 {
-  if (strlen(name) != address->instance_size) {
-    return false;
-  }
-  for (size_t i = 0; i < address->instance_size; ++i) {
-    const bool replaced = strchr(REPLACED_CHARACTERS, name[i]);
-    if (address->instance[i] != (replaced ? '_' : name[i])) {
-      return false;
-    }
-  }
-  return address->instance_size > 0;
+  char part[HR_NAME_MAX + 1];
+  hr_osc_address_part(name, part);
+  return strlen(part) == address->instance_size &&
+         !memcmp(part, address->instance, address->instance_size);
 }

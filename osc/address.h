@@ -3,10 +3,7 @@
 
 /** @file address.h
  * The parts of an address, "/hr/<instance>/<verb>". Pure functions, any thread.
- *
- * Of OSC's address patterns only one is known, "*" as the whole instance part:
- * all that is needed, and matched in one step, where general patterns cost time
- * exponential in their length in the usual implementations.
+ * Either part may be a pattern (pattern.h).
  */
 
 #ifndef HR_OSC_ADDRESS_H
@@ -27,17 +24,17 @@ typedef struct {
 /** Split an address; false if it does not begin with HR_OSC_PREFIX and a part. */
 bool hr_osc_address_split(const char* text, HrOscAddress* address);
 
-/** True for "*". */
-bool hr_osc_address_is_all(const HrOscAddress* address);
-
-/** True if the address holds a pattern character where none is understood. */
+/** True if the address holds a character that makes it a pattern. */
 bool hr_osc_address_is_pattern(const HrOscAddress* address);
 
 /** The instance part as a number, 0 if it is none. */
 uint32_t hr_osc_address_number(const HrOscAddress* address);
 
-/** True if the instance part is `name`, with "_" for each space and each
- * character that means something in an OSC address: # * , / ? [ ] { } */
+/** Write `name` as an address has it: with "_" for each space and each character
+ * that means something in an OSC address, # * , / ? [ ] { }. `part` has room for it. */
+void hr_osc_address_part(const char* name, char* part);
+
+/** True if the instance part is `name` so written. */
 bool hr_osc_address_is_name(const HrOscAddress* address, const char* name);
 
 #endif

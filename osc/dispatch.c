@@ -4,6 +4,7 @@
 #include "osc/dispatch.h"
 #include "osc/address.h"
 #include "osc/packet.h"
+#include "osc/pattern.h"
 #include "osc/table.h"
 
 #include <arpa/inet.h>
@@ -196,26 +197,6 @@ static void run_on_instance(HrOscRequest* request, const HrOscInstance* instance
   close_answer(request, &error);
 }
 
-static void run_on_all(HrOscRequest* request, const HrCommandInfo* command)
-{
-  if (!request->endpoint->instances) {
-    HrError error;
-    hr_error(&error, HR_ERR_NOT_FOUND, "No instance is loaded.");
-    close_answer(request, &error);
-    return;
-  }
-  keep_answer(request, command->kind);
-  const char* whole = request->path;
-  for (const HrOscInstance* instance = request->endpoint->instances; instance;
-       instance = instance->next) {
-    char path[HR_OSC_ADDRESS_MAX + 16];
-    snprintf(path, sizeof path, HR_OSC_PREFIX "%u/%s", instance->number, request->verb);
-    request->path = path;
-    run_on_instance(request, instance, command);
-  }
-  request->path = whole;
-}
-
 static const HrOscInstance* find_number(const HrOscEndpoint* endpoint, uint32_t number)
 {
   const HrOscInstance* instance = endpoint->instances;
@@ -223,6 +204,13 @@ static const HrOscInstance* find_number(const HrOscEndpoint* endpoint, uint32_t 
     instance = instance->next;
   }
   return instance;
+}
+
+static void no_instance(const HrOscAddress* address, HrError* error)
+{
+  hr_error(error, HR_ERR_NOT_FOUND,
+           "There is no instance \"%.*s\": /hr/instances lists those there are.",
+           (int)address->instance_size, address->instance);
 }
 
 /** Find the instance that an address names; NULL with `error` if that is not
@@ -248,9 +236,7 @@ static const HrOscInstance* find_instance(const HrOscEndpoint* endpoint,
     found = instance;
   }
   if (!found) {
-    hr_error(error, HR_ERR_NOT_FOUND,
-             "There is no instance \"%.*s\": /hr/instances lists those there are.",
-             (int)address->instance_size, address->instance);
+    no_instance(address, error);
   }
   return found;
 }
@@ -270,11 +256,6 @@ static void unknown_verb(const char* path, const char* verb, HrError* error)
 static const HrCommandInfo* find_command(const char* path, const HrOscAddress* address,
                                          HrError* error)
 {
-  if (hr_osc_address_is_pattern(address)) {
-    hr_error(error, HR_ERR_ARGUMENT,
-             "Of address patterns only * for all instances is understood: /hr/*/<command>.");
-    return NULL;
-  }
   if (hr_command_find(address->instance)) {
     hr_error(error, HR_ERR_NOT_FOUND,
              "Say which instance: /hr/1/%s for the first, /hr/*/%s for all.", address->instance,
@@ -291,6 +272,109 @@ static const HrCommandInfo* find_command(const char* path, const HrOscAddress* a
   return command;
 }
 
+/* ---- Patterns ------------------------------------------------------- */
+
+/** What the two parts of a pattern stand for. */
+typedef struct {
+  HrOscPattern instance;
+  const HrCommandInfo* commands[HR_OSC_MATCHES_MAX];
+  const char* verbs[HR_OSC_MATCHES_MAX]; ///< Each one's name; of a pad, with its number
+  size_t count;
+  HrCommandKind kind; ///< A question if all of them are
+} Matches;
+
+/** Find the commands that the last part of a pattern stands for. */
+static HrStatus match_commands(Matches* matches, const char* path, const char* verb, HrError* error)
+{
+  HrOscPattern pattern;
+  const HrStatus st = hr_osc_pattern_read(&pattern, verb, strlen(verb), error);
+  if (st) {
+    return st;
+  }
+  matches->count = 0;
+  matches->kind = HR_COMMAND_QUERY;
+  if (hr_osc_slot_of_verb(verb)) { // Only the instance is a pattern
+    matches->commands[0] = hr_osc_row_pad();
+    matches->verbs[0] = verb;
+    matches->kind = matches->commands[0]->kind;
+    matches->count = 1;
+  }
+  for (size_t i = 0; i < hr_command_count() && !hr_osc_slot_of_verb(verb); ++i) {
+    const HrCommandInfo* command = hr_command_info(i);
+    if (!hr_osc_pattern_matches(&pattern, command->verb)) {
+      continue;
+    }
+    if (matches->count == HR_OSC_MATCHES_MAX) {
+      return hr_error(error, HR_ERR_LIMIT,
+                      "%s stands for more than %d commands, so none was run: name fewer.", path,
+                      HR_OSC_MATCHES_MAX);
+    }
+    matches->verbs[matches->count] = command->verb;
+    matches->commands[matches->count++] = command;
+    matches->kind = command->kind == HR_COMMAND_QUERY ? matches->kind : command->kind;
+  }
+  if (!matches->count) {
+    unknown_verb(path, verb, error);
+    return HR_ERR_NOT_FOUND;
+  }
+  return HR_OK;
+}
+
+/** True if the pattern stands for the instance's number or for its name. */
+static bool matches_instance(const HrOscPattern* pattern, const HrOscInstance* instance)
+{
+  char number[16];
+  char part[HR_NAME_MAX + 1];
+  HrSessionState state;
+  snprintf(number, sizeof number, "%u", instance->number);
+  hr_session_state(instance->session, &state);
+  hr_osc_address_part(state.tree_name, part);
+  return hr_osc_pattern_matches(pattern, number) ||
+         (*part && hr_osc_pattern_matches(pattern, part));
+}
+
+/** Run the commands on one instance, each answered under its own address. */
+static void run_matches(HrOscRequest* request, const HrOscInstance* instance,
+                        const Matches* matches)
+{
+  const char* whole = request->path;
+  for (size_t i = 0; i < matches->count; ++i) {
+    char path[HR_OSC_ADDRESS_MAX + 16];
+    snprintf(path, sizeof path, HR_OSC_PREFIX "%u/%s", instance->number, matches->verbs[i]);
+    request->path = path;
+    request->verb = matches->verbs[i];
+    run_on_instance(request, instance, matches->commands[i]);
+  }
+  request->path = whole;
+}
+
+static void run_pattern(HrOscRequest* request, const HrOscAddress* address)
+{
+  HrError error = {.status = HR_OK};
+  Matches matches;
+  HrStatus st = match_commands(&matches, request->path, address->verb, &error);
+  if (!st) {
+    st = hr_osc_pattern_read(&matches.instance, address->instance, address->instance_size, &error);
+  }
+  if (st) {
+    close_answer(request, &error);
+    return;
+  }
+  bool found = false;
+  keep_answer(request, matches.kind);
+  for (const HrOscInstance* instance = request->endpoint->instances; instance;
+       instance = instance->next) {
+    if (matches_instance(&matches.instance, instance)) {
+      found = true;
+      run_matches(request, instance, &matches);
+    }
+  }
+  if (!found) {
+    no_instance(address, &error);
+    close_answer(request, &error);
+  }
+}
+
 static void run_command(HrOscRequest* request)
 {
   HrError error = {.status = HR_OK};
@@ -300,16 +384,16 @@ static void run_command(HrOscRequest* request)
     close_answer(request, &error);
     return;
   }
+  if (hr_osc_address_is_pattern(&address)) {
+    run_pattern(request, &address);
+    return;
+  }
   const HrCommandInfo* command = find_command(request->path, &address, &error);
   if (!command) {
     close_answer(request, &error);
     return;
   }
   request->verb = address.verb;
-  if (hr_osc_address_is_all(&address)) {
-    run_on_all(request, command);
-    return;
-  }
   const HrOscInstance* instance = find_instance(request->endpoint, &address, &error);
   if (!instance) {
     close_answer(request, &error);
@@ -436,7 +520,7 @@ void hr_osc_dispatch(HrOscEndpoint* endpoint, const struct sockaddr_in* from, co
                      size_t size, int64_t now_ns)
 {
   HrError error;
-  if (hr_osc_same_address(from, &endpoint->address)) {
+  if (hr_osc_is_own_address(endpoint, from)) {
     return; // A forged sender must not make us talk to ourselves
   }
   if (hr_osc_packet_check(bytes, size, &error)) {

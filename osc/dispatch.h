@@ -6,8 +6,9 @@
  *
  * Every message that is not itself an answer gets exactly one closing message,
  * `/reply <path> "ok"` or `/error <path> <code> <text>`, after the rows it asked
- * for, `/reply <path> "row" <values>`. With "*" each instance answers so for
- * itself, under its own number. An id sent along is the last value of each.
+ * for, `/reply <path> "row" <values>`. With a pattern each command of each instance
+ * it stands for answers so for itself, under its own number. An id sent along is the last value of
+ * each.
  *
  * Called with the endpoint's lock held.
  */
@@ -17,6 +18,10 @@
 
 #include "osc/endpoint.h"
 #include "osc/writer.h"
+
+/** Commands that one pattern may stand for: "*" in place of a command would be
+ * everything at once, which nobody means. */
+enum { HR_OSC_MATCHES_MAX = 8 };
 
 /** A message being served. */
 typedef struct HrOscRequest {

@@ -1,8 +1,12 @@
 /* Copyright 2026 The HalfRemembered authors
  * SPDX-License-Identifier: ISC */
 
+#include "osc/allow_list.h"
+#include "osc/dispatch.h"
 #include "osc/feedback.h"
 #include "osc/packet.h"
+#include "osc/pattern.h"
+#include "osc/rate_limit.h"
 #include "osc/request_memory.h"
 #include "osc/schedule.h"
 #include "osc/socket.h"
@@ -14,33 +18,46 @@
 
 static void write_opening(FILE* file)
 {
-  fprintf(file,
-          "<!-- Made by hr_osc_write_documentation() from the table in osc/table.c. -->\n"
-          "\n"
-          "# HalfRemembered over OSC\n"
-          "\n"
-          "Everything the plugin does can be asked of it by OSC messages over UDP, from TouchOSC, "
-          "Open Stage Control,\nPure Data, SuperCollider or a shell, and it tells what is true to "
-          "all who subscribe.\n"
-          "\n"
-          "## First steps\n"
-          "\n"
-          "Load the plugin, then, in a terminal:\n"
-          "\n"
-          "    oscdump 9000 &\n"
-          "    oscsend localhost %d /hr/subscribe i 9000\n"
-          "    oscsend localhost %d /hr/1/fork s verse\n"
-          "    oscsend localhost %d /hr/1/switch s main\n"
-          "\n"
-          "oscdump shows what is told to subscribers; answers go back to whoever sent, and oscsend "
-          "does not wait for them.\n"
-          "\n"
-          "The plugin listens on 127.0.0.1, on the first free UDP port from %d up (from "
-          "`$HR_OSC_PORT`, where it is set).\nAll plugins of one host share the port. It is shown "
-          "in the host as a property, and stands in the file\n"
-          "`$XDG_RUNTIME_DIR/halfremembered/osc-<pid>.url`.\n"
-          "\n",
-          HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT);
+  fprintf(
+      file,
+      "<!-- Made by hr_osc_write_documentation() from the table in osc/table.c. -->\n"
+      "\n"
+      "# HalfRemembered over OSC\n"
+      "\n"
+      "Everything the plugin does can be asked of it by OSC messages over UDP, from TouchOSC, "
+      "Open Stage Control,\nPure Data, SuperCollider or a shell, and it tells what is true to "
+      "all who subscribe.\n"
+      "\n"
+      "## First steps\n"
+      "\n"
+      "Load the plugin, then, in a terminal:\n"
+      "\n"
+      "    oscdump 9000 &\n"
+      "    oscsend localhost %d /hr/subscribe i 9000\n"
+      "    oscsend localhost %d /hr/1/fork s verse\n"
+      "    oscsend localhost %d /hr/1/switch s main\n"
+      "\n"
+      "oscdump shows what is told to subscribers; answers go back to whoever sent, and oscsend "
+      "does not wait for them.\n"
+      "\n"
+      "The plugin listens on 127.0.0.1, on the first free UDP port from %d up (from "
+      "`$HR_OSC_PORT`, where it is set).\nAll plugins of one host share the port. It is shown "
+      "in the host as a property, and stands in the file\n"
+      "`$XDG_RUNTIME_DIR/halfremembered/osc-<pid>.url`.\n"
+      "\n"
+      "**From other machines**, such as a tablet, it is reached only if two variables are set "
+      "where the host is started:\n"
+      "\n"
+      "    HR_OSC_LISTEN=0.0.0.0 HR_OSC_ALLOW=192.168.1.0/24,10.0.0.7 ardour\n"
+      "\n"
+      "The first is the IPv4 address of this machine to listen on, `0.0.0.0` for all of them; "
+      "the second, whom to answer:\naddresses and prefixes, at most %d. With either one missing "
+      "or wrong only this machine is answered, and the host's log\nsays why. A packet from "
+      "anybody else is dropped unread, counted (`/hr/counters`), and never answered. There is "
+      "no\npassword and nothing is encrypted: allow only a network that is yours.\n"
+      "\n",
+      HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT,
+      HR_OSC_ALLOWED_MAX);
 }
 
 static void write_addressing(FILE* file)
@@ -52,7 +69,7 @@ static void write_addressing(FILE* file)
         "- a number: `/hr/1/fork` (`/hr/instances` lists them),\n"
         "- the name of its tree: `/hr/Piano/fork`, with `_` for a space and for each of "
         "`# * , / ? [ ] { }`,\n"
-        "- `*` for all: `/hr/*/stop`.\n"
+        "- a pattern: `/hr/*/stop` for all, `/hr/[12]/stop` for the first two.\n"
         "\n"
         "## Arguments\n"
         "\n"
@@ -232,7 +249,8 @@ static void write_answers(FILE* file)
         "    /reply <address> \"ok\"\n"
         "    /error <address> <code> <text>\n"
         "\n"
-        "`<address>` is the one you sent (with `*`, each instance answers under its own number; "
+        "`<address>` is the one you sent (with a pattern, each instance answers under its own "
+        "number; "
         "a packet that is no OSC is\nanswered under `/`). The rows of an answer, where there are "
         "any, come before it, one message each:\n"
         "\n"
@@ -261,25 +279,35 @@ static void write_answers(FILE* file)
 
 static void write_bounds(FILE* file)
 {
-  fprintf(file,
-          "## Bundles, times and bounds\n"
-          "\n"
-          "The messages of a bundle run in their order. A bundle whose time tag lies ahead waits "
-          "until then, for at most an\nhour; %d bundles may wait. One whose time is past runs at "
-          "once.\n"
-          "\n"
-          "| | at most |\n"
-          "| --- | --- |\n"
-          "| bytes of a packet to the plugin | %d |\n"
-          "| bytes of a datagram from the plugin; several messages come in one bundle | %d |\n"
-          "| messages in a packet | %d |\n"
-          "| bundles inside one another | %d |\n"
-          "| arguments of a message | %d |\n"
-          "| bytes of an address | %d |\n"
-          "\n"
-          "Of address patterns only `*` in place of an instance is understood.\n",
-          HR_OSC_SCHEDULE_MAX, HR_OSC_PACKET_MAX, HR_OSC_DATAGRAM_MAX, HR_OSC_MESSAGES_MAX,
-          HR_OSC_DEPTH_MAX, HR_OSC_ARGUMENTS_MAX, HR_OSC_ADDRESS_MAX);
+  fprintf(
+      file,
+      "## Bundles, times and bounds\n"
+      "\n"
+      "The messages of a bundle run in their order. A bundle whose time tag lies ahead waits "
+      "until then, for at most an\nhour; %d bundles may wait. One whose time is past runs at "
+      "once.\n"
+      "\n"
+      "| | at most |\n"
+      "| --- | --- |\n"
+      "| bytes of a packet to the plugin | %d |\n"
+      "| bytes of a datagram from the plugin; several messages come in one bundle | %d |\n"
+      "| messages in a packet | %d |\n"
+      "| bundles inside one another | %d |\n"
+      "| arguments of a message | %d |\n"
+      "| bytes of an address | %d |\n"
+      "\n"
+      "| commands that a pattern stands for, on each instance | %d |\n"
+      "| characters of the instance and of the command in a pattern | %d |\n"
+      "| packets a second from one IP address and port, and at once | %d, %d |\n"
+      "\n"
+      "Packets beyond the last are dropped, and not answered: `/hr/counters` tells how many.\n"
+      "\n"
+      "**Patterns.** The instance and the command may be OSC 1.0 address patterns, of `?`, `*`, "
+      "`[ ]`, `[! ]` and `{ , }`:\n`/hr/*/{record,thru}`. Each command of each instance that is "
+      "meant runs, and answers under its own address. A `*` does\nnot reach over a `/`.\n",
+      HR_OSC_SCHEDULE_MAX, HR_OSC_PACKET_MAX, HR_OSC_DATAGRAM_MAX, HR_OSC_MESSAGES_MAX,
+      HR_OSC_DEPTH_MAX, HR_OSC_ARGUMENTS_MAX, HR_OSC_ADDRESS_MAX, HR_OSC_MATCHES_MAX,
+      HR_OSC_PATTERN_MAX, HR_OSC_RATE_MAX, HR_OSC_RATE_BURST_MAX);
 }
 
 HrStatus hr_osc_write_documentation(FILE* file)

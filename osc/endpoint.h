@@ -10,7 +10,9 @@
 #ifndef HR_OSC_ENDPOINT_H
 #define HR_OSC_ENDPOINT_H
 
+#include "osc/allow_list.h"
 #include "osc/outbox.h"
+#include "osc/rate_limit.h"
 #include "osc/request_memory.h"
 #include "osc/schedule.h"
 #include "osc/slots.h"
@@ -66,6 +68,10 @@ typedef struct HrOscEndpoint {
   int socket; ///< -1: none
   struct sockaddr_in address;
   const char* url; ///< "" without a socket
+  HrOscAllowList allowed;
+  HrOscRateLimit limit;
+  uint64_t foreign; ///< Packets dropped unread: their sender is not allowed
+  uint64_t flooded; ///< Packets dropped unread: their sender has sent too many
   HrOscInstance* instances;
   uint32_t sequence; ///< Of the whole states sent
   int64_t paced_due_ns;
@@ -76,5 +82,15 @@ typedef struct HrOscEndpoint {
   HrOscPresses presses;
   HrOscSchedule schedule;
 } HrOscEndpoint;
+
+/** True if a packet sent to `address` comes to the endpoint itself. */
+static inline bool hr_osc_is_own_address(const HrOscEndpoint* endpoint,
+                                         const struct sockaddr_in* address)
+{
+  const bool everywhere = endpoint->address.sin_addr.s_addr == htonl(INADDR_ANY);
+  const bool loopback = ntohl(address->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  return hr_osc_same_address(address, &endpoint->address) ||
+         (everywhere && loopback && address->sin_port == endpoint->address.sin_port);
+}
 
 #endif

@@ -8,6 +8,7 @@
  * four times a second, should a host lose its worker's messages.
  *
  * Socket: 127.0.0.1, the first free port of 64 from 9770 up, or from $HR_OSC_PORT.
+ * Other machines are answered only as $HR_OSC_LISTEN and $HR_OSC_ALLOW say (allow_list.h).
  * Its URL is written to $XDG_RUNTIME_DIR/halfremembered/osc-<pid>.url, or, where
  * there is none, /tmp/halfremembered-<uid>/osc-<pid>.url.
  *

@@ -44,6 +44,17 @@ HrStatus hr_osc_run_instances(HrOscRequest* request, HrError* error)
   return HR_OK;
 }
 
+HrStatus hr_osc_run_counters(HrOscRequest* request, HrError* error)
+{
+  (void)error;
+  const HrOscEndpoint* endpoint = request->endpoint;
+  const HrValue values[] = {hr_value_integer((int64_t)endpoint->foreign),
+                            hr_value_integer((int64_t)endpoint->flooded),
+                            hr_value_integer((int64_t)endpoint->outbox.lost)};
+  hr_osc_answer_row(request, values, 3);
+  return HR_OK;
+}
+
 HrStatus hr_osc_run_help(HrOscRequest* request, HrError* error)
 {
   const bool one = request->count && request->values[0].type == HR_VALUE_TEXT;
@@ -104,7 +115,7 @@ static HrStatus subscriber_address(const HrOscRequest* request, size_t index,
                     index + 1, HR_OSC_PORT_LOWEST, PORT_HIGHEST);
   }
   to->sin_port = htons((uint16_t)port);
-  if (hr_osc_same_address(to, &request->endpoint->address)) {
+  if (hr_osc_is_own_address(request->endpoint, to)) {
     return hr_error(error, HR_ERR_ARGUMENT, "Port %d is the one HalfRemembered itself listens on.",
                     (int)port);
   }

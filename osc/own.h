@@ -14,6 +14,7 @@
 
 HrStatus hr_osc_run_ping(HrOscRequest* request, HrError* error);
 HrStatus hr_osc_run_instances(HrOscRequest* request, HrError* error);
+HrStatus hr_osc_run_counters(HrOscRequest* request, HrError* error);
 HrStatus hr_osc_run_help(HrOscRequest* request, HrError* error);
 HrStatus hr_osc_run_subscribe(HrOscRequest* request, HrError* error);
 HrStatus hr_osc_run_unsubscribe(HrOscRequest* request, HrError* error);

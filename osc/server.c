@@ -1,6 +1,7 @@
 /* Copyright 2026 The HalfRemembered authors
  * SPDX-License-Identifier: ISC */
 
+#include "osc/allow_list.h"
 #include "osc/dispatch.h"
 #include "osc/endpoint.h"
 #include "osc/feedback.h"
@@ -96,10 +97,28 @@ static void on_change(void* data)
 
 /* ---- The thread ----------------------------------------------------- */
 
+/** True if a packet of this sender is to be read. Others are counted and never
+ * answered: an answer would go to whomever the sender claims to be. */
+static bool is_welcome(HrOscEndpoint* endpoint, const struct sockaddr_in* from, int64_t now_ns)
+{
+  // Whoever is reached at the address that is listened on is this machine.
+  const bool own = from->sin_addr.s_addr == endpoint->address.sin_addr.s_addr;
+  if (!own && !hr_osc_allow_list_admits(&endpoint->allowed, from->sin_addr)) {
+    endpoint->foreign += 1;
+    return false;
+  }
+  if (!hr_osc_rate_limit_take(&endpoint->limit, from, now_ns)) {
+    endpoint->flooded += 1;
+    return false;
+  }
+  return true;
+}
+
 static void receive_packets(HrOscEndpoint* endpoint)
 {
   const int64_t begun_ns = monotonic_ns();
-  for (unsigned i = 0; i < PACKETS_MAX; ++i) {
+  unsigned served = 0;
+  while (served < PACKETS_MAX) {
     const int64_t now_ns = monotonic_ns();
     if (now_ns - begun_ns > PACKETS_NS) {
       return;
@@ -112,7 +131,9 @@ static void receive_packets(HrOscEndpoint* endpoint)
     if (size < 0) {
       return;
     }
-    if (from_size == sizeof from && from.sin_family == AF_INET && from.sin_port) {
+    if (from_size == sizeof from && from.sin_family == AF_INET && from.sin_port &&
+        is_welcome(endpoint, &from, now_ns)) {
+      ++served;
       memset(server.packet + size, 0, HR_OSC_PADDING);
       hr_osc_dispatch(endpoint, &from, server.packet, (size_t)size, now_ns);
     }
@@ -316,8 +337,19 @@ static void stop(void)
   server.started = false;
 }
 
-/** Open the socket if there is none. A URL file that cannot be written is only
- * worth a warning. */
+/** The URL for programs of this machine. */
+static void write_url(const struct sockaddr_in* address)
+{
+  const bool everywhere = address->sin_addr.s_addr == htonl(INADDR_ANY);
+  const struct in_addr reached = {everywhere ? htonl(INADDR_LOOPBACK) : address->sin_addr.s_addr};
+  char host[INET_ADDRSTRLEN];
+  inet_ntop(AF_INET, &reached, host, sizeof host);
+  snprintf(server.url_text, sizeof server.url_text, "osc.udp://%s:%u/", host,
+           ntohs(address->sin_port));
+}
+
+/** Open the socket if there is none. A configuration that does not let it be reached
+ * from elsewhere and a URL file that cannot be written are only worth a warning. */
 static HrStatus open_socket(HrError* error)
 {
   if (server.endpoint.socket >= 0) {
@@ -325,14 +357,17 @@ static HrStatus open_socket(HrError* error)
   }
   int descriptor = -1;
   struct sockaddr_in address;
-  const HrStatus st = hr_osc_socket_open(&descriptor, &address, error);
+  struct in_addr listen;
+  HrOscAllowList allowed;
+  const bool warned = hr_osc_allow_list_configured(&allowed, &listen, error) != HR_OK;
+  const HrStatus st = hr_osc_socket_open(listen, &descriptor, &address, error);
   if (st) {
     return st;
   }
-  snprintf(server.url_text, sizeof server.url_text, "osc.udp://127.0.0.1:%u/",
-           ntohs(address.sin_port));
+  write_url(&address);
 
   enter();
+  server.endpoint.allowed = allowed;
   server.endpoint.socket = descriptor;
   server.endpoint.address = address;
   server.endpoint.url = server.url_text;
@@ -341,7 +376,7 @@ static HrStatus open_socket(HrError* error)
   hr_osc_subscribe_targets(&server.endpoint.subscribers, error);
   leave();
   atomic_store(&server.url, server.url_text);
-  hr_osc_url_file_write(server.url_text, error);
+  hr_osc_url_file_write(server.url_text, warned ? NULL : error);
   return HR_OK;
 }
 

@@ -35,29 +35,32 @@ static HrStatus first_port(int* port, HrError* error)
   return HR_OK;
 }
 
-static HrStatus bind_first_free(int descriptor, struct sockaddr_in* address, int first,
-                                HrError* error)
+static HrStatus bind_first_free(int descriptor, struct in_addr listen, struct sockaddr_in* address,
+                                int first, HrError* error)
 {
+  char host[INET_ADDRSTRLEN];
+  inet_ntop(AF_INET, &listen, host, sizeof host);
   int port = first;
   for (; port < first + HR_OSC_PORT_COUNT && port <= PORT_HIGHEST; ++port) {
-    *address = (struct sockaddr_in){.sin_family = AF_INET,
-                                    .sin_port = htons((uint16_t)port),
-                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    *address = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = listen};
     if (!bind(descriptor, (const struct sockaddr*)address, sizeof *address)) {
       return HR_OK;
     }
     if (errno != EADDRINUSE && errno != EACCES) {
-      return hr_error(error, HR_ERR_IO, "OSC is off: port %d of 127.0.0.1 cannot be used (%s).",
-                      port, strerror(errno));
+      return hr_error(error, HR_ERR_IO, "OSC is off: port %d of %s cannot be used (%s).", port,
+                      host, strerror(errno));
     }
   }
-  return hr_error(error, HR_ERR_BUSY,
-                  "OSC is off: UDP ports %d to %d of 127.0.0.1 are all taken. Close what uses "
-                  "them, or set HR_OSC_PORT to another port and load the plugin again.",
-                  first, port - 1);
+  return hr_error(
+      error, HR_ERR_BUSY,
+      "OSC is off: UDP ports %d to %d of %s are all taken. Close what uses them, or set "
+      "HR_OSC_PORT to another port and load the plugin again.",
+      first, port - 1, host);
 }
 
-HrStatus hr_osc_socket_open(int* descriptor, struct sockaddr_in* address, HrError* error)
+HrStatus hr_osc_socket_open(struct in_addr listen, int* descriptor, struct sockaddr_in* address,
+                            HrError* error)
 {
   *descriptor = -1;
   int first = 0;
@@ -72,7 +75,7 @@ HrStatus hr_osc_socket_open(int* descriptor, struct sockaddr_in* address, HrErro
   const int size = RECEIVE_BUFFER;
   setsockopt(opened, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
 
-  st = bind_first_free(opened, address, first, error);
+  st = bind_first_free(opened, listen, address, first, error);
   if (st) {
     close(opened);
     return st;

@@ -18,9 +18,10 @@ enum {
   HR_OSC_PORT_LOWEST = 1024,
 };
 
-/** Open a socket on the first free port of 127.0.0.1, from $HR_OSC_PORT or
+/** Open a socket on the first free port of the address `listen`, from $HR_OSC_PORT or
  * HR_OSC_PORT_DEFAULT up; non-blocking and close-on-exec. HR_ERR_ARGUMENT: the
  * variable is no port, HR_ERR_BUSY: all ports are taken, HR_ERR_IO: no socket. */
-HrStatus hr_osc_socket_open(int* descriptor, struct sockaddr_in* address, HrError* error);
+HrStatus hr_osc_socket_open(struct in_addr listen, int* descriptor, struct sockaddr_in* address,
+                            HrError* error);
 
 #endif

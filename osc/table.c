@@ -25,6 +25,10 @@ static const OwnRow own_rows[] = {
     {{"help", HR_COMMAND_QUERY, "verb:s?", "address:s arguments:s summary:s",
       "This table, or the one row asked for."},
      hr_osc_run_help},
+    {{"counters", HR_COMMAND_QUERY, "", "foreign:i flooded:i lost:i",
+      "Packets dropped since the endpoint began: from addresses that are not allowed, from senders "
+      "of too many; and datagrams to you and others that found no room."},
+     hr_osc_run_counters},
     {{"subscribe", HR_COMMAND_VALUE, "port:i? lease:i?", "port:i lease:i",
       "Be told the whole state now, and everything that changes, for `lease` seconds (60, at most "
       "3600). Send it again before they are over to stay subscribed. `port`, if not 1, is where to "

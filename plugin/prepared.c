@@ -180,12 +180,12 @@ static HrStatus read_music(HrPreparedBranch* branch, HrTxn* txn, const HrPlan* p
   }
   const bool goes_round =
       plan->loop.on && playhead <= plan->loop.end && here->until > plan->loop.end;
-  const HrTick half = playhead + (here->until - playhead) / 2;
   branch->from = here->from;
-  if (goes_round || here->until == INT64_MAX) {
+  if (goes_round || here->until == INT64_MAX) { // From which no playhead may be subtracted
     branch->renew = INT64_MAX;
-  } else if (half > branch->renew) {
-    branch->renew = half;
+  } else {
+    const HrTick half = playhead + (here->until - playhead) / 2;
+    branch->renew = half > branch->renew ? half : branch->renew;
   }
   const HrTick start = plan->loop.start;
   if (!plan->loop.on || (here->from <= start && end_of_plan(plan, start) <= here->until)) {

@@ -66,7 +66,10 @@ for suite in "$@"; do
       HALFREMEMBERED=$build/halfremembered run "$(basename "$script" .sh)" 300 "$script"
     done
     ;;
-  fuzz) run fuzz 300 tests/fuzz/fuzz.sh "$build/fuzzers" ;;
+  fuzz)
+    run fuzz 300 tests/fuzz/fuzz.sh "$build/fuzzers"
+    run 'fuzz osc' 120 tests/fuzz/fuzz.sh "$build/fuzzers" 30 osc
+    ;;
   asan | tsan) units "$build/$suite" "$suite " ;;
   hosts)
     for script in tests/host/{jalv,osc_clients,demo,ardour,ardour_loop,ardour_export,ardour_automation}.sh; do

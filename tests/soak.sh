@@ -4,7 +4,7 @@
 
 # soak.sh BUILD
 # First the long counts of what `make check` does in short: 1,000 hosts killed, 2,000
-# files as a power loss may leave them. Then, for SOAK_SECONDS (600), in turn: the demo,
+# files as a power loss may leave them, OSC flooded for 10 s and fuzzed for 10 minutes. Then, for SOAK_SECONDS (600), in turn: the demo,
 # killing the host at another moment each time, random cases (tests/test_property.c) and
 # damaged stores (tests/test_damage.c) that no test has had before. Stops at the first
 # failure, and shows it.
@@ -18,7 +18,7 @@ trap 'rm -f "$log"' EXIT
 run() {
   local what=$1
   shift
-  if ! timeout --kill-after=10 600 "$@" >"$log" 2>&1; then
+  if ! timeout --kill-after=10 720 "$@" >"$log" 2>&1; then
     cat "$log"
     echo "round $round failed: $what"
     exit 1
@@ -31,6 +31,10 @@ run "2001 power losses" env HR_IMAGES=2001 "$1/tests/test_power_loss"
 grep 'images of' "$log"
 run "1000 hosts killed" env HR_KILLS=1000 "$1/tests/test_session"
 grep ' kills, ' "$log"
+
+run "10 s of flood" env HR_FLOOD_SECONDS=10 "$1/tests/test_osc_network"
+grep 'flood of' "$log"
+run "10 minutes of fuzzed packets" tests/fuzz/fuzz.sh "$1/fuzzers" 600 osc
 
 SECONDS=0
 for ((round = 1; SECONDS < ${SOAK_SECONDS:-600}; ++round)); do

@@ -224,10 +224,11 @@ static void test_unknown(void** state)
       {"/hr", HR_ERR_NOT_FOUND, "/hr/help"},
       {"/hr/", HR_ERR_NOT_FOUND, "/hr/help"},
       {"/fork", HR_ERR_NOT_FOUND, "/hr/help"},
-      {"/hr/?/fork", HR_ERR_ARGUMENT, "only *"},
-      {"/hr/*/f*", HR_ERR_ARGUMENT, "only *"},
+      {"/hr/x?/fork", HR_ERR_NOT_FOUND, "/hr/instances"},
+      {"/hr/*/*", HR_ERR_LIMIT, "more than 8"},
+      {"/hr/[/fork", HR_ERR_ARGUMENT, "not closed"},
       {"/*", HR_ERR_NOT_FOUND, "/hr/help"},
-      {"/hr/*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b/fork", HR_ERR_ARGUMENT, "only *"},
+      {"/hr/*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b/fork", HR_ERR_NOT_FOUND, "instance"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
     client_send(client, cases[i].path, "");

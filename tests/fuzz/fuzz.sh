@@ -2,9 +2,9 @@
 # Copyright 2026 The HalfRemembered authors
 # SPDX-License-Identifier: ISC
 
-# fuzz.sh BUILD [SECONDS]
-# Run each fuzzer over its corpus in tests/fuzz/corpus/, then, if SECONDS are
-# given, on with new inputs for so long. New findings go to BUILD/fuzz/, so that
+# fuzz.sh BUILD [SECONDS [TARGET...]]
+# Run each fuzzer (all: store node osc) over its corpus in tests/fuzz/corpus/, then, if
+# SECONDS are given, on with new inputs for so long. New findings go to BUILD/fuzz/, so that
 # they can be looked at and, when they show something, be kept.
 
 set -u
@@ -25,7 +25,12 @@ fuzz() { # TARGET BUILD SECONDS
   grep '^Done\|INITED\|DONE' "$work.log" | tail -1
 }
 
-for target in store node; do
-  check "fuzzing of $target finds nothing" fuzz "$target" "$1" "${2:-0}"
+build=$1
+seconds=${2:-0}
+shift $(($# < 2 ? $# : 2))
+[ $# -gt 0 ] || set -- store node osc
+
+for target in "$@"; do
+  check "fuzzing of $target finds nothing" fuzz "$target" "$build" "$seconds"
 done
 exit "$failed"
