@@ -491,13 +491,13 @@ static bool commit_is_due(HrSession* session, int64_t now)
     session->waiting_since = now;
   }
   return structure_waits(session) || used > HR_CAPTURE_CAPACITY / 8 ||
-         now - session->waiting_since >= COMMIT_INTERVAL_NS || now < session->waiting_since;
+         now - session->waiting_since >= COMMIT_INTERVAL_NS;
 }
 
 HrStatus hr_session_drain(HrSession* session, bool now)
 {
   HrBinding* const binding = &session->binding;
-  const int64_t time = hr_wall_clock_ns();
+  const int64_t time = hr_monotonic_ns();
   /* Looked at before the rings that the engine has left: what it holds now is
    * younger than all that is in them, and may be for the same branch. */
   const bool waits = binding->capture && hr_ring_used(&binding->capture->ring);
@@ -505,7 +505,7 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   if (!binding->capture || !binding->store) {
     return binding->capture ? HR_ERR_BUSY : HR_OK;
   }
-  binding->capture->file->wall_clock_ns = time;
+  binding->capture->file->wall_clock_ns = hr_wall_clock_ns();
   if (!waits) {
     session->waiting_since = 0;
     return HR_OK;

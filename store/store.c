@@ -34,11 +34,21 @@
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static HrStore* registry;
 
-int64_t hr_wall_clock_ns(void)
+static int64_t read_clock(clockid_t clock)
 {
   struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
+  clock_gettime(clock, &now);
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t hr_wall_clock_ns(void)
+{
+  return read_clock(CLOCK_REALTIME);
+}
+
+int64_t hr_monotonic_ns(void)
+{
+  return read_clock(CLOCK_MONOTONIC);
 }
 
 HrStatus hr_store_default_path(char* path, size_t size)

@@ -5,6 +5,7 @@
  * itself. The calls of the C library are stood in for here. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -41,6 +43,16 @@ EXPORT ssize_t writev(int fd, const struct iovec* parts, int count)
 {
   errno = write_error;
   return write_error ? -1 : syscall(SYS_writev, fd, parts, count);
+}
+
+static int64_t wall_step;      ///< Seconds the wall clock was set on by
+static int64_t monotonic_step; ///< Seconds that pass without waiting for them
+
+EXPORT int clock_gettime(clockid_t clock, struct timespec* now)
+{
+  const int result = (int)syscall(SYS_clock_gettime, clock, now);
+  now->tv_sec += clock == CLOCK_REALTIME ? wall_step : monotonic_step;
+  return result;
 }
 
 enum { NOTES = 500 };
@@ -99,6 +111,46 @@ static void test_a_quota_is_survived(void** state)
   fail_for_a_while(&write_error, EDQUOT, HR_ERR_NO_SPACE);
 }
 
+/** As after an error of the disk, when the kernel takes no more writes to it; it
+ * does so by order only of a disk without files open for writing. */
+static void test_a_disk_gone_read_only_is_recovered_from(void** state)
+{
+  (void)state;
+  fail_for_a_while(&write_error, EROFS, HR_ERR_READ_ONLY);
+}
+
+/** What the session says by itself, without being asked to write. */
+static HrSessionState worked_state(void)
+{
+  HrSessionState state;
+  rig_run(&rig, BEAT);
+  hr_session_state(rig.session, &state);
+  return state;
+}
+
+/** Set back by an hour, as by the network or by hand: neither commits nor their
+ * retries wait for it to be then again. */
+static void test_a_clock_set_back_delays_nothing(void** state)
+{
+  (void)state;
+  play_notes();
+  sync_error = EIO;
+  play_notes();
+  assert_trouble_told(HR_ERR_IO);
+  sync_error = 0;
+  wall_step = -3600;
+  monotonic_step += 2;
+  const HrStatus after_retry = worked_state().trouble;
+  play_note(0, 60, 100);
+  rig_run(&rig, BEAT);
+  monotonic_step += 1;
+  worked_state();
+  const size_t waiting = hr_ring_used(&atomic_load(&rig.engine->shared.capture)->ring);
+  wall_step = 0;
+  assert_int_equal(after_retry, HR_OK);
+  assert_int_equal(waiting, 0);
+}
+
 /** With SIGXFSZ as it is by default: it ends the program. */
 static void test_a_file_size_limit_ends_nobody(void** state)
 {
@@ -140,44 +192,76 @@ static void test_a_truncated_store_ends_nobody(void** state)
   assert_trouble_told(HR_ERR_TRUNCATED);
 }
 
-/** A disk of 1 MiB, filled by somebody else, and cleared again. */
-static void test_a_full_file_system_is_survived(void** state)
+static void fill_disk(const char* filler)
 {
-  (void)state;
-  char folder[4200], filler[4300], store[4300];
-  static char zeros[65536];
-  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
-  mkdir(folder, 0700);
-  if (mount("none", folder, "tmpfs", 0, "size=1m")) {
-    print_message("no right to mount a file system here\n");
-    skip();
+  static const char zeros[4096];
+  const int fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  while (write(fd, zeros, sizeof zeros) > 0) {
   }
+  close(fd);
+}
+
+/** Record onto a disk that somebody else fills, and clears again. It is
+ * unmounted before anything is asserted. */
+static void fill_for_a_while(const char* folder)
+{
+  char filler[4300], store[4300];
   snprintf(filler, sizeof filler, "%s/filler", folder);
   snprintf(store, sizeof store, "%s/full.hr", folder);
   const HrAttachment there = {.store = store};
-  assert_ok(hr_session_attach(rig.session, &there, NULL));
+  const HrStatus attached = hr_session_attach(rig.session, &there, NULL);
   play_notes();
   state_now();
-  FILE* const file = fopen(filler, "w");
-  while (fwrite(zeros, 1, sizeof zeros, file) == sizeof zeros && !fflush(file)) {
-  }
-  fclose(file);
+  fill_disk(filler);
   for (int i = 0; i < 3; ++i) {
     play_notes();
   }
   const HrSessionState full = state_now();
   unlink(filler);
-  const HrSessionState after = state_now();
+  monotonic_step += 2;
+  const HrSessionState after = worked_state();
   const int count = music_of("main").count;
   const HrAttachment back = place();
   hr_session_attach(rig.session, &back, NULL);
   rig_run(&rig, BEAT);
   hr_session_flush(rig.session);
   umount2(folder, MNT_DETACH);
+  assert_int_equal(attached, HR_OK);
   assert_int_equal(full.trouble, HR_ERR_NO_SPACE);
   assert_int_equal(full.dropped, 0);
   assert_int_equal(after.trouble, HR_OK);
   assert_int_equal(count, 2 * 4 * NOTES);
+}
+
+static void test_a_full_file_system_is_survived(void** state)
+{
+  (void)state;
+  char folder[4200];
+  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
+  mkdir(folder, 0700);
+  if (mount("none", folder, "tmpfs", 0, "size=1m")) {
+    print_message("skipped: no right to mount a file system here (%s)\n", strerror(errno));
+    skip();
+  }
+  fill_for_a_while(folder);
+}
+
+/** Unlike a tmpfs it keeps blocks of its own back, and its files have holes. */
+static void test_a_full_ext4_is_survived(void** state)
+{
+  (void)state;
+  char folder[4200], command[12800];
+  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
+  const char* const image = scratch_path("disk.img");
+  mkdir(folder, 0700);
+  snprintf(command, sizeof command,
+           "truncate -s 8M %s && mkfs.ext4 -q -F -m 0 %s && mount -o loop %s %s", image, image,
+           image, folder);
+  if (system(command)) {
+    print_message("skipped: no ext4 can be made and mounted here\n");
+    skip();
+  }
+  fill_for_a_while(folder);
 }
 
 int main(void)
@@ -187,10 +271,13 @@ int main(void)
       TEST(test_a_failed_sync_is_recovered_from),
       TEST(test_a_failed_write_is_recovered_from),
       TEST(test_a_quota_is_survived),
+      TEST(test_a_disk_gone_read_only_is_recovered_from),
+      TEST(test_a_clock_set_back_delays_nothing),
       TEST(test_a_file_size_limit_ends_nobody),
       TEST(test_a_store_moved_away_and_back),
       TEST(test_a_truncated_store_ends_nobody),
       TEST(test_a_full_file_system_is_survived),
+      TEST(test_a_full_ext4_is_survived),
   };
   return cmocka_run_group_tests_name("faults", tests, NULL, NULL);
 }
