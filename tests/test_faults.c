@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -33,8 +34,14 @@ EXPORT int fdatasync(int fd)
   return sync_error ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
+static int writes_to_live; ///< The program is killed within this write, half done; 0: never
+
 EXPORT ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset)
 {
+  if (writes_to_live && --writes_to_live == 0) {
+    syscall(SYS_pwrite64, fd, bytes, size / 2, offset);
+    raise(SIGKILL);
+  }
   errno = write_error;
   return write_error ? -1 : syscall(SYS_pwrite64, fd, bytes, size, offset);
 }
@@ -264,6 +271,72 @@ static void test_a_full_ext4_is_survived(void** state)
   fill_for_a_while(folder);
 }
 
+/** Open a new store in another process, which may be killed in it. */
+static pid_t begin_making(const char* path, const char* tree, int writes)
+{
+  const pid_t child = fork();
+  if (child == 0) {
+    HrStore* store = NULL;
+    HrTxn* txn = NULL;
+    HrTreeId id;
+    writes_to_live = writes;
+    const bool opened = !hr_store_open(path, HR_STORE_CREATE, &store, NULL);
+    writes_to_live = 0;
+    const bool made = opened && !hr_txn_begin(store, HR_WRITE, &txn) &&
+                      !hr_tree_create(txn, tree, 1, &id) && !hr_txn_commit(txn);
+    _exit(made ? 0 : 1);
+  }
+  return child;
+}
+
+static bool was_killed(pid_t child)
+{
+  int result = 0;
+  assert_int_equal(waitpid(child, &result, 0), child);
+  assert_true(WIFSIGNALED(result) || WEXITSTATUS(result) == 0);
+  return WIFSIGNALED(result);
+}
+
+static void test_a_kill_while_a_store_is_made(void** state)
+{
+  (void)state;
+  char path[4200];
+  int kills = 0;
+  bool killed = true;
+  for (; killed && kills < 100; ++kills) {
+    HrStore* store = NULL;
+    snprintf(path, sizeof path, "%s/made-%d.hr", scratch, kills);
+    killed = was_killed(begin_making(path, "mine", kills + 1));
+    assert_ok(hr_store_open(path, HR_STORE_CREATE, &store, NULL));
+    hr_store_close(store);
+  }
+  assert_false(killed);
+  assert_true(kills > 1);
+  print_message("%d kills\n", kills - 1);
+}
+
+static void test_two_programs_make_one_store(void** state)
+{
+  (void)state;
+  for (int i = 0; i < 50; ++i) {
+    HrStore* store = NULL;
+    HrTxn* txn = NULL;
+    HrTreeId tree;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/both-%d.hr", scratch, i);
+    const pid_t first = begin_making(path, "first", 0);
+    const pid_t second = begin_making(path, "second", 0);
+    was_killed(first);
+    was_killed(second);
+    assert_ok(hr_store_open(path, 0, &store, NULL));
+    assert_ok(hr_txn_begin(store, HR_READ, &txn));
+    assert_ok(hr_tree_find(txn, "first", &tree));
+    assert_ok(hr_tree_find(txn, "second", &tree));
+    hr_txn_abort(txn);
+    hr_store_close(store);
+  }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -278,6 +351,8 @@ int main(void)
       TEST(test_a_truncated_store_ends_nobody),
       TEST(test_a_full_file_system_is_survived),
       TEST(test_a_full_ext4_is_survived),
+      TEST(test_a_kill_while_a_store_is_made),
+      TEST(test_two_programs_make_one_store),
   };
   return cmocka_run_group_tests_name("faults", tests, NULL, NULL);
 }
