@@ -494,6 +494,20 @@ static bool commit_is_due(HrSession* session, int64_t now)
          now - session->waiting_since >= COMMIT_INTERVAL_NS;
 }
 
+/** What to do about a store that takes no writes. */
+static const char* advice_for(HrStatus status)
+{
+  switch (status) {
+  case HR_ERR_NO_SPACE:
+    return ": free some space on the disk";
+  case HR_ERR_NOT_FOUND:
+    return ": the file was moved, deleted or replaced. Put it back, before this machine is "
+           "switched off";
+  default:
+    return "";
+  }
+}
+
 HrStatus hr_session_drain(HrSession* session, bool now)
 {
   HrBinding* const binding = &session->binding;
@@ -520,8 +534,7 @@ HrStatus hr_session_drain(HrSession* session, bool now)
     hr_error(&error, status,
              "Cannot write to %s: %s. What is played is kept in memory and written as soon as it "
              "works again%s.",
-             hr_store_path(binding->store), hr_strerror(status),
-             status == HR_ERR_NO_SPACE ? ": free some space on the disk" : "");
+             hr_store_path(binding->store), hr_strerror(status), advice_for(status));
     session->retry_at = time + RETRY_INTERVAL_NS;
     session->writing_fails = true;
     hr_session_set_trouble(session, &error);

@@ -185,6 +185,7 @@ static void test_a_store_moved_away_and_back(void** state)
   assert_int_equal(rename(path, away), 0);
   play_notes();
   assert_trouble_told(HR_ERR_NOT_FOUND);
+  assert_non_null(strstr(state_now().trouble_text, "Put it back"));
   assert_int_equal(rename(away, path), 0);
   assert_recovered(2 * NOTES);
 }
