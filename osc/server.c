@@ -71,13 +71,6 @@ static void leave(void)
   pthread_mutex_unlock(&server.inside);
 }
 
-static int64_t monotonic_ns(void)
-{
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static void wake_up(int wake)
 {
   const uint64_t one = 1;
@@ -116,10 +109,10 @@ static bool is_welcome(HrOscEndpoint* endpoint, const struct sockaddr_in* from, 
 
 static void receive_packets(HrOscEndpoint* endpoint)
 {
-  const int64_t begun_ns = monotonic_ns();
+  const int64_t begun_ns = hr_monotonic_ns();
   unsigned served = 0;
   while (served < PACKETS_MAX) {
-    const int64_t now_ns = monotonic_ns();
+    const int64_t now_ns = hr_monotonic_ns();
     if (now_ns - begun_ns > PACKETS_NS) {
       return;
     }
@@ -164,12 +157,12 @@ static int64_t work_one(HrOscEndpoint* endpoint)
       due = instance;
     }
   }
-  if (due && due->work_due_ns <= monotonic_ns()) {
+  if (due && due->work_due_ns <= hr_monotonic_ns()) {
     const bool changed = hr_session_tend(due->session);
     // What the work itself changed must not call for more of it.
     const bool told = atomic_exchange(&due->changed, false);
     due->dirty = due->dirty || changed || told;
-    due->worked_ns = monotonic_ns();
+    due->worked_ns = hr_monotonic_ns();
     due->work_due_ns = due->worked_ns + WORK_NS;
   }
 
@@ -191,21 +184,21 @@ static int64_t sooner(int64_t a, int64_t b)
 static int64_t serve(HrOscEndpoint* endpoint)
 {
   receive_packets(endpoint);
-  hr_osc_dispatch_due(endpoint, PACKETS_MAX, monotonic_ns());
+  hr_osc_dispatch_due(endpoint, PACKETS_MAX, hr_monotonic_ns());
   notice_changes(endpoint);
   int64_t next_ns = work_one(endpoint);
-  next_ns = sooner(next_ns, hr_osc_feedback_run(endpoint, monotonic_ns()));
-  next_ns = sooner(next_ns, hr_osc_outbox_run(&endpoint->outbox, monotonic_ns()));
+  next_ns = sooner(next_ns, hr_osc_feedback_run(endpoint, hr_monotonic_ns()));
+  next_ns = sooner(next_ns, hr_osc_outbox_run(&endpoint->outbox, hr_monotonic_ns()));
 
   const int64_t wait_ns = hr_osc_schedule_wait_ns(&endpoint->schedule, hr_osc_schedule_now());
-  return wait_ns == INT64_MAX ? next_ns : sooner(next_ns, monotonic_ns() + wait_ns);
+  return wait_ns == INT64_MAX ? next_ns : sooner(next_ns, hr_monotonic_ns() + wait_ns);
 }
 
 static void wait_until(int socket, int64_t next_ns)
 {
   struct pollfd descriptors[2] = {{.fd = socket, .events = POLLIN},
                                   {.fd = server.wake, .events = POLLIN}};
-  int64_t wait_ns = next_ns - monotonic_ns();
+  int64_t wait_ns = next_ns - hr_monotonic_ns();
   if (wait_ns < 0) {
     wait_ns = 0;
   }
@@ -224,11 +217,11 @@ static void wait_until(int socket, int64_t next_ns)
  * datagrams are paced. */
 static void say_goodbye(HrOscEndpoint* endpoint)
 {
-  const int64_t until_ns = monotonic_ns() + GOODBYE_NS;
+  const int64_t until_ns = hr_monotonic_ns() + GOODBYE_NS;
   bool more = true;
   while (more) {
     enter();
-    const int64_t now_ns = monotonic_ns();
+    const int64_t now_ns = hr_monotonic_ns();
     hr_osc_feedback_run(endpoint, now_ns);
     hr_osc_outbox_run(&endpoint->outbox, now_ns);
     more = (endpoint->outbox.queued || hr_osc_subscribers_owed(&endpoint->subscribers)) &&
@@ -372,7 +365,7 @@ static HrStatus open_socket(HrError* error)
   server.endpoint.address = address;
   server.endpoint.url = server.url_text;
   hr_osc_outbox_init(&server.endpoint.outbox, descriptor);
-  hr_osc_leases_read(&server.endpoint.subscribers, ntohs(address.sin_port), monotonic_ns());
+  hr_osc_leases_read(&server.endpoint.subscribers, ntohs(address.sin_port), hr_monotonic_ns());
   hr_osc_subscribe_targets(&server.endpoint.subscribers, error);
   leave();
   atomic_store(&server.url, server.url_text);

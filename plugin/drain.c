@@ -506,13 +506,27 @@ static bool commit_is_due(HrSession* session, int64_t now)
     session->waiting_since = now;
   }
   return structure_waits(session) || used > HR_CAPTURE_CAPACITY / 8 ||
-         now - session->waiting_since >= COMMIT_INTERVAL_NS || now < session->waiting_since;
+         now - session->waiting_since >= COMMIT_INTERVAL_NS;
+}
+
+/** What to do about a store that takes no writes. */
+static const char* advice_for(HrStatus status)
+{
+  switch (status) {
+  case HR_ERR_NO_SPACE:
+    return ": free some space on the disk";
+  case HR_ERR_NOT_FOUND:
+    return ": the file was moved, deleted or replaced. Put it back, before this machine is "
+           "switched off";
+  default:
+    return "";
+  }
 }
 
 HrStatus hr_session_drain(HrSession* session, bool now)
 {
   HrBinding* const binding = &session->binding;
-  const int64_t time = hr_wall_clock_ns();
+  const int64_t time = hr_monotonic_ns();
   /* Looked at before the rings that the engine has left: what it holds now is
    * younger than all that is in them, and may be for the same branch. */
   const bool waits = binding->capture && hr_ring_used(&binding->capture->ring);
@@ -520,7 +534,7 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   if (!binding->capture || !binding->store) {
     return binding->capture ? HR_ERR_BUSY : HR_OK;
   }
-  binding->capture->file->wall_clock_ns = time;
+  binding->capture->file->wall_clock_ns = hr_wall_clock_ns();
   if (!waits) {
     session->waiting_since = 0;
     return HR_OK;
@@ -535,8 +549,7 @@ HrStatus hr_session_drain(HrSession* session, bool now)
     hr_error(&error, status,
              "Cannot write to %s: %s. What is played is kept in memory and written as soon as it "
              "works again%s.",
-             hr_store_path(binding->store), hr_strerror(status),
-             status == HR_ERR_NO_SPACE ? ": free some space on the disk" : "");
+             hr_store_path(binding->store), hr_strerror(status), advice_for(status));
     session->retry_at = time + RETRY_INTERVAL_NS;
     session->writing_fails = true;
     hr_session_set_trouble(session, &error);

@@ -235,9 +235,8 @@ static void fill_from_memory(const HrPreparedBranch* branch, HrReader* reader, H
 
 bool hr_session_prepared_is_fresh(const HrSession* session)
 {
-  const int64_t age =
-      session->prepared ? hr_wall_clock_ns() - session->prepared->checked_at : INT64_MAX;
-  return age >= 0 && age < TRUSTED_NS;
+  return session->prepared && session->prepared->checked_at &&
+         hr_monotonic_ns() - session->prepared->checked_at < TRUSTED_NS;
 }
 
 const HrPreparedBranch* hr_session_prepared(const HrSession* session, HrBranchId branch)
@@ -306,9 +305,9 @@ void hr_session_prepare(HrSession* session)
     return;
   }
   const HrPlan plan = make_plan(session);
-  const int64_t now = hr_wall_clock_ns();
+  const int64_t now = hr_monotonic_ns();
   hr_prepared_visit(prepared, session->branch);
-  if (prepared->stale || now < prepared->checked_at || now - prepared->checked_at >= CHECK_NS ||
+  if (prepared->stale || now - prepared->checked_at >= CHECK_NS ||
       !hr_prepared_covers(prepared, &plan)) {
     const unsigned depth = hr_session_release(session);
     prepare(session, &plan, now);

@@ -505,7 +505,7 @@ HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, H
   } else {
     if (!session->binding.store || session->engine) {
       remember_wish(session, &wish);
-      session->retry_at = hr_wall_clock_ns() + RETRY_INTERVAL_NS;
+      session->retry_at = hr_monotonic_ns() + RETRY_INTERVAL_NS;
     }
     hr_session_set_trouble(session, &own);
     record_without_store(session);
@@ -643,7 +643,7 @@ static void refill_numbers(HrSession* session)
 
 static void retry_store(HrSession* session)
 {
-  const int64_t now = hr_wall_clock_ns();
+  const int64_t now = hr_monotonic_ns();
   if (!session->binding.store && session->binding.capture && now >= session->retry_at) {
     const HrAttachment wish = session->wanted;
     hr_session_attach(session, &wish, NULL);
@@ -656,7 +656,7 @@ static void watch_frames(HrSession* session)
       atomic_load_explicit(&session->engine->shared.frames, memory_order_acquire);
   if (frames != session->frames_seen) {
     session->frames_seen = frames;
-    session->frames_seen_at = hr_wall_clock_ns();
+    session->frames_seen_at = hr_monotonic_ns();
   }
 }
 
@@ -685,7 +685,7 @@ bool hr_session_work(HrSession* session)
     return false;
   }
   hr_session_lock_writing(session);
-  session->worked_at = hr_wall_clock_ns();
+  session->worked_at = hr_monotonic_ns();
   const bool changed = work(session);
   hr_session_unlock_writing(session);
   return changed;
@@ -697,8 +697,8 @@ bool hr_session_tend(HrSession* session)
     return false; // Somebody is at it
   }
   hr_session_lock(session);
-  const int64_t idle = hr_wall_clock_ns() - session->worked_at;
-  const bool changed = (idle < 0 || idle >= WORKER_NS) && work(session);
+  const int64_t idle = hr_monotonic_ns() - session->worked_at;
+  const bool changed = idle >= WORKER_NS && work(session);
   hr_session_unlock_writing(session);
   return changed;
 }
@@ -753,7 +753,7 @@ static void fill_from_engine(HrSession* session, HrSessionState* state)
   state->malformed = atomic_load(&shared->malformed);
   state->unheard = atomic_load(&shared->unheard);
   state->running =
-      session->frames_seen_at && hr_wall_clock_ns() - session->frames_seen_at < RUNNING_NS;
+      session->frames_seen_at && hr_monotonic_ns() - session->frames_seen_at < RUNNING_NS;
   if (pending && state->tree) {
     state->pending = hr_branch_id(state->tree, pending);
     state->pending_beats = atomic_load(&shared->pending_beats);

@@ -24,6 +24,7 @@ struct HrStoreImpl {
   size_t map_bytes;
   bool read_only;
   bool unsynced;
+  bool unnamed;                 ///< Being made: nobody else knows of it, and no lock file is needed
   pthread_mutex_t gate;         ///< Guards `transactions`, `bytes` and `env`
   unsigned transactions;        ///< Open in this process
   off_t bytes;                  ///< Size of the file when last seen: it never shrinks

@@ -35,11 +35,21 @@
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static HrStore* registry;
 
-int64_t hr_wall_clock_ns(void)
+static int64_t read_clock(clockid_t clock)
 {
   struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
+  clock_gettime(clock, &now);
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t hr_wall_clock_ns(void)
+{
+  return read_clock(CLOCK_REALTIME);
+}
+
+int64_t hr_monotonic_ns(void)
+{
+  return read_clock(CLOCK_MONOTONIC);
 }
 
 HrStatus hr_store_default_path(char* path, size_t size)
@@ -144,46 +154,13 @@ HrStatus hr_status_from_lmdb(HrStore* store, int code)
 }
 
 /** Make a plain file for this user only, whatever the umask; never through a link. */
-static int create_file(const char* path, int more_flags)
+static int create_file(const char* path)
 {
-  const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | more_flags, 0600);
+  const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd >= 0) {
     fchmod(fd, 0600);
   }
   return fd;
-}
-
-/** Open the file for a look, making it if asked: never a device or a pipe. One
- * that is there may be reached by a link, as people keep a store on another disk
- * so; none is made through a link. */
-static HrStatus open_file(const char* path, unsigned flags, int* fd, struct stat* info,
-                          HrError* error)
-{
-  const bool create = flags & HR_STORE_CREATE;
-  *fd = open(path, (flags & HR_STORE_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
-  if (*fd < 0 && errno == ENOENT && create) {
-    HrStatus status = make_folders(path, error);
-    if (status) {
-      return status;
-    }
-    *fd = create_file(path, 0);
-  }
-  if (*fd < 0 && errno == EISDIR) {
-    return hr_error(error, HR_ERR_NOT_A_STORE,
-                    "%s is a folder. Choose a file in it, like %s/my.hr.", path, path);
-  }
-  if (*fd < 0) {
-    const int code = errno;
-    return hr_error(error, status_from_errno(code), "Cannot open %s: %s. %s", path, strerror(code),
-                    code == ENOENT ? "Nothing has been recorded there yet."
-                                   : "Choose a path where you may read and write.");
-  }
-  if (fstat(*fd, info) || !S_ISREG(info->st_mode)) {
-    close(*fd);
-    return hr_error(error, HR_ERR_NOT_A_STORE,
-                    "%s is not a plain file. Choose another path for the store.", path);
-  }
-  return HR_OK;
 }
 
 /** LMDB would follow a link at the lock file's place, also to read. It can do
@@ -200,7 +177,7 @@ static HrStatus prepare_lock_file(const char* path, bool read_only, HrError* err
                ? HR_OK
                : hr_error(error, HR_ERR_PERMISSION, "%s is not a plain file. Remove it.", name);
   }
-  const int fd = create_file(name, O_EXCL);
+  const int fd = create_file(name);
   if (fd >= 0) {
     close(fd);
   } else if (errno != EEXIST && !read_only) {
@@ -294,7 +271,8 @@ static size_t largest_map(void)
 static HrStatus open_environment(HrStore* store, HrError* error)
 {
   const unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD |
-                         (store->read_only ? MDB_RDONLY : 0u) | (store->unsynced ? MDB_NOSYNC : 0u);
+                         (store->read_only ? MDB_RDONLY : 0u) |
+                         (store->unsynced ? MDB_NOSYNC : 0u) | (store->unnamed ? MDB_NOLOCK : 0u);
   int code = ENOMEM;
   for (size_t map = largest_map(); map >= SMALLEST_MAP && code == ENOMEM; map /= 2) {
     code = mdb_env_create(&store->env);
@@ -391,7 +369,8 @@ static HrStatus check_pages(HrStore* store, HrError* error)
 
 static HrStatus open_store(HrStore* store, HrError* error)
 {
-  HrStatus status = prepare_lock_file(store->path, store->read_only, error);
+  HrStatus status =
+      store->unnamed ? HR_OK : prepare_lock_file(store->path, store->read_only, error);
   if (status) {
     return status;
   }
@@ -450,33 +429,150 @@ HrStatus hr_store_reopen(HrStore* store)
   return HR_OK;
 }
 
+/** An HrStore for the file, not open yet. NULL without memory. */
+static HrStore* new_entry(const char* path, const struct stat* info, unsigned flags)
+{
+  char* const absolute = realpath(path, NULL);
+  HrStore* const entry = absolute ? calloc(1, sizeof *entry + strlen(absolute) + 1) : NULL;
+  if (entry) {
+    strcpy(entry->path, absolute);
+    entry->references = 1;
+    entry->device = info->st_dev;
+    entry->inode = info->st_ino;
+    entry->read_only = flags & HR_STORE_READ_ONLY;
+    entry->unsynced = flags & HR_STORE_UNSYNCED;
+    pthread_mutex_init(&entry->gate, NULL);
+  }
+  free(absolute);
+  return entry;
+}
+
+static void free_entry(HrStore* entry)
+{
+  if (entry->env) {
+    mdb_env_close(entry->env);
+  }
+  pthread_mutex_destroy(&entry->gate);
+  free(entry);
+}
+
 static HrStatus open_new_entry(const char* path, const struct stat* info, unsigned flags,
                                HrStore** store, HrError* error)
 {
-  char* const absolute = realpath(path, NULL);
-  HrStore* entry = absolute ? calloc(1, sizeof *entry + strlen(absolute) + 1) : NULL;
+  HrStore* const entry = new_entry(path, info, flags);
   if (!entry) {
-    free(absolute);
     return hr_error(error, HR_ERR_NO_MEMORY, "Out of memory opening %s.", path);
   }
-  strcpy(entry->path, absolute);
-  free(absolute);
-  entry->references = 1;
-  entry->device = info->st_dev;
-  entry->inode = info->st_ino;
-  entry->read_only = flags & HR_STORE_READ_ONLY;
-  entry->unsynced = flags & HR_STORE_UNSYNCED;
-  pthread_mutex_init(&entry->gate, NULL);
-
-  HrStatus status = open_store(entry, error);
+  const HrStatus status = open_store(entry, error);
   if (status) {
-    pthread_mutex_destroy(&entry->gate);
-    free(entry);
+    free_entry(entry);
     return status;
   }
   entry->next = registry;
   registry = entry;
   *store = entry;
+  return HR_OK;
+}
+
+/** Make an empty file into a store that is whole on the disk. */
+static HrStatus fill_new_file(const char* name, int fd, HrError* error)
+{
+  struct stat info;
+  HrStore* const entry = fstat(fd, &info) ? NULL : new_entry(name, &info, 0);
+  if (!entry) {
+    return hr_error(error, HR_ERR_NO_MEMORY, "Out of memory making %s.", name);
+  }
+  entry->unnamed = true;
+  const HrStatus status = open_store(entry, error);
+  free_entry(entry);
+  return status;
+}
+
+/** Rename without replacing. Where the file system cannot do that, it can link. */
+static bool name_file(const char* from, const char* to)
+{
+  return !renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) ||
+         (errno == EINVAL && !link(from, to));
+}
+
+/** After a power cut the name is there as well. */
+static bool sync_folder(const char* path)
+{
+  char folder[4096];
+  const char* const slash = strrchr(path, '/');
+  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+  const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = fd >= 0 && (!fsync(fd) || errno == EINVAL); // Some need and know no sync
+  if (fd >= 0) {
+    close(fd);
+  }
+  return synced;
+}
+
+/** Make a store under another name, and give it its own when it is whole: a kill
+ * or a power cut leaves no half of one. Of two programs that do so at once, one
+ * names its store, and both use that. */
+static HrStatus create_store(const char* path, unsigned flags, HrError* error)
+{
+  char name[4096];
+  struct stat info;
+  HrStatus status = make_folders(path, error);
+  if (status) {
+    return status;
+  }
+  if (snprintf(name, sizeof name, "%s.new-XXXXXX", path) >= (int)sizeof name) {
+    return hr_error(error, HR_ERR_ARGUMENT, "The store's path is too long.");
+  }
+  /* What cannot be opened but is there is a link that leads nowhere, or came just now. */
+  const bool link_there = !lstat(path, &info) && S_ISLNK(info.st_mode);
+  const int fd = link_there ? -1 : mkostemp(name, O_CLOEXEC);
+  errno = link_there ? ELOOP : errno;
+  if (fd < 0) {
+    return hr_error(error, status_from_errno(errno), "Cannot make the store %s: %s.", path,
+                    strerror(errno));
+  }
+  fchmod(fd, 0600); // Whatever the umask
+  status = fill_new_file(name, fd, error);
+  const bool synced = status || flags & HR_STORE_UNSYNCED || !fsync(fd);
+  if (!status && !(synced && (name_file(name, path) || errno == EEXIST) && sync_folder(path))) {
+    status = hr_error(error, status_from_errno(errno), "Cannot make the store %s: %s.", path,
+                      strerror(errno));
+  }
+  unlink(name);
+  close(fd);
+  return status;
+}
+
+/** Open the file for a look, making it if asked: never a device or a pipe. One
+ * that is there may be reached by a link, as people keep a store on another disk
+ * so; none is made through a link. */
+static HrStatus open_file(const char* path, unsigned flags, int* fd, struct stat* info,
+                          HrError* error)
+{
+  const int mode = (flags & HR_STORE_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
+  *fd = open(path, mode);
+  if (*fd < 0 && errno == ENOENT && flags & HR_STORE_CREATE) {
+    const HrStatus status = create_store(path, flags, error);
+    if (status) {
+      return status;
+    }
+    *fd = open(path, mode);
+  }
+  if (*fd < 0 && errno == EISDIR) {
+    return hr_error(error, HR_ERR_NOT_A_STORE,
+                    "%s is a folder. Choose a file in it, like %s/my.hr.", path, path);
+  }
+  if (*fd < 0) {
+    const int code = errno;
+    return hr_error(error, status_from_errno(code), "Cannot open %s: %s. %s", path, strerror(code),
+                    code == ENOENT ? "Nothing has been recorded there yet."
+                                   : "Choose a path where you may read and write.");
+  }
+  if (fstat(*fd, info) || !S_ISREG(info->st_mode)) {
+    close(*fd);
+    return hr_error(error, HR_ERR_NOT_A_STORE,
+                    "%s is not a plain file. Choose another path for the store.", path);
+  }
   return HR_OK;
 }
 
@@ -542,11 +638,7 @@ void hr_store_close(HrStore* store)
     if (store->env && store->unsynced) {
       mdb_env_sync(store->env, 1);
     }
-    if (store->env) {
-      mdb_env_close(store->env);
-    }
-    pthread_mutex_destroy(&store->gate);
-    free(store);
+    free_entry(store);
   }
   pthread_mutex_unlock(&registry_lock);
 }

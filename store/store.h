@@ -616,7 +616,10 @@ HrStatus hr_store_salvage(const char* damaged, const char* path,
                           void (*lost)(void* data, const char* sentence), void* data,
                           HrSalvageReport* report, HrError* error);
 
-/** Nanoseconds since 1970. */
+/** Nanoseconds since 1970: for what is written. It may be set back. */
 int64_t hr_wall_clock_ns(void);
+
+/** Nanoseconds of a clock that never goes back: for how long things take. */
+int64_t hr_monotonic_ns(void);
 
 #endif

@@ -5,6 +5,7 @@
  * itself. The calls of the C library are stood in for here. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,6 +16,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -31,8 +34,14 @@ EXPORT int fdatasync(int fd)
   return sync_error ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
+static int writes_to_live; ///< The program is killed within this write, half done; 0: never
+
 EXPORT ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset)
 {
+  if (writes_to_live && --writes_to_live == 0) {
+    syscall(SYS_pwrite64, fd, bytes, size / 2, offset);
+    raise(SIGKILL);
+  }
   errno = write_error;
   return write_error ? -1 : syscall(SYS_pwrite64, fd, bytes, size, offset);
 }
@@ -41,6 +50,16 @@ EXPORT ssize_t writev(int fd, const struct iovec* parts, int count)
 {
   errno = write_error;
   return write_error ? -1 : syscall(SYS_writev, fd, parts, count);
+}
+
+static int64_t wall_step;      ///< Seconds the wall clock was set on by
+static int64_t monotonic_step; ///< Seconds that pass without waiting for them
+
+EXPORT int clock_gettime(clockid_t clock, struct timespec* now)
+{
+  const int result = (int)syscall(SYS_clock_gettime, clock, now);
+  now->tv_sec += clock == CLOCK_REALTIME ? wall_step : monotonic_step;
+  return result;
 }
 
 enum { NOTES = 500 };
@@ -99,6 +118,46 @@ static void test_a_quota_is_survived(void** state)
   fail_for_a_while(&write_error, EDQUOT, HR_ERR_NO_SPACE);
 }
 
+/** As after an error of the disk, when the kernel takes no more writes to it; it
+ * does so by order only of a disk without files open for writing. */
+static void test_a_disk_gone_read_only_is_recovered_from(void** state)
+{
+  (void)state;
+  fail_for_a_while(&write_error, EROFS, HR_ERR_READ_ONLY);
+}
+
+/** What the session says by itself, without being asked to write. */
+static HrSessionState worked_state(void)
+{
+  HrSessionState state;
+  rig_run(&rig, BEAT);
+  hr_session_state(rig.session, &state);
+  return state;
+}
+
+/** Set back by an hour, as by the network or by hand: neither commits nor their
+ * retries wait for it to be then again. */
+static void test_a_clock_set_back_delays_nothing(void** state)
+{
+  (void)state;
+  play_notes();
+  sync_error = EIO;
+  play_notes();
+  assert_trouble_told(HR_ERR_IO);
+  sync_error = 0;
+  wall_step = -3600;
+  monotonic_step += 2;
+  const HrStatus after_retry = worked_state().trouble;
+  play_note(0, 60, 100);
+  rig_run(&rig, BEAT);
+  monotonic_step += 1;
+  worked_state();
+  const size_t waiting = hr_ring_used(&atomic_load(&rig.engine->shared.capture)->ring);
+  wall_step = 0;
+  assert_int_equal(after_retry, HR_OK);
+  assert_int_equal(waiting, 0);
+}
+
 /** With SIGXFSZ as it is by default: it ends the program. */
 static void test_a_file_size_limit_ends_nobody(void** state)
 {
@@ -126,6 +185,7 @@ static void test_a_store_moved_away_and_back(void** state)
   assert_int_equal(rename(path, away), 0);
   play_notes();
   assert_trouble_told(HR_ERR_NOT_FOUND);
+  assert_non_null(strstr(state_now().trouble_text, "Put it back"));
   assert_int_equal(rename(away, path), 0);
   assert_recovered(2 * NOTES);
 }
@@ -140,44 +200,142 @@ static void test_a_truncated_store_ends_nobody(void** state)
   assert_trouble_told(HR_ERR_TRUNCATED);
 }
 
-/** A disk of 1 MiB, filled by somebody else, and cleared again. */
-static void test_a_full_file_system_is_survived(void** state)
+static void fill_disk(const char* filler)
 {
-  (void)state;
-  char folder[4200], filler[4300], store[4300];
-  static char zeros[65536];
-  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
-  mkdir(folder, 0700);
-  if (mount("none", folder, "tmpfs", 0, "size=1m")) {
-    print_message("no right to mount a file system here\n");
-    skip();
+  static const char zeros[4096];
+  const int fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  while (write(fd, zeros, sizeof zeros) > 0) {
   }
+  close(fd);
+}
+
+/** Record onto a disk that somebody else fills, and clears again. It is
+ * unmounted before anything is asserted. */
+static void fill_for_a_while(const char* folder)
+{
+  char filler[4300], store[4300];
   snprintf(filler, sizeof filler, "%s/filler", folder);
   snprintf(store, sizeof store, "%s/full.hr", folder);
   const HrAttachment there = {.store = store};
-  assert_ok(hr_session_attach(rig.session, &there, NULL));
+  const HrStatus attached = hr_session_attach(rig.session, &there, NULL);
   play_notes();
   state_now();
-  FILE* const file = fopen(filler, "w");
-  while (fwrite(zeros, 1, sizeof zeros, file) == sizeof zeros && !fflush(file)) {
-  }
-  fclose(file);
+  fill_disk(filler);
   for (int i = 0; i < 3; ++i) {
     play_notes();
   }
   const HrSessionState full = state_now();
   unlink(filler);
-  const HrSessionState after = state_now();
+  monotonic_step += 2;
+  const HrSessionState after = worked_state();
   const int count = music_of("main").count;
   const HrAttachment back = place();
   hr_session_attach(rig.session, &back, NULL);
   rig_run(&rig, BEAT);
   hr_session_flush(rig.session);
   umount2(folder, MNT_DETACH);
+  assert_int_equal(attached, HR_OK);
   assert_int_equal(full.trouble, HR_ERR_NO_SPACE);
   assert_int_equal(full.dropped, 0);
   assert_int_equal(after.trouble, HR_OK);
   assert_int_equal(count, 2 * 4 * NOTES);
+}
+
+static void test_a_full_file_system_is_survived(void** state)
+{
+  (void)state;
+  char folder[4200];
+  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
+  mkdir(folder, 0700);
+  if (mount("none", folder, "tmpfs", 0, "size=1m")) {
+    print_message("skipped: no right to mount a file system here (%s)\n", strerror(errno));
+    skip();
+  }
+  fill_for_a_while(folder);
+}
+
+/** Unlike a tmpfs it keeps blocks of its own back, and its files have holes. */
+static void test_a_full_ext4_is_survived(void** state)
+{
+  (void)state;
+  char folder[4200], command[12800];
+  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
+  const char* const image = scratch_path("disk.img");
+  mkdir(folder, 0700);
+  snprintf(command, sizeof command,
+           "truncate -s 8M %s && mkfs.ext4 -q -F -m 0 %s && mount -o loop %s %s", image, image,
+           image, folder);
+  if (system(command)) {
+    print_message("skipped: no ext4 can be made and mounted here\n");
+    skip();
+  }
+  fill_for_a_while(folder);
+}
+
+/** Open a new store in another process, which may be killed in it. */
+static pid_t begin_making(const char* path, const char* tree, int writes)
+{
+  const pid_t child = fork();
+  if (child == 0) {
+    HrStore* store = NULL;
+    HrTxn* txn = NULL;
+    HrTreeId id;
+    writes_to_live = writes;
+    const bool opened = !hr_store_open(path, HR_STORE_CREATE, &store, NULL);
+    writes_to_live = 0;
+    const bool made = opened && !hr_txn_begin(store, HR_WRITE, &txn) &&
+                      !hr_tree_create(txn, tree, 1, &id) && !hr_txn_commit(txn);
+    _exit(made ? 0 : 1);
+  }
+  return child;
+}
+
+static bool was_killed(pid_t child)
+{
+  int result = 0;
+  assert_int_equal(waitpid(child, &result, 0), child);
+  assert_true(WIFSIGNALED(result) || WEXITSTATUS(result) == 0);
+  return WIFSIGNALED(result);
+}
+
+static void test_a_kill_while_a_store_is_made(void** state)
+{
+  (void)state;
+  char path[4200];
+  int kills = 0;
+  bool killed = true;
+  for (; killed && kills < 100; ++kills) {
+    HrStore* store = NULL;
+    snprintf(path, sizeof path, "%s/made-%d.hr", scratch, kills);
+    killed = was_killed(begin_making(path, "mine", kills + 1));
+    assert_ok(hr_store_open(path, HR_STORE_CREATE, &store, NULL));
+    hr_store_close(store);
+  }
+  assert_false(killed);
+  assert_true(kills > 1);
+  print_message("%d kills\n", kills - 1);
+}
+
+static void test_two_programs_make_one_store(void** state)
+{
+  (void)state;
+  for (int i = 0; i < 50; ++i) {
+    HrStore* store = NULL;
+    HrTxn* txn = NULL;
+    HrTreeId tree;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/both-%d.hr", scratch, i);
+    const pid_t first = begin_making(path, "first", 0);
+    const pid_t second = begin_making(path, "second", 0);
+    was_killed(first);
+    was_killed(second);
+    assert_ok(hr_store_open(path, 0, &store, NULL));
+    assert_ok(hr_txn_begin(store, HR_READ, &txn));
+    assert_ok(hr_tree_find(txn, "first", &tree));
+    assert_ok(hr_tree_find(txn, "second", &tree));
+    hr_txn_abort(txn);
+    hr_store_close(store);
+  }
 }
 
 int main(void)
@@ -187,10 +345,15 @@ int main(void)
       TEST(test_a_failed_sync_is_recovered_from),
       TEST(test_a_failed_write_is_recovered_from),
       TEST(test_a_quota_is_survived),
+      TEST(test_a_disk_gone_read_only_is_recovered_from),
+      TEST(test_a_clock_set_back_delays_nothing),
       TEST(test_a_file_size_limit_ends_nobody),
       TEST(test_a_store_moved_away_and_back),
       TEST(test_a_truncated_store_ends_nobody),
       TEST(test_a_full_file_system_is_survived),
+      TEST(test_a_full_ext4_is_survived),
+      TEST(test_a_kill_while_a_store_is_made),
+      TEST(test_two_programs_make_one_store),
   };
   return cmocka_run_group_tests_name("faults", tests, NULL, NULL);
 }
