@@ -13,7 +13,7 @@
  * | trees    | u64 tree id                            | HrTreeRecord     |
  * | branches | u64 branch id                          | HrBranchRecord   |
  * | nodes    | HrTickKey of its first event           | node, see below  |
-| notes    | HrTickKey of its tick                  | HrNoteRecord, name, text, a NUL |
+ * | notes    | HrTickKey of its tick                  | HrNoteRecord, name, text, a NUL |
  * | names    | kind byte, then id or text (name.c)    | text or u64 id   |
  * | journal  | u64: tree id << 32 + sequence          | HrJournalRecord, texts |
  * | captures | 16-byte UUID of a capture ring         | HrCaptureRecord  |

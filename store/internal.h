@@ -11,6 +11,7 @@
 
 #include <lmdb.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/types.h>
 
 struct HrStoreImpl {
@@ -54,6 +55,16 @@ struct HrTxnImpl {
   MDB_cursor* branches; ///< A reader's place among the branches; NULL: none read yet
   HrTail tail;
 };
+
+/** A write past RLIMIT_FSIZE raises SIGXFSZ, which would end the host. */
+typedef struct {
+  sigset_t before;
+  bool pending; ///< One that is not ours
+} HrSizeSignal;
+
+/** Around what writes: the signal is taken back, and the write fails with EFBIG. */
+void hr_size_signal_hold(HrSizeSignal* held);
+void hr_size_signal_drop(const HrSizeSignal* held);
 
 /** The status for an LMDB or errno code; notes a disk error in `store`. */
 HrStatus hr_status_from_lmdb(HrStore* store, int code);

@@ -375,7 +375,9 @@ static HrStatus open_store(HrStore* store, HrError* error)
     return status;
   }
   HrMemlock memlock;
+  HrSizeSignal held;
   hr_memlock_suspend(&memlock);
+  hr_size_signal_hold(&held);
   status = open_environment(store, error);
   if (!status) {
     close_on_exec(store);
@@ -396,6 +398,7 @@ static HrStatus open_store(HrStore* store, HrError* error)
   if (!status) {
     hr_memlock_release_map(&memlock, store->env, store->map_bytes);
   }
+  hr_size_signal_drop(&held);
   hr_memlock_resume(&memlock);
   return status;
 }

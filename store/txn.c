@@ -118,21 +118,34 @@ static void release(HrTxn* txn)
   free(txn);
 }
 
-/** A write past RLIMIT_FSIZE raises SIGXFSZ, which would end the host: it is
- * taken back here, and the write fails with EFBIG. */
-static int commit(MDB_txn* txn)
+void hr_size_signal_hold(HrSizeSignal* held)
 {
-  const struct timespec at_once = {0, 0};
-  sigset_t file_size, before, pending;
+  sigset_t file_size, pending;
   sigemptyset(&file_size);
   sigaddset(&file_size, SIGXFSZ);
   sigpending(&pending);
-  pthread_sigmask(SIG_BLOCK, &file_size, &before);
-  const int code = mdb_txn_commit(txn);
-  if (!sigismember(&pending, SIGXFSZ)) {
+  held->pending = sigismember(&pending, SIGXFSZ);
+  pthread_sigmask(SIG_BLOCK, &file_size, &held->before);
+}
+
+void hr_size_signal_drop(const HrSizeSignal* held)
+{
+  const struct timespec at_once = {0, 0};
+  sigset_t file_size;
+  sigemptyset(&file_size);
+  sigaddset(&file_size, SIGXFSZ);
+  if (!held->pending) {
     sigtimedwait(&file_size, NULL, &at_once);
   }
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_sigmask(SIG_SETMASK, &held->before, NULL);
+}
+
+static int commit(MDB_txn* txn)
+{
+  HrSizeSignal held;
+  hr_size_signal_hold(&held);
+  const int code = mdb_txn_commit(txn);
+  hr_size_signal_drop(&held);
   return code;
 }
 

@@ -39,6 +39,7 @@ typedef struct {
 static const Case cases[] = {
     {"ping", {NULL}, {{NULL, NULL}}, 0},
     {"instances", {NULL}, {{NULL, NULL}}, 0},
+    {"counters", {NULL}, {{NULL, NULL}}, 0},
     {"help", {"fork"}, {{NULL, NULL}}, 0},
     {"subscribe", {"1", "30"}, {{NULL, NULL}}, 0},
     {"unsubscribe", {"1"}, {{"/hr/subscribe", NULL}}, 0},

@@ -7,7 +7,6 @@
 #include "tests/store_rig.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/resource.h>
 
 static void append_tempo(HrTxn* txn, HrBranchId branch, HrTick tick, double tempo)
@@ -191,11 +190,9 @@ static void test_an_upgrade_is_whole_or_nothing(void** state)
   struct rlimit old;
   copy_data("format-1.hr", path);
   getrlimit(RLIMIT_FSIZE, &old);
-  signal(SIGXFSZ, SIG_IGN);
   setrlimit(RLIMIT_FSIZE, &(struct rlimit){4096, old.rlim_max});
   const HrStatus status = hr_store_open(path, 0, &former, NULL);
   setrlimit(RLIMIT_FSIZE, &old);
-  signal(SIGXFSZ, SIG_DFL);
   assert_int_not_equal(status, HR_OK);
   assert_null(former);
   assert_is_as_it_was(path);
