@@ -34,9 +34,10 @@ static HrStatus enter(HrStore* store, HrTxnMode mode)
 {
   HrStatus status = HR_OK;
   pthread_mutex_lock(&store->gate);
-  if (store->failed && !store->transactions) {
-    status = hr_store_reopen(store);
-  } else if (store->failed && mode == HR_WRITE) {
+  /* Readers may hold locks that others wait for: they do not wait for the disk. */
+  if (store->failed && mode == HR_WRITE) {
+    status = store->transactions ? HR_ERR_IO : hr_store_reopen(store);
+  } else if (!store->env) {
     status = HR_ERR_IO;
   }
   status = status ? status : look_at_file(store, mode);
