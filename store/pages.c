@@ -82,7 +82,7 @@ bool hr_page_entry(const uint8_t page[HR_PAGE_SIZE], unsigned index, HrPageEntry
   entry->is_tree = bytes.flags == ENTRY_IS_TREE;
   if (bytes.flags == ENTRY_IS_BIG && room - bytes.key_size >= sizeof entry->page) {
     memcpy(&entry->page, value, sizeof entry->page);
-    return true;
+    return entry->page != 0; // A meta page is nobody's
   }
   entry->value = value;
   return (bytes.flags == 0 || entry->is_tree) && low <= room - bytes.key_size;

@@ -42,13 +42,15 @@ static HrStatus add(Scan* scan, const HrFound* found)
 /** The whole value, allocated and 8-aligned. */
 static void* read_value(int fd, const HrPageEntry* entry)
 {
-  void* const value = malloc(entry->size ? entry->size : 1);
-  if (value && entry->page ? !hr_page_read_value(fd, entry, value) : false) {
-    free(value);
+  void* const value = malloc(entry->size ? entry->size : 1); // malloc(0) may be NULL
+  if (!value) {
     return NULL;
   }
-  if (value && !entry->page) {
+  if (entry->value) {
     memcpy(value, entry->value, entry->size);
+  } else if (!hr_page_read_value(fd, entry, value)) {
+    free(value);
+    return NULL;
   }
   return value;
 }

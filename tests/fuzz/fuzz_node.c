@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
     memcpy(&header, value, sizeof header);
     header.word_count = (uint32_t)((size - sizeof header) / sizeof(HrWord));
     header.magic = HR_NODE_MAGIC;
-    header.version = HR_FORMAT_VERSION;
+    header.version = HR_NODE_VERSION;
     header.base_tick = hr_tick_key_tick(&key);
     memcpy(value, &header, sizeof header);
     header.checksum = hr_node_checksum(value, &key);
