@@ -19,7 +19,9 @@ WARNINGS   ?= -Wall -Wextra -Wconversion -Wshadow -Werror
 # What happens to one event is spread over small functions of several files: inlined
 # across them, a block costs a third less (bench/bench_run.c). Tests and tool are
 # linked without. clang would need a linker of its own for it.
-FAST := -O3 -fno-math-errno $(if $(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects)
+FAST := -O3 -fno-math-errno
+FAST += $(if $(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects \
+          --param max-inline-insns-auto=100 --param inline-unit-growth=200)
 
 # Set by the sanitizer builds, for compiler and linker alike.
 SANITIZE ?=
