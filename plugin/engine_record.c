@@ -160,7 +160,7 @@ bool hr_engine_records(const HrEngine* engine)
 /** Hosts end notes when they stop and locate: that ends what is held in the
  * record, where the branch is, and starts nothing. */
 HR_REALTIME_SELDOM static void record_release(HrEngine* engine, HrTick tick, const uint8_t* bytes,
-                                       uint32_t size)
+                                              uint32_t size)
 {
   HrRecorder* const recorder = &engine->recorder;
   HrSounding held = recorder->held;
