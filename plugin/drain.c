@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/** How long an event may wait for its transaction: less than the second that a
- * power cut may cost, long enough to spare the disk. */
+/** How long an event may wait for its transaction: long enough to spare the disk.
+ * On a slow disk less, so that the commit, which takes as long as the last one, is
+ * done before the second is over that a power cut may cost. The worker looks every
+ * tenth of a second, and may be late. */
 #define COMMIT_INTERVAL_NS 700000000
+#define COMMIT_END_NS      850000000
 
 /** Records in one transaction, so that none holds the writer's lock for long. */
 #define BATCH_RECORDS 50000u
@@ -35,6 +38,8 @@ typedef struct {
   bool tree_changed;
   bool stepped;     ///< Back or forth: a branch may have been hidden or restored
   bool more;        ///< The transaction had room for no more
+  int64_t begun;    ///< When `until` was read: what waits beyond it is younger
+  uint64_t saved;   ///< Events rescued: all of a dead process' ring
   HrRescue rescued; ///< The last rescue; number 0: none
 } Drain;
 
@@ -130,9 +135,10 @@ static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeade
     ++later.tick;
     status = hr_append(drain->txn, branch, &later, &options);
   }
-  return status == HR_ERR_PAST || status == HR_ERR_NOT_FOUND
-             ? rescue(drain, number, &event, &options)
-             : status;
+  const bool parted = status == HR_ERR_PAST || status == HR_ERR_NOT_FOUND;
+  const bool saved = parted || number != header->branch || !drain->session;
+  drain->saved += kind == HR_EVENT_MIDI && saved;
+  return parted ? rescue(drain, number, &event, &options) : status;
 }
 
 /** Why a fork or switch was made; nothing said in a ring of older times. */
@@ -344,6 +350,35 @@ static void forget_applied(const Drain* drain)
   }
 }
 
+/** What comes into the ring from now on was played after this. */
+static void note_look(HrSession* session, int64_t now)
+{
+  session->looked_at = now;
+  session->looked_frames = atomic_load(&session->engine->shared.frames);
+}
+
+/** When what has come into the ring since the last look was played at the
+ * earliest: in one of the blocks since then, which may have begun long after it. */
+static int64_t oldest_since(const HrSession* session, int64_t now)
+{
+  const uint64_t frames = atomic_load(&session->engine->shared.frames) - session->looked_frames;
+  const int64_t blocks = now - (int64_t)((double)frames * 1e9 / session->engine->clock.rate);
+  return blocks > session->looked_at ? blocks : session->looked_at;
+}
+
+/** How long the oldest event of a batch waited, and since when what came meanwhile does. */
+static void note_durable(const Drain* drain)
+{
+  HrSession* const session = drain->session;
+  HrBinding* const binding = drain->binding;
+  const int64_t now = hr_monotonic_ns();
+  const int64_t waited = now - (binding->since ? binding->since : drain->begun);
+  session->commit_ns = now - drain->begun;
+  session->counts.longest_ns =
+      waited > session->counts.longest_ns ? waited : session->counts.longest_ns;
+  binding->since = hr_ring_used(&binding->capture->ring) ? drain->begun : 0;
+}
+
 /** After a commit: what the session knows of its branch moves on. */
 static void drained(const Drain* drain)
 {
@@ -359,6 +394,11 @@ static void drained(const Drain* drain)
     session->rescue_count = drain->rescue_count;
   }
   hr_ring_release(&binding->capture->ring, drain->until);
+  binding->rescued += drain->saved;
+  if (session) {
+    session->counts.rescued += drain->saved;
+    note_durable(drain);
+  }
   if (session && binding == &session->binding && drain->branch) {
     session->branch = drain->branch;
   }
@@ -376,6 +416,7 @@ static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
   const HrRing* const ring = &binding->capture->ring;
   Drain drain = {.session = session,
                  .binding = binding,
+                 .begun = hr_monotonic_ns(),
                  .from = hr_ring_read_position(ring),
                  .until = hr_ring_write_position(ring),
                  .tree = binding->tree};
@@ -387,11 +428,15 @@ static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
     drain.wishes = session->wishes;
     memcpy(drain.rescues, session->rescues, sizeof drain.rescues);
     drain.rescue_count = session->rescue_count;
+    if (binding == &session->binding) {
+      note_look(session, drain.begun);
+    }
     depth = hr_session_release(session);
   }
   const HrStatus status = write_batch(&drain);
   if (session) {
     hr_session_retake(session, depth);
+    session->counts.failed_commits += status != HR_OK;
   }
   if (!status) {
     drained(&drain);
@@ -502,11 +547,9 @@ static bool structure_waits(HrSession* session)
 static bool commit_is_due(HrSession* session, int64_t now)
 {
   const uint64_t used = hr_ring_used(&session->binding.capture->ring);
-  if (!session->waiting_since) {
-    session->waiting_since = now;
-  }
+  const int64_t wait = COMMIT_END_NS - session->commit_ns;
   return structure_waits(session) || used > HR_CAPTURE_CAPACITY / 8 ||
-         now - session->waiting_since >= COMMIT_INTERVAL_NS;
+         now - session->binding.since >= (wait < COMMIT_INTERVAL_NS ? wait : COMMIT_INTERVAL_NS);
 }
 
 /** What to do about a store that takes no writes. */
@@ -536,8 +579,12 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   }
   binding->capture->file->wall_clock_ns = hr_wall_clock_ns();
   if (!waits) {
-    session->waiting_since = 0;
+    binding->since = 0;
+    note_look(session, time);
     return HR_OK;
+  }
+  if (!binding->since) {
+    binding->since = oldest_since(session, time);
   }
   if (!now &&
       (!commit_is_due(session, time) || (session->writing_fails && time < session->retry_at))) {
@@ -555,7 +602,6 @@ HrStatus hr_session_drain(HrSession* session, bool now)
     hr_session_set_trouble(session, &error);
     return status;
   }
-  session->waiting_since = 0;
   if (session->writing_fails) {
     session->writing_fails = false;
     hr_session_set_trouble(session, NULL);
@@ -609,15 +655,25 @@ void hr_session_drain_retired(HrSession* session, bool engine_is_done)
   session->retired_count = kept;
 }
 
+typedef struct {
+  HrStore* store;
+  uint64_t events;
+} Recovery;
+
 static bool drain_orphan(void* data, HrCapture* capture)
 {
-  HrBinding binding = {capture, data, capture->file->tree};
-  return !hr_binding_drain(NULL, &binding);
+  Recovery* const recovery = data;
+  HrBinding binding = {.capture = capture, .store = recovery->store, .tree = capture->file->tree};
+  const HrStatus status = hr_binding_drain(NULL, &binding);
+  recovery->events += binding.rescued;
+  return !status;
 }
 
-void hr_session_recover(HrStore* store)
+uint64_t hr_session_recover(HrStore* store)
 {
+  Recovery recovery = {store, 0};
   if (!hr_store_read_only(store)) {
-    hr_capture_each_orphan(store, drain_orphan, store);
+    hr_capture_each_orphan(store, drain_orphan, &recovery);
   }
+  return recovery.events;
 }

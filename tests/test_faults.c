@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -28,8 +30,17 @@
 static int sync_error;  ///< What fdatasync fails with; 0: it works
 static int write_error; ///< What writes at an offset fail with
 
+static _Atomic unsigned sync_ms; ///< How long the disk takes to sync
+
+static void be_slow(void)
+{
+  const struct timespec time = {sync_ms / 1000, sync_ms % 1000 * 1000000};
+  nanosleep(&time, NULL);
+}
+
 EXPORT int fdatasync(int fd)
 {
+  be_slow();
   errno = sync_error;
   return sync_error ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
@@ -41,6 +52,9 @@ EXPORT ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset)
   if (writes_to_live && --writes_to_live == 0) {
     syscall(SYS_pwrite64, fd, bytes, size / 2, offset);
     raise(SIGKILL);
+  }
+  if (sync_ms && fcntl(fd, F_GETFL) & O_DSYNC) {
+    be_slow();
   }
   errno = write_error;
   return write_error ? -1 : syscall(SYS_pwrite64, fd, bytes, size, offset);
@@ -84,7 +98,9 @@ static void assert_trouble_told(HrStatus expected)
 static void assert_recovered(int notes)
 {
   rig_run(&rig, BAR);
-  assert_int_equal(state_now().trouble, HR_OK);
+  const HrSessionState now = state_now();
+  assert_int_equal(now.trouble, HR_OK);
+  assert_true(now.failed_commits > 0);
   assert_int_equal(music_of("main").count, 2 * notes);
 }
 
@@ -92,6 +108,7 @@ static void fail_for_a_while(int* error, int code, HrStatus expected)
 {
   play_notes();
   assert_int_equal(state_now().trouble, HR_OK);
+  assert_int_equal(state_now().failed_commits, 0);
   *error = code;
   play_notes();
   assert_trouble_told(expected);
@@ -156,6 +173,97 @@ static void test_a_clock_set_back_delays_nothing(void** state)
   wall_step = 0;
   assert_int_equal(after_retry, HR_OK);
   assert_int_equal(waiting, 0);
+}
+
+/* ---- How long it takes until what was played is safe --------------------------- */
+
+static struct {
+  sem_t wanted;
+  _Atomic bool done;
+} worker;
+
+static void* work(void* data)
+{
+  (void)data;
+  while (!sem_wait(&worker.wanted) && !worker.done) {
+    hr_session_work(rig.session);
+  }
+  return NULL;
+}
+
+static double now_s(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/** Play a note in every block of 10 ms for as long as said, a worker beside it.
+ * Returns the longest time from a block's end until its note was in the store. */
+static double play_in_real_time(double seconds)
+{
+  enum { BLOCKS_MAX = 2000 };
+  static double played[BLOCKS_MAX];
+  static uint64_t position[BLOCKS_MAX];
+  const unsigned blocks = (unsigned)(seconds * 100);
+  const HrRing* const ring = &atomic_load(&rig.engine->shared.capture)->ring;
+  const double begun = now_s();
+  double longest = 0;
+  unsigned durable = 0;
+  pthread_t thread;
+  rig.idle = true;
+  rig.block = RIG_RATE / 100;
+  worker.done = false;
+  sem_init(&worker.wanted, 0, 0);
+  pthread_create(&thread, NULL, work, NULL);
+  for (unsigned i = 0; i < blocks || durable < blocks; ++i) {
+    if (i < blocks) {
+      play_note(10, (uint8_t)(i % 128), 200);
+    }
+    rig_run(&rig, rig.block);
+    if (i < blocks) {
+      played[i] = now_s();
+      position[i] = hr_ring_write_position(ring);
+    }
+    for (; durable < blocks && durable <= i && hr_ring_read_position(ring) >= position[durable];
+         ++durable) {
+      const double waited = now_s() - played[durable];
+      longest = waited > longest ? waited : longest;
+    }
+    if (hr_engine_wants_work(rig.engine, false)) {
+      sem_post(&worker.wanted);
+    }
+    const double left = begun + (i + 1) / 100.0 - now_s();
+    usleep(left > 0 ? (useconds_t)(left * 1e6) : 0);
+  }
+  worker.done = true;
+  sem_post(&worker.wanted);
+  pthread_join(thread, NULL);
+  sem_destroy(&worker.wanted);
+  return longest;
+}
+
+/** A commit is two syncs. As long as both take 0.4 s together, what a power cut can
+ * cost is less than a second; a slower disk is told of, and loses nothing. */
+static void test_a_slow_disk(void** state)
+{
+  (void)state;
+  static const unsigned syncs[] = {0, 50, 200, 600};
+  for (size_t i = 0; i < sizeof syncs / sizeof *syncs; ++i) {
+    teardown(NULL);
+    assert_int_equal(setup(NULL), 0);
+    rig_run(&rig, BEAT);
+    sync_ms = syncs[i];
+    const double longest = play_in_real_time(2.0);
+    sync_ms = 0;
+    const HrSessionState now = state_now();
+    print_message("a sync takes %u ms: safe after %.2f s at the latest, told as %.2f s\n", syncs[i],
+                  longest, now.longest_wait);
+    assert_true(syncs[i] > 200 ? longest > 1.0 : longest < 1.0);
+    assert_true(now.longest_wait > longest - 0.03 && now.longest_wait < longest + 0.15);
+    assert_int_equal(now.failed_commits, 0);
+    assert_int_equal(music_of("main").count, 2 * 200);
+  }
 }
 
 /** With SIGXFSZ as it is by default: it ends the program. */
@@ -347,6 +455,7 @@ int main(void)
       TEST(test_a_quota_is_survived),
       TEST(test_a_disk_gone_read_only_is_recovered_from),
       TEST(test_a_clock_set_back_delays_nothing),
+      TEST(test_a_slow_disk),
       TEST(test_a_file_size_limit_ends_nobody),
       TEST(test_a_store_moved_away_and_back),
       TEST(test_a_truncated_store_ends_nobody),
