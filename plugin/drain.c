@@ -559,10 +559,25 @@ static const char* advice_for(HrStatus status)
   case HR_ERR_NO_SPACE:
     return ": free some space on the disk";
   case HR_ERR_NOT_FOUND:
-    return ": the file was moved, deleted or replaced. Put it back, before this machine is "
-           "switched off";
+    return ": the file was moved, deleted or replaced. Put it back, or all of it is written anew "
+           "in "
+           "a moment";
   default:
     return "";
+  }
+}
+
+void hr_session_note_failure(HrSession* session, HrStatus status)
+{
+  HrError error;
+  hr_error(&error, status,
+           "Cannot write to %s: %s. What is played is kept in memory and written as soon as it "
+           "works again%s.",
+           hr_store_path(session->binding.store), hr_strerror(status), advice_for(status));
+  session->retry_at = hr_monotonic_ns() + RETRY_INTERVAL_NS;
+  session->writing_fails = true;
+  if (status != HR_ERR_NOT_FOUND || !session->store_lost) { // Else more was said already
+    hr_session_set_trouble(session, &error);
   }
 }
 
@@ -592,14 +607,7 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   }
   const HrStatus status = hr_binding_drain(session, binding);
   if (status) {
-    HrError error;
-    hr_error(&error, status,
-             "Cannot write to %s: %s. What is played is kept in memory and written as soon as it "
-             "works again%s.",
-             hr_store_path(binding->store), hr_strerror(status), advice_for(status));
-    session->retry_at = time + RETRY_INTERVAL_NS;
-    session->writing_fails = true;
-    hr_session_set_trouble(session, &error);
+    hr_session_note_failure(session, status);
     return status;
   }
   if (session->writing_fails) {

@@ -207,6 +207,7 @@ void hr_session_free(HrSession* session)
   if (session->binding.capture) {
     hr_engine_finish(session->engine);
     settle_for_default_store(session);
+    hr_session_save_lost_store(session);
     hr_session_drain(session, true);
     unreserve(session);
     session->retired[session->retired_count++] = session->binding;
@@ -457,6 +458,7 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   Place place = {0};
   HrStore* store = NULL;
   HrStore* left = NULL;
+  hr_session_save_lost_store(session);
   HrStatus status = open_store(session, wish, &store, error);
   if (!status) {
     hr_session_drain(session, true);
@@ -673,6 +675,7 @@ static bool work(HrSession* session)
   retry_store(session);
   handle_requests(session);
   if (session->binding.store) {
+    hr_session_watch_store(session);
     hr_session_read_ahead(session);
   }
   hr_session_drain(session, false);

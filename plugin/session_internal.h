@@ -115,6 +115,8 @@ struct HrSessionImpl {
   HrError trouble;
   HrTroubleCounts counts;
   bool writing_fails;  ///< The trouble is that the store takes no writes: gone when it does
+  bool store_lost;     ///< As hr_store_is_lost() said when last asked ...
+  int64_t watched_at;  ///< ... which was then
   HrAttachment wanted; ///< To try again; strings are copies below
   char wanted_store[4096], wanted_tree[HR_NAME_MAX + 8], wanted_branch[HR_NAME_MAX + 8];
   uint8_t wanted_uuid[16];
@@ -158,6 +160,15 @@ void hr_session_set_trouble(HrSession* session, const HrError* error);
 /** Writing. Bring what the capture ring holds into the store: when `now` is
  * set, when something waits long enough, or when a fork or switch is among it. */
 HrStatus hr_session_drain(HrSession* session, bool now);
+
+/** Writing. Tell that the store takes no writes. */
+void hr_session_note_failure(HrSession* session, HrStatus status);
+
+/** Writing. Look now and then whether the store is still where it was. If it is
+ * not, and not put back within a moment, it is written anew, and used there. */
+void hr_session_watch_store(HrSession* session);
+/** Writing. The same at once, as it is about to be closed: what is in it would be gone. */
+void hr_session_save_lost_store(HrSession* session);
 
 /** Writing. Drain a ring into its store, up to what it holds now. Names and
  * authors of forks come from `session`, which is NULL for another process' ring. */

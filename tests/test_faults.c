@@ -298,6 +298,272 @@ static void test_a_store_moved_away_and_back(void** state)
   assert_recovered(2 * NOTES);
 }
 
+/** Open a new store in another process, which may be killed in it. */
+static pid_t begin_making(const char* path, const char* tree, int writes)
+{
+  const pid_t child = fork();
+  if (child == 0) {
+    HrStore* store = NULL;
+    HrTxn* txn = NULL;
+    HrTreeId id;
+    writes_to_live = writes;
+    const bool opened = !hr_store_open(path, HR_STORE_CREATE, &store, NULL);
+    writes_to_live = 0;
+    const bool made = opened && !hr_txn_begin(store, HR_WRITE, &txn) &&
+                      !hr_tree_create(txn, tree, 1, &id) && !hr_txn_commit(txn);
+    _exit(made ? 0 : 1);
+  }
+  return child;
+}
+
+static bool was_killed(pid_t child)
+{
+  int result = 0;
+  assert_int_equal(waitpid(child, &result, 0), child);
+  assert_true(WIFSIGNALED(result) || WEXITSTATUS(result) == 0);
+  return WIFSIGNALED(result);
+}
+
+/* ---- A store that is taken away ------------------------------------------------- */
+
+/** Play until it is noticed, told, and set right. What follows goes the usual way. */
+static HrSessionState played_through(void)
+{
+  play_notes();
+  assert_trouble_told(HR_ERR_NOT_FOUND);
+  for (int i = 0; i < 3; ++i) {
+    monotonic_step += 1;
+    play_note(0, 60, 100);
+    rig_run(&rig, BEAT);
+  }
+  return state_now();
+}
+
+enum { PLAYED_THROUGH = 2 * (2 * NOTES + 3) };
+
+static void assert_all_is_in(const char* name)
+{
+  const HrSessionState now = state_now();
+  assert_string_equal(now.store_path, scratch_path(name));
+  assert_int_equal(now.dropped, 0);
+  assert_int_equal(music_of("main").count, PLAYED_THROUGH);
+}
+
+static HrStatus rename_scratch(const char* from, const char* to)
+{
+  return rename(scratch_path(from), scratch_path(to)) ? HR_ERR_IO : HR_OK;
+}
+
+/** A store of its own, or a copy of another, under a name. */
+static void copy_store(const char* from, const char* to)
+{
+  uint64_t bytes;
+  HrStore* store;
+  assert_ok(hr_store_open(scratch_path(from), HR_STORE_CREATE, &store, NULL));
+  assert_ok(hr_store_compact(store, scratch_path(to), true, &bytes, NULL));
+  hr_store_close(store);
+}
+
+static void test_a_deleted_store_is_written_anew(void** state)
+{
+  (void)state;
+  play_notes();
+  state_now();
+  assert_int_equal(unlink(scratch_path("store.hr")), 0);
+  assert_int_equal(played_through().trouble, HR_OK);
+  assert_all_is_in("store.hr");
+}
+
+static void test_a_store_whose_folder_is_removed_is_written_anew(void** state)
+{
+  (void)state;
+  char command[8600];
+  const HrAttachment there = {.store = scratch_path("a/b/deep.hr")};
+  assert_ok(hr_session_attach(rig.session, &there, NULL));
+  rig_run(&rig, BEAT);
+  play_notes();
+  state_now();
+  snprintf(command, sizeof command, "rm -r %s", scratch_path("a"));
+  assert_int_equal(system(command), 0);
+  assert_int_equal(played_through().trouble, HR_OK);
+  assert_all_is_in("a/b/deep.hr");
+}
+
+static void assert_replaced_and_told(HrSessionState now)
+{
+  assert_int_equal(now.trouble, HR_ERR_EXISTS);
+  assert_non_null(strstr(now.trouble_text, scratch_path("store.hr")));
+  assert_non_null(strstr(now.trouble_text, scratch_path("store-rescued.hr")));
+  assert_all_is_in("store-rescued.hr");
+}
+
+static void test_a_store_replaced_by_another_goes_on_beside_it(void** state)
+{
+  (void)state;
+  HrStore* store;
+  struct stat before, after;
+  copy_store("other.hr", "copy.hr");
+  play_notes();
+  state_now();
+  assert_ok(rename_scratch("copy.hr", "store.hr"));
+  stat(scratch_path("store.hr"), &before);
+  assert_replaced_and_told(played_through());
+  stat(scratch_path("store.hr"), &after);
+  assert_int_equal(after.st_ino, before.st_ino);
+  assert_int_equal(after.st_size, before.st_size);
+  assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+  assert_ok(hr_store_open(scratch_path("store.hr"), 0, &store, NULL));
+  hr_store_close(store);
+}
+
+static void test_a_store_replaced_by_something_else_goes_on_beside_it(void** state)
+{
+  (void)state;
+  char text[8] = "";
+  play_notes();
+  state_now();
+  unlink(scratch_path("store.hr"));
+  FILE* const file = fopen(scratch_path("store.hr"), "w");
+  fputs("my text", file);
+  fclose(file);
+  assert_replaced_and_told(played_through());
+  FILE* const again = fopen(scratch_path("store.hr"), "r");
+  assert_non_null(fgets(text, sizeof text, again));
+  fclose(again);
+  assert_string_equal(text, "my text");
+}
+
+/** It has the UUID of the store, but not all of its music. */
+static void test_a_store_replaced_by_an_old_backup_goes_on_beside_it(void** state)
+{
+  (void)state;
+  play_note(0, 60, 100);
+  rig_run(&rig, BEAT);
+  state_now();
+  copy_store("store.hr", "old.hr");
+  for (int i = 0; i < NOTES - 1; ++i) {
+    play_note(i * 200, 60, 100);
+  }
+  rig_run(&rig, NOTES * 200 + BEAT);
+  state_now();
+  assert_ok(rename_scratch("old.hr", "store.hr"));
+  assert_replaced_and_told(played_through());
+}
+
+/** As by a program that writes a file anew and puts it in the old one's place: the
+ * first backup of it, moved there, has everything. */
+static void test_a_store_replaced_by_its_copy_goes_on_there(void** state)
+{
+  (void)state;
+  char lock[4200];
+  snprintf(lock, sizeof lock, "%s", scratch_path("store.hr-lock"));
+  play_notes();
+  state_now();
+  copy_store("store.hr", "copy.hr");
+  unlink(lock); // As a move of the whole folder would
+  assert_ok(rename_scratch("copy.hr", "store.hr"));
+  assert_int_equal(played_through().trouble, HR_OK);
+  assert_all_is_in("store.hr");
+}
+
+/** Two instances that have the store open find it in the same place again, and a
+ * third that comes in between does not take it away from them. */
+static void test_a_deleted_store_is_written_anew_once(void** state)
+{
+  (void)state;
+  static Rig first;
+  HrSessionState other;
+  const HrAttachment where = place();
+  play_notes();
+  state_now();
+  first = rig;
+  assert_true(rig_open(&rig, &where));
+  play_note(0, 61, 100);
+  rig_run(&rig, BEAT);
+  state_now();
+  unlink(scratch_path("store.hr"));
+  Rig second = rig;
+  rig = first;
+  assert_int_equal(played_through().trouble, HR_OK);
+  assert_all_is_in("store.hr");
+  first = rig;
+  rig = second;
+  play_note(0, 62, 100);
+  for (int i = 0; i < 3; ++i) {
+    monotonic_step += 1;
+    rig_run(&rig, BEAT);
+  }
+  hr_session_state(rig.session, &other);
+  const int count = music_of("main").count;
+  rig_close(&rig);
+  rig = first;
+  assert_int_equal(other.trouble, HR_OK);
+  assert_string_equal(other.store_path, scratch_path("store.hr"));
+  assert_int_equal(count, 4);
+  assert_all_is_in("store.hr");
+}
+
+/** The host ends before anything could be done: it is done then. */
+static void test_a_deleted_store_is_there_after_the_end(void** state)
+{
+  (void)state;
+  const HrAttachment where = place();
+  play_notes();
+  state_now();
+  unlink(scratch_path("store.hr"));
+  play_notes();
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &where));
+  rig_run(&rig, BEAT);
+  HrStore* store;
+  HrStoreStats stats;
+  assert_ok(hr_store_open(where.store, 0, &store, NULL));
+  assert_ok(hr_store_stats(store, &stats));
+  hr_store_close(store);
+  assert_int_equal(stats.tree_count, 1);
+}
+
+/** Somebody begins a new store where the old one was: they have nothing in common,
+ * above all no lock file. */
+static void test_a_new_store_in_the_place_of_a_lost_one(void** state)
+{
+  (void)state;
+  play_notes();
+  state_now();
+  unlink(scratch_path("store.hr"));
+  char path[4200];
+  snprintf(path, sizeof path, "%s", scratch_path("store.hr"));
+  assert_false(was_killed(begin_making(path, "new", 0)));
+  assert_replaced_and_told(played_through());
+  assert_false(was_killed(begin_making(path, "newer", 0)));
+}
+
+/** Another store is put over one that is open: until all have let go of that, their
+ * common lock file would have each write over what the other wrote. */
+static void test_two_stores_never_share_a_lock_file(void** state)
+{
+  (void)state;
+  HrStore* store;
+  HrError error;
+  char path[4200];
+  snprintf(path, sizeof path, "%s", scratch_path("store.hr"));
+  play_notes();
+  state_now();
+  copy_store("other.hr", "copy.hr");
+  assert_ok(rename_scratch("copy.hr", "store.hr"));
+  assert_int_equal(hr_store_open(path, 0, &store, &error), HR_ERR_BUSY);
+  assert_non_null(strstr(error.text, "took the place"));
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/proc/self/exe", "test_faults", path, (char*)NULL);
+    _exit(99);
+  }
+  int result = 0;
+  assert_int_equal(waitpid(child, &result, 0), child);
+  assert_true(WIFEXITED(result));
+  assert_int_equal(WEXITSTATUS(result), HR_ERR_BUSY);
+}
+
 static void test_a_truncated_store_ends_nobody(void** state)
 {
   (void)state;
@@ -380,32 +646,6 @@ static void test_a_full_ext4_is_survived(void** state)
   fill_for_a_while(folder);
 }
 
-/** Open a new store in another process, which may be killed in it. */
-static pid_t begin_making(const char* path, const char* tree, int writes)
-{
-  const pid_t child = fork();
-  if (child == 0) {
-    HrStore* store = NULL;
-    HrTxn* txn = NULL;
-    HrTreeId id;
-    writes_to_live = writes;
-    const bool opened = !hr_store_open(path, HR_STORE_CREATE, &store, NULL);
-    writes_to_live = 0;
-    const bool made = opened && !hr_txn_begin(store, HR_WRITE, &txn) &&
-                      !hr_tree_create(txn, tree, 1, &id) && !hr_txn_commit(txn);
-    _exit(made ? 0 : 1);
-  }
-  return child;
-}
-
-static bool was_killed(pid_t child)
-{
-  int result = 0;
-  assert_int_equal(waitpid(child, &result, 0), child);
-  assert_true(WIFSIGNALED(result) || WEXITSTATUS(result) == 0);
-  return WIFSIGNALED(result);
-}
-
 static void test_a_kill_while_a_store_is_made(void** state)
 {
   (void)state;
@@ -446,8 +686,13 @@ static void test_two_programs_make_one_store(void** state)
   }
 }
 
-int main(void)
+int main(int argc, char** argv)
 {
+  if (argc == 2) {
+    HrStore* store;
+    alarm(10);
+    return (int)hr_store_open(argv[1], 0, &store, NULL);
+  }
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       TEST(test_a_failed_sync_is_recovered_from),
@@ -458,6 +703,16 @@ int main(void)
       TEST(test_a_slow_disk),
       TEST(test_a_file_size_limit_ends_nobody),
       TEST(test_a_store_moved_away_and_back),
+      TEST(test_a_deleted_store_is_written_anew),
+      TEST(test_a_store_whose_folder_is_removed_is_written_anew),
+      TEST(test_a_store_replaced_by_another_goes_on_beside_it),
+      TEST(test_a_store_replaced_by_something_else_goes_on_beside_it),
+      TEST(test_a_store_replaced_by_an_old_backup_goes_on_beside_it),
+      TEST(test_a_store_replaced_by_its_copy_goes_on_there),
+      TEST(test_a_deleted_store_is_written_anew_once),
+      TEST(test_a_deleted_store_is_there_after_the_end),
+      TEST(test_a_new_store_in_the_place_of_a_lost_one),
+      TEST(test_two_stores_never_share_a_lock_file),
       TEST(test_a_truncated_store_ends_nobody),
       TEST(test_a_full_file_system_is_survived),
       TEST(test_a_full_ext4_is_survived),
