@@ -182,8 +182,8 @@ static HrStatus apply_fork(Drain* drain, const HrRecord* record)
   HrBranchId fork;
   for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
     const HrPendingFork* const pending = &drain->pending_forks[i];
-    if (pending->number == header->branch) {
-      options.name = *pending->name ? pending->name : NULL;
+    if (pending->number == header->branch && hr_name_valid(pending->author)) {
+      options.name = hr_name_valid(pending->name) ? pending->name : NULL;
       status = hr_author_id(drain->txn, pending->author, &options.author);
     }
   }
@@ -317,11 +317,11 @@ static HrStatus write_batch(Drain* drain)
   return status;
 }
 
-static void forget_pending_fork(HrSession* session, uint32_t number)
+static void forget_pending_fork(HrCaptureFile* file, uint32_t number)
 {
   for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
-    if (session->pending_forks[i].number == number) {
-      session->pending_forks[i].number = 0;
+    if (file->pending_forks[i].number == number) {
+      file->pending_forks[i].number = 0;
     }
   }
 }
@@ -338,7 +338,7 @@ static void forget_applied(const Drain* drain)
   while (position < drain->until &&
          (header = next_record(drain->binding->capture, &position, &record))) {
     if (record->type == HR_CAPTURE_FORK) {
-      forget_pending_fork(session, header->branch);
+      forget_pending_fork(drain->binding->capture->file, header->branch);
       hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->size));
     } else if (record->type != HR_CAPTURE_SWITCH && header->branch != last) {
       hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->branch));
@@ -421,10 +421,10 @@ static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
                  .until = hr_ring_write_position(ring),
                  .tree = binding->tree};
   unsigned depth = 0;
+  /* The name of a fork, and the author of a switch, are known before the engine
+   * hears of it, so that none before `until` is missing. */
+  memcpy(drain.pending_forks, binding->capture->file->pending_forks, sizeof drain.pending_forks);
   if (session) {
-    /* The name of a fork, and the author of a switch, are known before the engine
-     * hears of it, so that none before `until` is missing. */
-    memcpy(drain.pending_forks, session->pending_forks, sizeof drain.pending_forks);
     drain.wishes = session->wishes;
     memcpy(drain.rescues, session->rescues, sizeof drain.rescues);
     drain.rescue_count = session->rescue_count;

@@ -40,13 +40,6 @@ typedef struct {
   int64_t longest_ns;      ///< The longest that an event waited until its commit was done
 } HrTroubleCounts;
 
-/** A fork whose record is still on its way through the capture ring. */
-typedef struct {
-  uint32_t number; ///< 0: free
-  char name[HR_NAME_MAX + 1];
-  char author[HR_NAME_MAX + 1];
-} HrPendingFork;
-
 /** What is being read ahead into one stream ring. */
 typedef struct {
   bool open;
@@ -66,7 +59,7 @@ typedef struct {
 /** Until a commit was timed, the disk is taken for one as slow as can be borne. */
 #define HR_COMMIT_SLOW_NS 400000000
 
-enum { HR_RETIRED_MAX = 8, HR_PENDING_FORKS = 32, HR_WISHES_KEPT = 32, HR_RESCUES = 16 };
+enum { HR_RETIRED_MAX = 8, HR_WISHES_KEPT = 32, HR_RESCUES = 16 };
 
 /** Who wished for switches by command, which are on their way through the capture ring. */
 typedef struct {
@@ -92,7 +85,6 @@ struct HrSessionImpl {
   HrQuantum quantum;
   uint32_t quantum_bars;
   HrLoopMessage loop;
-  HrPendingFork pending_forks[HR_PENDING_FORKS];
   HrWishes wishes;
   bool switch_wished; ///< The last one is all that was wished for, not part of something else
   HrRescue rescues[HR_RESCUES];

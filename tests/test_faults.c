@@ -441,6 +441,7 @@ static void test_a_store_replaced_by_an_old_backup_goes_on_beside_it(void** stat
   rig_run(&rig, BEAT);
   state_now();
   copy_store("store.hr", "old.hr");
+  unlink(scratch_path("store.hr-lock"));
   for (int i = 0; i < NOTES - 1; ++i) {
     play_note(i * 200, 60, 100);
   }
