@@ -179,7 +179,7 @@ static void assert_named(HrTxn* txn, HrTreeId tree, int number)
 {
   const bool forked = has_branch(txn, tree, 'f', number);
   const bool renamed = has_branch(txn, tree, 'r', number);
-  switch (progress->stage[number]) {
+  switch ((Stage)progress->stage[number]) {
   case FORKED:
   case UNDONE:
     assert_true(forked && !renamed);
