@@ -97,12 +97,32 @@ static void assert_trouble_told(HrStatus expected)
   assert_int_equal(now.dropped, 0);
 }
 
+static int64_t failed_commits_told;
+
+static void read_told(void* data, const HrValue* values, size_t count)
+{
+  (void)data;
+  if (count == 2 && !strcmp(values[0].text, "failed_commits")) {
+    failed_commits_told = values[1].integer;
+  }
+}
+
+static void assert_told(const char* query, uint64_t failed_commits)
+{
+  const HrAnswer answer = {read_told, NULL};
+  failed_commits_told = -1;
+  assert_ok(hr_command_run(rig.session, query, NULL, 0, "test", &answer, NULL));
+  assert_int_equal(failed_commits_told, failed_commits);
+}
+
 static void assert_recovered(int notes)
 {
   rig_run(&rig, BAR);
   const HrSessionState now = state_now();
   assert_int_equal(now.trouble, HR_OK);
   assert_true(now.failed_commits > 0);
+  assert_told("get", now.failed_commits);
+  assert_told("stats", now.failed_commits);
   assert_int_equal(music_of("main").count, 2 * notes);
 }
 
