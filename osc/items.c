@@ -114,6 +114,22 @@ static size_t read_malformed(const HrSessionState* state, HrValue values[])
   return read_count(state->malformed, values);
 }
 
+static size_t read_failed_commits(const HrSessionState* state, HrValue values[])
+{
+  return read_count(state->failed_commits, values);
+}
+
+static size_t read_rescued(const HrSessionState* state, HrValue values[])
+{
+  return read_count(state->rescued, values);
+}
+
+static size_t read_longest_wait(const HrSessionState* state, HrValue values[])
+{
+  values[0] = hr_value_number(state->longest_wait);
+  return 1;
+}
+
 static size_t read_trouble(const HrSessionState* state, HrValue values[])
 {
   values[0] = hr_value_integer(state->trouble);
@@ -168,6 +184,16 @@ static const HrOscItem items[] = {
      read_dropped, 0, NULL},
     {"malformed", "events:i", "Input that was no MIDI message.", HR_OSC_PACED, read_malformed, 0,
      NULL},
+    {"failed_commits", "count:i",
+     "Writes that the disk did not take, and that were made again since or will be.", HR_OSC_PACED,
+     read_failed_commits, 0, NULL},
+    {"rescued", "events:i",
+     "Events brought in from a host that was killed, or put on a branch of their own as another "
+     "program had gone on with theirs.",
+     HR_OSC_PACED, read_rescued, 0, NULL},
+    {"longest_wait", "seconds:f",
+     "The longest that an event waited until it was safe on the disk: beyond 1, the disk is slow.",
+     HR_OSC_PACED, read_longest_wait, 0, NULL},
     {"trouble", "code:i text:s", "What keeps the store from working and what to do; 0 if nothing.",
      HR_OSC_AT_ONCE, read_trouble, 0, NULL},
 };

@@ -25,6 +25,8 @@
 #define DATA_OFFSET ((sizeof(HrCaptureFile) + 4095) & ~(size_t)4095)
 #define FILE_SIZE   (DATA_OFFSET + HR_CAPTURE_CAPACITY)
 
+_Static_assert(DATA_OFFSET == 8192, "rings of older times begin there");
+
 HrStatus hr_runtime_folder(char* path, size_t size, HrError* error)
 {
   const char* const runtime = getenv("XDG_RUNTIME_DIR");
@@ -164,6 +166,10 @@ static HrCapture* open_ring(const char* folder, const char* name)
   file->store_path[sizeof file->store_path - 1] = '\0';
   file->tree_name[HR_NAME_MAX] = '\0';
   file->author[HR_NAME_MAX] = '\0';
+  for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
+    file->pending_forks[i].name[HR_NAME_MAX] = '\0';
+    file->pending_forks[i].author[HR_NAME_MAX] = '\0';
+  }
   return capture;
 }
 

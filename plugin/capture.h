@@ -54,6 +54,17 @@ typedef struct {
  * playing with a store that cannot be written. */
 #define HR_CAPTURE_CAPACITY ((uint64_t)4 << 20)
 
+/** A fork by command, whose record is still on its way through the ring. Kept with
+ * that, so that its name outlives the process as well. */
+typedef struct {
+  uint32_t number; ///< 0: free
+  char name[HR_NAME_MAX + 1];
+  char author[HR_NAME_MAX + 1];
+} HrPendingFork;
+
+/** So many have room in the pages before the ring. */
+#define HR_PENDING_FORKS 14
+
 /** The start of the file. Fields but the positions change under the session's mutex only. */
 typedef struct {
   char magic[8];
@@ -68,6 +79,7 @@ typedef struct {
   char tree_name[HR_NAME_MAX + 8]; ///< For a tree not made yet; empty: any
   char store_path[4096];
   HrRingPositions positions;
+  HrPendingFork pending_forks[HR_PENDING_FORKS]; ///< None in a ring of older times
 } HrCaptureFile;
 
 typedef struct {

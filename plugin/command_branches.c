@@ -219,9 +219,10 @@ HrStatus hr_run_fork_ago(HrCall* call)
 
 static HrPendingFork* free_pending_fork(HrSession* session)
 {
+  HrPendingFork* const pending = session->binding.capture->file->pending_forks;
   for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
-    if (!session->pending_forks[i].number) {
-      return &session->pending_forks[i];
+    if (!pending[i].number) {
+      return &pending[i];
     }
   }
   return NULL;

@@ -184,6 +184,9 @@ HrStatus hr_run_get(HrCall* call)
       {"dropped", hr_value_tick((int64_t)state.dropped)},
       {"malformed", hr_value_tick((int64_t)state.malformed)},
       {"unheard", hr_value_tick((int64_t)state.unheard)},
+      {"failed_commits", hr_value_tick((int64_t)state.failed_commits)},
+      {"rescued", hr_value_tick((int64_t)state.rescued)},
+      {"longest_wait", hr_value_number(state.longest_wait)},
       {"trouble", hr_value_text(state.trouble_text)},
   };
   const char* const key =
@@ -223,6 +226,9 @@ HrStatus hr_run_stats(HrCall* call)
       {"dropped", state.dropped},
       {"malformed", state.malformed},
       {"unheard", state.unheard},
+      {"failed_commits", state.failed_commits},
+      {"rescued", state.rescued},
+      {"longest_wait_ms", (uint64_t)(state.longest_wait * 1e3)},
       {"waiting_bytes", capture ? hr_ring_used(&capture->ring) : 0},
       {"waiting_bytes_max", capture ? HR_CAPTURE_CAPACITY : 0},
       {"store_bytes", store.file_bytes},

@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/** How long an event may wait for its transaction: less than the second that a
- * power cut may cost, long enough to spare the disk. */
+/** How long an event may wait for its transaction: long enough to spare the disk.
+ * On a slow disk less, so that the commit, which takes as long as the last one, is
+ * done before the second is over that a power cut may cost. The worker looks every
+ * tenth of a second, and may be late. */
 #define COMMIT_INTERVAL_NS 700000000
+#define COMMIT_END_NS      850000000
 
 /** Records in one transaction, so that none holds the writer's lock for long. */
 #define BATCH_RECORDS 50000u
@@ -35,6 +38,8 @@ typedef struct {
   bool tree_changed;
   bool stepped;     ///< Back or forth: a branch may have been hidden or restored
   bool more;        ///< The transaction had room for no more
+  int64_t begun;    ///< When `until` was read: what waits beyond it is younger
+  uint64_t saved;   ///< Events rescued: all of a dead process' ring
   HrRescue rescued; ///< The last rescue; number 0: none
 } Drain;
 
@@ -130,9 +135,10 @@ static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeade
     ++later.tick;
     status = hr_append(drain->txn, branch, &later, &options);
   }
-  return status == HR_ERR_PAST || status == HR_ERR_NOT_FOUND
-             ? rescue(drain, number, &event, &options)
-             : status;
+  const bool parted = status == HR_ERR_PAST || status == HR_ERR_NOT_FOUND;
+  const bool saved = parted || number != header->branch || !drain->session;
+  drain->saved += kind == HR_EVENT_MIDI && saved;
+  return parted ? rescue(drain, number, &event, &options) : status;
 }
 
 /** Why a fork or switch was made; nothing said in a ring of older times. */
@@ -176,8 +182,8 @@ static HrStatus apply_fork(Drain* drain, const HrRecord* record)
   HrBranchId fork;
   for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
     const HrPendingFork* const pending = &drain->pending_forks[i];
-    if (pending->number == header->branch) {
-      options.name = *pending->name ? pending->name : NULL;
+    if (pending->number == header->branch && hr_name_valid(pending->author)) {
+      options.name = hr_name_valid(pending->name) ? pending->name : NULL;
       status = hr_author_id(drain->txn, pending->author, &options.author);
     }
   }
@@ -311,11 +317,11 @@ static HrStatus write_batch(Drain* drain)
   return status;
 }
 
-static void forget_pending_fork(HrSession* session, uint32_t number)
+static void forget_pending_fork(HrCaptureFile* file, uint32_t number)
 {
   for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
-    if (session->pending_forks[i].number == number) {
-      session->pending_forks[i].number = 0;
+    if (file->pending_forks[i].number == number) {
+      file->pending_forks[i].number = 0;
     }
   }
 }
@@ -332,7 +338,7 @@ static void forget_applied(const Drain* drain)
   while (position < drain->until &&
          (header = next_record(drain->binding->capture, &position, &record))) {
     if (record->type == HR_CAPTURE_FORK) {
-      forget_pending_fork(session, header->branch);
+      forget_pending_fork(drain->binding->capture->file, header->branch);
       hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->size));
     } else if (record->type != HR_CAPTURE_SWITCH && header->branch != last) {
       hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->branch));
@@ -342,6 +348,35 @@ static void forget_applied(const Drain* drain)
   if (drain->rescued.number || drain->stepped) {
     hr_prepared_forget(session->prepared, 0);
   }
+}
+
+/** What comes into the ring from now on was played after this. */
+static void note_look(HrSession* session, int64_t now)
+{
+  session->looked_at = now;
+  session->looked_frames = atomic_load(&session->engine->shared.frames);
+}
+
+/** When what has come into the ring since the last look was played at the
+ * earliest: in one of the blocks since then, which may have begun long after it. */
+static int64_t oldest_since(const HrSession* session, int64_t now)
+{
+  const uint64_t frames = atomic_load(&session->engine->shared.frames) - session->looked_frames;
+  const int64_t blocks = now - (int64_t)((double)frames * 1e9 / session->engine->clock.rate);
+  return blocks > session->looked_at ? blocks : session->looked_at;
+}
+
+/** How long the oldest event of a batch waited, and since when what came meanwhile does. */
+static void note_durable(const Drain* drain)
+{
+  HrSession* const session = drain->session;
+  HrBinding* const binding = drain->binding;
+  const int64_t now = hr_monotonic_ns();
+  const int64_t waited = now - (binding->since ? binding->since : drain->begun);
+  session->commit_ns = now - drain->begun;
+  session->counts.longest_ns =
+      waited > session->counts.longest_ns ? waited : session->counts.longest_ns;
+  binding->since = hr_ring_used(&binding->capture->ring) ? drain->begun : 0;
 }
 
 /** After a commit: what the session knows of its branch moves on. */
@@ -359,6 +394,11 @@ static void drained(const Drain* drain)
     session->rescue_count = drain->rescue_count;
   }
   hr_ring_release(&binding->capture->ring, drain->until);
+  binding->rescued += drain->saved;
+  if (session) {
+    session->counts.rescued += drain->saved;
+    note_durable(drain);
+  }
   if (session && binding == &session->binding && drain->branch) {
     session->branch = drain->branch;
   }
@@ -376,22 +416,27 @@ static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
   const HrRing* const ring = &binding->capture->ring;
   Drain drain = {.session = session,
                  .binding = binding,
+                 .begun = hr_monotonic_ns(),
                  .from = hr_ring_read_position(ring),
                  .until = hr_ring_write_position(ring),
                  .tree = binding->tree};
   unsigned depth = 0;
+  /* The name of a fork, and the author of a switch, are known before the engine
+   * hears of it, so that none before `until` is missing. */
+  memcpy(drain.pending_forks, binding->capture->file->pending_forks, sizeof drain.pending_forks);
   if (session) {
-    /* The name of a fork, and the author of a switch, are known before the engine
-     * hears of it, so that none before `until` is missing. */
-    memcpy(drain.pending_forks, session->pending_forks, sizeof drain.pending_forks);
     drain.wishes = session->wishes;
     memcpy(drain.rescues, session->rescues, sizeof drain.rescues);
     drain.rescue_count = session->rescue_count;
+    if (binding == &session->binding) {
+      note_look(session, drain.begun);
+    }
     depth = hr_session_release(session);
   }
   const HrStatus status = write_batch(&drain);
   if (session) {
     hr_session_retake(session, depth);
+    session->counts.failed_commits += status != HR_OK;
   }
   if (!status) {
     drained(&drain);
@@ -502,11 +547,9 @@ static bool structure_waits(HrSession* session)
 static bool commit_is_due(HrSession* session, int64_t now)
 {
   const uint64_t used = hr_ring_used(&session->binding.capture->ring);
-  if (!session->waiting_since) {
-    session->waiting_since = now;
-  }
+  const int64_t wait = COMMIT_END_NS - session->commit_ns;
   return structure_waits(session) || used > HR_CAPTURE_CAPACITY / 8 ||
-         now - session->waiting_since >= COMMIT_INTERVAL_NS;
+         now - session->binding.since >= (wait < COMMIT_INTERVAL_NS ? wait : COMMIT_INTERVAL_NS);
 }
 
 /** What to do about a store that takes no writes. */
@@ -516,10 +559,25 @@ static const char* advice_for(HrStatus status)
   case HR_ERR_NO_SPACE:
     return ": free some space on the disk";
   case HR_ERR_NOT_FOUND:
-    return ": the file was moved, deleted or replaced. Put it back, before this machine is "
-           "switched off";
+    return ": the file was moved, deleted or replaced. Put it back, or all of it is written anew "
+           "in "
+           "a moment";
   default:
     return "";
+  }
+}
+
+void hr_session_note_failure(HrSession* session, HrStatus status)
+{
+  HrError error;
+  hr_error(&error, status,
+           "Cannot write to %s: %s. What is played is kept in memory and written as soon as it "
+           "works again%s.",
+           hr_store_path(session->binding.store), hr_strerror(status), advice_for(status));
+  session->retry_at = hr_monotonic_ns() + RETRY_INTERVAL_NS;
+  session->writing_fails = true;
+  if (status != HR_ERR_NOT_FOUND || !session->store_lost) { // Else more was said already
+    hr_session_set_trouble(session, &error);
   }
 }
 
@@ -536,8 +594,12 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   }
   binding->capture->file->wall_clock_ns = hr_wall_clock_ns();
   if (!waits) {
-    session->waiting_since = 0;
+    binding->since = 0;
+    note_look(session, time);
     return HR_OK;
+  }
+  if (!binding->since) {
+    binding->since = oldest_since(session, time);
   }
   if (!now &&
       (!commit_is_due(session, time) || (session->writing_fails && time < session->retry_at))) {
@@ -545,17 +607,9 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   }
   const HrStatus status = hr_binding_drain(session, binding);
   if (status) {
-    HrError error;
-    hr_error(&error, status,
-             "Cannot write to %s: %s. What is played is kept in memory and written as soon as it "
-             "works again%s.",
-             hr_store_path(binding->store), hr_strerror(status), advice_for(status));
-    session->retry_at = time + RETRY_INTERVAL_NS;
-    session->writing_fails = true;
-    hr_session_set_trouble(session, &error);
+    hr_session_note_failure(session, status);
     return status;
   }
-  session->waiting_since = 0;
   if (session->writing_fails) {
     session->writing_fails = false;
     hr_session_set_trouble(session, NULL);
@@ -609,15 +663,25 @@ void hr_session_drain_retired(HrSession* session, bool engine_is_done)
   session->retired_count = kept;
 }
 
+typedef struct {
+  HrStore* store;
+  uint64_t events;
+} Recovery;
+
 static bool drain_orphan(void* data, HrCapture* capture)
 {
-  HrBinding binding = {capture, data, capture->file->tree};
-  return !hr_binding_drain(NULL, &binding);
+  Recovery* const recovery = data;
+  HrBinding binding = {.capture = capture, .store = recovery->store, .tree = capture->file->tree};
+  const HrStatus status = hr_binding_drain(NULL, &binding);
+  recovery->events += binding.rescued;
+  return !status;
 }
 
-void hr_session_recover(HrStore* store)
+uint64_t hr_session_recover(HrStore* store)
 {
+  Recovery recovery = {store, 0};
   if (!hr_store_read_only(store)) {
-    hr_capture_each_orphan(store, drain_orphan, store);
+    hr_capture_each_orphan(store, drain_orphan, &recovery);
   }
+  return recovery.events;
 }

@@ -147,8 +147,16 @@ void hr_plugin_log_trouble(HrPlugin* plugin)
     if (state.trouble) {
       lv2_log_error(&plugin->logger, "HalfRemembered: %s\n", state.trouble_text);
     } else {
-      lv2_log_note(&plugin->logger, "HalfRemembered: all is well again.\n");
+      lv2_log_note(&plugin->logger,
+                   "HalfRemembered: all is well again: writing failed %llu times so far, %llu "
+                   "events are lost.\n",
+                   (unsigned long long)state.failed_commits, (unsigned long long)state.dropped);
     }
+  }
+  if (state.rescued != plugin->logged_rescued) {
+    lv2_log_note(&plugin->logger, "HalfRemembered: %llu events were rescued so far.\n",
+                 (unsigned long long)state.rescued);
+    plugin->logged_rescued = state.rescued;
   }
 }
 

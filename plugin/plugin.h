@@ -69,6 +69,7 @@ typedef struct HrPlugin {
       settled; ///< Settings were restored: they count, and not where the ports stand at first
   bool served; ///< By the OSC endpoint
   char logged_trouble[400];
+  uint64_t logged_rescued;
   uint64_t seen_revision;        ///< By the audio thread
   uint64_t told_revision;        ///< By the worker
   char told[HR_PROPERTIES][400]; ///< Values of the properties last sent

@@ -86,6 +86,7 @@ HrStatus hr_session_begin(HrSession* session, HrTxn** txn)
   const unsigned depth = hr_session_release(session);
   const HrStatus status = hr_txn_begin(session->binding.store, HR_WRITE, txn);
   hr_session_retake(session, depth);
+  session->counts.failed_commits += status != HR_OK;
   return status;
 }
 
@@ -94,6 +95,7 @@ HrStatus hr_session_commit(HrSession* session, HrTxn* txn)
   const unsigned depth = hr_session_release(session);
   const HrStatus status = hr_txn_commit(txn);
   hr_session_retake(session, depth);
+  session->counts.failed_commits += status != HR_OK;
   return status;
 }
 
@@ -158,6 +160,7 @@ HrSession* hr_session_new(HrEngine* engine, HrError* error)
   memcpy(session->settings, hr_setting_defaults, sizeof session->settings);
   session->quantum = HR_QUANTUM_BAR;
   session->quantum_bars = 1;
+  session->commit_ns = HR_COMMIT_SLOW_NS;
   return session;
 }
 
@@ -204,6 +207,7 @@ void hr_session_free(HrSession* session)
   if (session->binding.capture) {
     hr_engine_finish(session->engine);
     settle_for_default_store(session);
+    hr_session_save_lost_store(session);
     hr_session_drain(session, true);
     unreserve(session);
     session->retired[session->retired_count++] = session->binding;
@@ -410,7 +414,7 @@ static HrStatus move_engine(HrSession* session, HrStore* store, const Place* pla
   if (session->binding.capture) {
     session->retired[session->retired_count++] = session->binding;
   }
-  session->binding = (HrBinding){capture, store, place->tree};
+  session->binding = (HrBinding){.capture = capture, .store = store, .tree = place->tree};
   return HR_OK;
 }
 
@@ -440,9 +444,10 @@ static HrStatus prepare_place(HrSession* session, HrStore* store, const HrAttach
 {
   set_retired(session, true); // It is no other player to share the tree with
   const unsigned depth = hr_session_release(session);
-  hr_session_recover(store);
+  const uint64_t rescued = hr_session_recover(store);
   const HrStatus status = find_place(session, store, wish, place);
   hr_session_retake(session, depth);
+  session->counts.rescued += rescued;
   return status ? hr_error(error, status, "Cannot use the store %s: %s.", hr_store_path(store),
                            hr_strerror(status))
                 : HR_OK;
@@ -453,6 +458,7 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   Place place = {0};
   HrStore* store = NULL;
   HrStore* left = NULL;
+  hr_session_save_lost_store(session);
   HrStatus status = open_store(session, wish, &store, error);
   if (!status) {
     hr_session_drain(session, true);
@@ -462,7 +468,7 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
     status = move_engine(session, store, &place, error);
   } else if (!status) {
     left = session->binding.store;
-    session->binding = (HrBinding){NULL, store, place.tree};
+    session->binding = (HrBinding){.store = store, .tree = place.tree};
   }
   if (status) {
     set_retired(session, false);
@@ -669,6 +675,7 @@ static bool work(HrSession* session)
   retry_store(session);
   handle_requests(session);
   if (session->binding.store) {
+    hr_session_watch_store(session);
     hr_session_read_ahead(session);
   }
   hr_session_drain(session, false);
@@ -786,6 +793,9 @@ void hr_session_state(HrSession* session, HrSessionState* state)
                             .loop_end = session->loop.end,
                             .tree = session->binding.tree,
                             .branch = session->branch,
+                            .failed_commits = session->counts.failed_commits,
+                            .rescued = session->counts.rescued,
+                            .longest_wait = (double)session->counts.longest_ns / 1e9,
                             .trouble = session->trouble.status};
   hr_quantum_text(session->quantum, session->quantum_bars, state->quantum_name);
   memcpy(state->trouble_text, session->trouble.text, sizeof state->trouble_text);

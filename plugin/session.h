@@ -53,8 +53,9 @@ HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, H
 
 /** Bring into `store` what killed hosts left in shared memory for it. Every
  * hr_session_attach() does so; a program that reads a store without a session
- * calls it itself. Nothing happens to a store opened read-only. */
-void hr_session_recover(HrStore* store);
+ * calls it itself. Nothing happens to a store opened read-only. Returns how many
+ * events there were. */
+uint64_t hr_session_recover(HrStore* store);
 
 /** The periodic work: answer the engine, read ahead, drain, commit when due,
  * prepare for a switch. Called by the LV2 worker, and done when it returns.
@@ -119,6 +120,10 @@ typedef struct {
   uint64_t dropped;            ///< Events lost because no room was left: should stay 0
   uint64_t malformed;          ///< Input that was no MIDI message
   uint64_t unheard;            ///< Messages that the host's port has no room for at all
+  uint64_t failed_commits;     ///< Transactions that the store did not take: tried again
+  uint64_t rescued;            ///< Events brought in from a killed host, or put on a fork as
+                               ///< another program had gone on with their branch
+  double longest_wait;         ///< Seconds from an event's block to its commit's end, at most
   HrStatus trouble;            ///< HR_OK, or what keeps the store from working
   char trouble_text[400];
   char tree_name[HR_NAME_MAX + 1];

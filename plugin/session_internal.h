@@ -27,16 +27,18 @@
 /** A capture ring and where it drains to. */
 typedef struct {
   HrCapture* capture;
-  HrStore* store; ///< NULL while no store could be opened
-  HrTreeId tree;  ///< 0: made when the first event is drained
+  HrStore* store;   ///< NULL while no store could be opened
+  HrTreeId tree;    ///< 0: made when the first event is drained
+  int64_t since;    ///< What waits in the ring was played after this time; 0: nothing waits
+  uint64_t rescued; ///< Events of the ring that were
 } HrBinding;
 
-/** A fork whose record is still on its way through the capture ring. */
+/** What went wrong since the session began, and was mended. */
 typedef struct {
-  uint32_t number; ///< 0: free
-  char name[HR_NAME_MAX + 1];
-  char author[HR_NAME_MAX + 1];
-} HrPendingFork;
+  uint64_t failed_commits; ///< Transactions that the store did not take
+  uint64_t rescued;        ///< Events that nobody alive, or their branch no longer, could take
+  int64_t longest_ns;      ///< The longest that an event waited until its commit was done
+} HrTroubleCounts;
 
 /** What is being read ahead into one stream ring. */
 typedef struct {
@@ -54,7 +56,10 @@ typedef struct {
   HrLoopMessage loop;
 } HrReader;
 
-enum { HR_RETIRED_MAX = 8, HR_PENDING_FORKS = 32, HR_WISHES_KEPT = 32, HR_RESCUES = 16 };
+/** Until a commit was timed, the disk is taken for one as slow as can be borne. */
+#define HR_COMMIT_SLOW_NS 400000000
+
+enum { HR_RETIRED_MAX = 8, HR_WISHES_KEPT = 32, HR_RESCUES = 16 };
 
 /** Who wished for switches by command, which are on their way through the capture ring. */
 typedef struct {
@@ -80,7 +85,6 @@ struct HrSessionImpl {
   HrQuantum quantum;
   uint32_t quantum_bars;
   HrLoopMessage loop;
-  HrPendingFork pending_forks[HR_PENDING_FORKS];
   HrWishes wishes;
   bool switch_wished; ///< The last one is all that was wished for, not part of something else
   HrRescue rescues[HR_RESCUES];
@@ -91,15 +95,20 @@ struct HrSessionImpl {
   uint32_t filling;     ///< Bits: ring being filled from the store, `lock` not held
   HrPrepared* prepared; ///< NULL without an engine
 
-  uint64_t scanned;      ///< Position in the capture ring up to which records were looked at
-  int64_t waiting_since; ///< When the oldest record not in the store was first seen; 0: none
-  int64_t retry_at;      ///< When to try the store again after trouble
-  int64_t worked_at;     ///< When the host's worker last called
+  uint64_t scanned;       ///< Position in the capture ring up to which records were looked at
+  int64_t looked_at;      ///< When all that waits there was last known ...
+  uint64_t looked_frames; ///< ... and how many frames had been run then
+  int64_t commit_ns;      ///< How long the last commit took
+  int64_t retry_at;       ///< When to try the store again after trouble
+  int64_t worked_at;      ///< When the host's worker last called
   uint64_t frames_seen;
   int64_t frames_seen_at;
 
   HrError trouble;
+  HrTroubleCounts counts;
   bool writing_fails;  ///< The trouble is that the store takes no writes: gone when it does
+  bool store_lost;     ///< As hr_store_is_lost() said when last asked ...
+  int64_t watched_at;  ///< ... which was then
   HrAttachment wanted; ///< To try again; strings are copies below
   char wanted_store[4096], wanted_tree[HR_NAME_MAX + 8], wanted_branch[HR_NAME_MAX + 8];
   uint8_t wanted_uuid[16];
@@ -124,7 +133,7 @@ void hr_session_unlock_writing(HrSession* session);
 unsigned hr_session_release(HrSession* session);
 void hr_session_retake(HrSession* session, unsigned depth);
 
-/** Writing. Begin a write transaction, and commit one, without `lock`. */
+/** Writing. Begin a write transaction, and commit one, without `lock`. Failures are counted. */
 HrStatus hr_session_begin(HrSession* session, HrTxn** txn);
 HrStatus hr_session_commit(HrSession* session, HrTxn* txn);
 
@@ -143,6 +152,15 @@ void hr_session_set_trouble(HrSession* session, const HrError* error);
 /** Writing. Bring what the capture ring holds into the store: when `now` is
  * set, when something waits long enough, or when a fork or switch is among it. */
 HrStatus hr_session_drain(HrSession* session, bool now);
+
+/** Writing. Tell that the store takes no writes. */
+void hr_session_note_failure(HrSession* session, HrStatus status);
+
+/** Writing. Look now and then whether the store is still where it was. If it is
+ * not, and not put back within a moment, it is written anew, and used there. */
+void hr_session_watch_store(HrSession* session);
+/** Writing. The same at once, as it is about to be closed: what is in it would be gone. */
+void hr_session_save_lost_store(HrSession* session);
 
 /** Writing. Drain a ring into its store, up to what it holds now. Names and
  * authors of forks come from `session`, which is NULL for another process' ring. */

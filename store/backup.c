@@ -156,16 +156,10 @@ static int write_part(HrStore* store, const Part* part)
 /** Give the whole file its name. */
 static int publish(const Part* part, const char* path, bool replace)
 {
-  struct stat info;
-  int code =
-      renameat2(AT_FDCWD, part->path, AT_FDCWD, path, replace ? 0 : RENAME_NOREPLACE) ? errno : 0;
-  if (code == EINVAL && lstat(path, &info)) { // The file system knows no such rename
-    code = rename(part->path, path) ? errno : 0;
+  if (!replace) {
+    return hr_store_name_file(part->path, path);
   }
-  if (code) {
-    return code;
-  }
-  return fsync(part->folder) ? errno : 0;
+  return rename(part->path, path) || fsync(part->folder) ? errno : 0;
 }
 
 HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64_t* bytes,
@@ -397,14 +391,20 @@ static HrStatus update_database(Update* update, size_t index)
   return status;
 }
 
-static HrStatus update_all(HrStore* store, HrStore* backup, Update* update)
+static HrStatus update_databases(HrStore* store, Update* update)
 {
-  HrStatus status = hr_txn_begin(backup, HR_WRITE, &update->to);
-  status = status ? status : hr_txn_begin(store, HR_READ, &update->from);
+  HrStatus status = hr_txn_begin(store, HR_READ, &update->from);
   for (size_t i = 0; i < DATABASES && !status; ++i) {
     status = update_database(update, i);
   }
   hr_txn_abort(update->from);
+  return status;
+}
+
+static HrStatus update_all(HrStore* store, HrStore* backup, Update* update)
+{
+  HrStatus status = hr_txn_begin(backup, HR_WRITE, &update->to);
+  status = status ? status : update_databases(store, update);
   if (status || !update->report->records) {
     hr_txn_abort(update->to);
     return status;
@@ -453,4 +453,18 @@ HrStatus hr_store_backup(HrStore* store, const char* path, HrBackupReport* repor
   report->first = lstat(path, &info) && errno == ENOENT;
   return report->first ? hr_store_compact(store, path, false, &report->bytes, error)
                        : update_backup(store, path, report, error);
+}
+
+bool hr_store_is_continued(HrTxn* older, HrStore* newer)
+{
+  HrBackupReport report = {0};
+  HrTxn trial = {.store = older->store, .mode = HR_WRITE};
+  Update update = {.to = &trial, .report = &report};
+  if (memcmp(older->store->header.uuid, newer->header.uuid, sizeof newer->header.uuid) != 0 ||
+      mdb_txn_begin(older->store->env, older->txn, 0, &trial.txn)) {
+    return false;
+  }
+  const HrStatus status = update_databases(newer, &update);
+  mdb_txn_abort(trial.txn);
+  return !status;
 }

@@ -19,6 +19,8 @@ struct HrStoreImpl {
   unsigned references;
   dev_t device;
   ino_t inode;
+  dev_t lock_device; ///< Of the lock file
+  ino_t lock_inode;  ///< 0: without one
   MDB_env* env;
   MDB_dbi trees, branches, nodes, names, journal, captures;
   MDB_dbi notes; ///< 0: opened for reading, and there are none
@@ -91,6 +93,21 @@ HrStatus hr_record_open(const HrTxn* txn, MDB_dbi dbi, const MDB_val* key, MDB_v
 /** After a disk error, with no transaction open and `gate` held: believe only
  * what lies on the disk. HR_ERR_IO as long as that cannot be synced and read. */
 HrStatus hr_store_reopen(HrStore* store);
+
+/** Make every missing folder above `path`, for this user only. */
+HrStatus hr_make_folders(const char* path, HrError* error);
+
+/** Give a whole store, written under another name, its own, unless something has
+ * that: EEXIST. A lock file that lies there is removed, as those who still have the
+ * store before it open go on to use theirs. Both are on the disk afterwards. An errno. */
+int hr_store_name_file(const char* from, const char* path);
+
+/** Begin to write where hr_txn_begin() does not, as the store is lost. */
+HrStatus hr_txn_begin_lost(HrStore* store, HrTxn** txn);
+
+/** True if `newer` has all that a write transaction sees in `older`'s store: it is
+ * that store, or a copy that was recorded into since. Changes neither. */
+bool hr_store_is_continued(HrTxn* older, HrStore* newer);
 
 /** Get a value of exactly `size` bytes: copies it out. HR_ERR_NOT_FOUND, HR_ERR_DAMAGED. */
 HrStatus hr_get_record(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, void* record,

@@ -29,10 +29,14 @@ static int hold(HrSnapshot* snapshot, const char* path, unsigned flags)
 
 bool hr_snapshot_pages(MDB_txn* txn, int fd, HrPages* pages)
 {
+  size_t seen = SIZE_MAX;
   while (!hr_pages_open(pages, fd, mdb_txn_id(txn))) {
-    /* Two commits since it began have written over its meta page. */
+    /* Two commits since it began have written over its meta page. If there were none, the lock
+     * file, which says what the newest is, belongs to another store. */
+    const bool newer = mdb_txn_id(txn) != seen;
+    seen = mdb_txn_id(txn);
     mdb_txn_reset(txn);
-    if (mdb_txn_renew(txn)) {
+    if (!newer || mdb_txn_renew(txn)) {
       return false;
     }
   }

@@ -28,7 +28,8 @@ typedef struct {
  * is open all the same, but held by nothing. Close with hr_snapshot_close(),
  * whatever was returned. */
 HrStatus hr_snapshot_open(HrSnapshot* snapshot, const char* path, HrError* error);
-/** The pages as a transaction sees them. False if it could not be renewed. */
+/** The pages as a transaction sees them. False if it could not be renewed, or if the
+ * lock file is that of another store. */
 bool hr_snapshot_pages(MDB_txn* txn, int fd, HrPages* pages);
 void hr_snapshot_close(HrSnapshot* snapshot);
 

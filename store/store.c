@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -70,8 +71,7 @@ HrStatus hr_store_default_path(char* path, size_t size)
   return length >= 0 && (size_t)length < size ? HR_OK : HR_ERR_LIMIT;
 }
 
-/** Make every missing folder above `path`, for this user only. */
-static HrStatus make_folders(const char* path, HrError* error)
+HrStatus hr_make_folders(const char* path, HrError* error)
 {
   char* const copy = strdup(path);
   if (!copy) {
@@ -163,15 +163,22 @@ static int create_file(const char* path)
   return fd;
 }
 
+enum { LOCK_PATH_SIZE = 4096 + 8 };
+
+static bool name_lock_file(const char* path, char name[LOCK_PATH_SIZE])
+{
+  return snprintf(name, LOCK_PATH_SIZE, "%s-lock", path) < LOCK_PATH_SIZE;
+}
+
 /** LMDB would follow a link at the lock file's place, also to read. It can do
  * without the file where none can be made, unless it is to write. */
 static HrStatus prepare_lock_file(const char* path, bool read_only, HrError* error)
 {
-  char name[4096 + 8];
-  if (snprintf(name, sizeof name, "%s-lock", path) >= (int)sizeof name) {
+  char name[LOCK_PATH_SIZE];
+  struct stat info;
+  if (!name_lock_file(path, name)) {
     return hr_error(error, HR_ERR_ARGUMENT, "The store's path is too long.");
   }
-  struct stat info;
   if (!lstat(name, &info)) {
     return S_ISREG(info.st_mode)
                ? HR_OK
@@ -318,6 +325,18 @@ static HrStatus open_environment(HrStore* store, HrError* error)
   return HR_OK;
 }
 
+/** Remember which lock file is in use. */
+static void note_lock_file(HrStore* store)
+{
+  char name[LOCK_PATH_SIZE];
+  struct stat info;
+  store->lock_inode = 0;
+  if (!store->unnamed && name_lock_file(store->path, name) && !stat(name, &info)) {
+    store->lock_device = info.st_dev;
+    store->lock_inode = info.st_ino;
+  }
+}
+
 /** LMDB leaves its data descriptor open across exec. */
 static void close_on_exec(HrStore* store)
 {
@@ -335,6 +354,15 @@ static void tell_fault(void* data, const HrPageFault* fault)
   }
 }
 
+/** Two stores with one lock file would write over each other. */
+static HrStatus lock_file_is_in_use(const char* path, HrError* error)
+{
+  return hr_error(error, HR_ERR_BUSY,
+                  "%s took the place of a store that is still open. Close the programs that use "
+                  "that, or give this one another name.",
+                  path);
+}
+
 /** Decide whether LMDB may walk the file: in a damaged page it would end the
  * program, or write over what is sound. A reader's slot keeps this state while
  * others write. */
@@ -350,13 +378,14 @@ static HrStatus check_pages(HrStore* store, HrError* error)
     return hr_error(error, hr_status_from_lmdb(store, code), "Cannot read the store %s: %s.",
                     store->path, mdb_strerror(code));
   }
-  HrStatus status = HR_OK;
-  if (hr_snapshot_pages(txn, fd, &pages)) {
-    pages.fault = tell_fault;
-    pages.data = &first;
-    status = hr_pages_check(
-        &pages, hr_pages_count(&pages) <= CHECKED_PAGES ? HR_PAGES_ALL : HR_PAGES_SPINES, NULL);
+  if (!hr_snapshot_pages(txn, fd, &pages)) {
+    mdb_txn_abort(txn);
+    return lock_file_is_in_use(store->path, error);
   }
+  pages.fault = tell_fault;
+  pages.data = &first;
+  const HrStatus status = hr_pages_check(
+      &pages, hr_pages_count(&pages) <= CHECKED_PAGES ? HR_PAGES_ALL : HR_PAGES_SPINES, NULL);
   mdb_txn_abort(txn);
   if (status == HR_ERR_DAMAGED) {
     return hr_error(error, status,
@@ -381,6 +410,7 @@ static HrStatus open_store(HrStore* store, HrError* error)
   status = open_environment(store, error);
   if (!status) {
     close_on_exec(store);
+    note_lock_file(store);
     int dead = 0;
     mdb_reader_check(store->env, &dead);
     status = check_pages(store, error);
@@ -459,6 +489,20 @@ static void free_entry(HrStore* entry)
   free(entry);
 }
 
+/** LMDB would take the lock file for nobody's, and release it under whoever has it. */
+static bool shares_lock_file(const HrStore* entry)
+{
+  char name[LOCK_PATH_SIZE];
+  struct stat info;
+  bool shares = false;
+  if (name_lock_file(entry->path, name) && !stat(name, &info)) {
+    for (const HrStore* open = registry; open && !shares; open = open->next) {
+      shares = open->lock_inode == info.st_ino && open->lock_device == info.st_dev;
+    }
+  }
+  return shares;
+}
+
 static HrStatus open_new_entry(const char* path, const struct stat* info, unsigned flags,
                                HrStore** store, HrError* error)
 {
@@ -466,7 +510,8 @@ static HrStatus open_new_entry(const char* path, const struct stat* info, unsign
   if (!entry) {
     return hr_error(error, HR_ERR_NO_MEMORY, "Out of memory opening %s.", path);
   }
-  const HrStatus status = open_store(entry, error);
+  const HrStatus status =
+      shares_lock_file(entry) ? lock_file_is_in_use(entry->path, error) : open_store(entry, error);
   if (status) {
     free_entry(entry);
     return status;
@@ -492,24 +537,46 @@ static HrStatus fill_new_file(const char* name, int fd, HrError* error)
 }
 
 /** Rename without replacing. Where the file system cannot do that, it can link. */
-static bool name_file(const char* from, const char* to)
+static int rename_to_free(const char* from, const char* to)
 {
-  return !renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) ||
-         (errno == EINVAL && !link(from, to));
+  if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE)) {
+    return 0;
+  }
+  if (errno != EINVAL || link(from, to)) {
+    return errno;
+  }
+  unlink(from);
+  return 0;
 }
 
-/** After a power cut the name is there as well. */
-static bool sync_folder(const char* path)
+static int open_folder_of(const char* path)
 {
   char folder[4096];
   const char* const slash = strrchr(path, '/');
   snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-  const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = fd >= 0 && (!fsync(fd) || errno == EINVAL); // Some need and know no sync
-  if (fd >= 0) {
-    close(fd);
+  return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int hr_store_name_file(const char* from, const char* path)
+{
+  struct stat info;
+  char lock[LOCK_PATH_SIZE];
+  const int folder = open_folder_of(path);
+  if (folder < 0) {
+    return errno;
   }
-  return synced;
+  /* One at a time: the lock file of the one that came first is in use. */
+  flock(folder, LOCK_EX);
+  int code = EEXIST;
+  if (lstat(path, &info) && name_lock_file(path, lock)) {
+    unlink(lock);
+    code = rename_to_free(from, path);
+  }
+  if ((!code || code == EEXIST) && fsync(folder) && errno != EINVAL) {
+    code = errno; // Some file systems need and know no sync
+  }
+  close(folder);
+  return code;
 }
 
 /** Make a store under another name, and give it its own when it is whole: a kill
@@ -519,7 +586,7 @@ static HrStatus create_store(const char* path, unsigned flags, HrError* error)
 {
   char name[4096];
   struct stat info;
-  HrStatus status = make_folders(path, error);
+  HrStatus status = hr_make_folders(path, error);
   if (status) {
     return status;
   }
@@ -536,10 +603,11 @@ static HrStatus create_store(const char* path, unsigned flags, HrError* error)
   }
   fchmod(fd, 0600); // Whatever the umask
   status = fill_new_file(name, fd, error);
-  const bool synced = status || flags & HR_STORE_UNSYNCED || !fsync(fd);
-  if (!status && !(synced && (name_file(name, path) || errno == EEXIST) && sync_folder(path))) {
-    status = hr_error(error, status_from_errno(errno), "Cannot make the store %s: %s.", path,
-                      strerror(errno));
+  int code = status || flags & HR_STORE_UNSYNCED || !fsync(fd) ? 0 : errno;
+  code = status || code ? code : hr_store_name_file(name, path);
+  if (code && code != EEXIST) {
+    status = hr_error(error, status_from_errno(code), "Cannot make the store %s: %s.", path,
+                      strerror(code));
   }
   unlink(name);
   close(fd);
@@ -654,6 +722,18 @@ const char* hr_store_path(const HrStore* store)
 const uint8_t* hr_store_uuid(const HrStore* store)
 {
   return store->header.uuid;
+}
+
+bool hr_store_is_lost(const HrStore* store)
+{
+  char lock[LOCK_PATH_SIZE];
+  struct stat info;
+  if (stat(store->path, &info) || info.st_dev != store->device || info.st_ino != store->inode) {
+    return true;
+  }
+  /* Put back after another had its name: whoever opened it since has a lock file of its own. */
+  return store->lock_inode && name_lock_file(store->path, lock) && !stat(lock, &info) &&
+         (info.st_dev != store->lock_device || info.st_ino != store->lock_inode);
 }
 
 bool hr_store_read_only(const HrStore* store)

@@ -93,6 +93,10 @@ const uint8_t* hr_store_uuid(const HrStore* store);
 
 bool hr_store_read_only(const HrStore* store);
 
+/** True if the file was moved, deleted or replaced: it can still be read, but not
+ * written to. Two stats. */
+bool hr_store_is_lost(const HrStore* store);
+
 typedef struct {
   uint64_t file_bytes; ///< Pages in use or free, times the page size
   uint64_t map_bytes;  ///< Address space set aside: the most it can grow to here
@@ -573,6 +577,17 @@ HrStatus hr_store_backup(HrStore* store, const char* path, HrBackupReport* repor
  * `*bytes`. Errors as for hr_store_backup(). */
 HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64_t* bytes,
                           HrError* error);
+
+/** Write a lost store, as this process still has it open, to its path anew, and
+ * open that; folders that are missing are made. If something else lies there, it is
+ * left as it is, and the store is written beside it: my.hr as my-rescued.hr,
+ * my-rescued-2.hr and so on. What a program that had it open as well has written
+ * so already is not written again. All that was ever committed is in it, and
+ * nobody writes to the lost one meanwhile, or after that.
+ *
+ * `*store` is to be closed like any, `lost` as well. Takes as long as
+ * hr_store_compact(). Errors as of that: nothing has changed then. */
+HrStatus hr_store_relocate(HrStore* lost, HrStore** store, HrError* error);
 
 /* ---- Verification --------------------------------------------------- */
 

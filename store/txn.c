@@ -9,9 +9,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/** The file is still where it was, and not cut short: reading the map beyond its
- * end would kill the host. */
-static HrStatus look_at_file(HrStore* store, HrTxnMode mode)
+/** The file is not cut short: reading the map beyond its end would kill the host. */
+static HrStatus look_at_file(HrStore* store)
 {
   mdb_filehandle_t fd;
   struct stat info;
@@ -22,10 +21,6 @@ static HrStatus look_at_file(HrStore* store, HrTxnMode mode)
     return HR_ERR_TRUNCATED;
   }
   store->bytes = info.st_size;
-  if (mode == HR_WRITE &&
-      (stat(store->path, &info) || info.st_dev != store->device || info.st_ino != store->inode)) {
-    return HR_ERR_NOT_FOUND; // What is written to a deleted file is lost when it is closed
-  }
   return HR_OK;
 }
 
@@ -40,7 +35,7 @@ static HrStatus enter(HrStore* store, HrTxnMode mode)
   } else if (!store->env) {
     status = HR_ERR_IO;
   }
-  status = status ? status : look_at_file(store, mode);
+  status = status ? status : look_at_file(store);
   store->transactions += !status;
   pthread_mutex_unlock(&store->gate);
   return status;
@@ -78,7 +73,7 @@ static int begin(HrStore* store, HrTxnMode mode, MDB_txn** txn)
   return mdb_txn_begin(store->env, NULL, flags, txn);
 }
 
-HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn)
+static HrStatus begin_anywhere(HrStore* store, HrTxnMode mode, HrTxn** txn)
 {
   *txn = NULL;
   if (mode == HR_WRITE && store->read_only) {
@@ -103,6 +98,24 @@ HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn)
   }
   *txn = self;
   return HR_OK;
+}
+
+HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn)
+{
+  HrStatus status = begin_anywhere(store, mode, txn);
+  /* What is written to a deleted file is lost when it is closed. Nobody else writes
+   * by now: what was committed before is in the copy that hr_store_relocate() made. */
+  if (!status && mode == HR_WRITE && hr_store_is_lost(store)) {
+    hr_txn_abort(*txn);
+    *txn = NULL;
+    status = HR_ERR_NOT_FOUND;
+  }
+  return status;
+}
+
+HrStatus hr_txn_begin_lost(HrStore* store, HrTxn** txn)
+{
+  return begin_anywhere(store, HR_WRITE, txn);
 }
 
 static void close_cursor(HrTxn* txn)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: ISC
 
 # soak.sh BUILD
-# First the long counts of what `make check` does in short: 1,000 hosts killed, 2,000
+# First the long counts of what `make check` does in short: 2,000 hosts killed, 2,000
 # files as a power loss may leave them, stores of 10 GB (20 GB free in TMPDIR), OSC
 # flooded for 10 s and fuzzed for 10 minutes. Then, for SOAK_SECONDS (600), in turn: the
 # demo, killing the host at another moment each time, random cases
@@ -31,6 +31,8 @@ round=0
 run "2001 power losses" env HR_IMAGES=2001 "$1/tests/test_power_loss"
 grep 'images of' "$log"
 run "1000 hosts killed" env HR_KILLS=1000 "$1/tests/test_session"
+grep ' kills, ' "$log"
+run "1000 hosts killed during commands" env HR_KILLS=1000 "$1/tests/test_kills"
 grep ' kills, ' "$log"
 
 run "10 GB scanned" env HR_MEMORY_MB=10000 "$1/tests/test_memory"

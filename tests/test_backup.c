@@ -330,7 +330,10 @@ static void test_backups_while_somebody_records(void** state)
   if (child == 0) {
     _exit(record_until_killed(committed));
   }
-  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), 0, &store, NULL));
+  HrError error = {0};
+  if (hr_store_open(scratch_path("a/b/test.hr"), 0, &store, &error)) {
+    fail_msg("%s", error.text);
+  }
   int before = 0;
   for (int i = 0; i < 20; ++i) {
     while (*committed <= before) {

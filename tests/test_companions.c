@@ -303,6 +303,9 @@ static void test_stats(void** state)
   assert_ok(ask("stats"));
   assert_non_null(strstr(rows, "|recorded|4|\n"));
   assert_non_null(strstr(rows, "|dropped|0|\n"));
+  assert_non_null(strstr(rows, "|failed_commits|0|\n"));
+  assert_non_null(strstr(rows, "|rescued|0|\n"));
+  assert_non_null(strstr(rows, "|longest_wait_ms|"));
   assert_non_null(strstr(rows, "|waiting_bytes|0|\n"));
   assert_non_null(strstr(rows, "|branches|1|\n"));
   assert_null(strstr(rows, "|store_bytes|0|"));

@@ -51,6 +51,9 @@ static void test_slots(void** state)
     assert_non_null(strstr(rows, line));
   }
   assert_non_null(strstr(rows, "/state/slot 1 1 \"main\" 2 \""));
+  assert_non_null(strstr(rows, "/state/failed_commits 0"));
+  assert_non_null(strstr(rows, "/state/rescued 0"));
+  assert_non_null(strstr(rows, "/state/longest_wait "));
   say(client, "fork", "slot two");
   expect_line(client, "state/slot 1 1 \"main\" 1 \"");
   expect_line(client, "slot/1 0.25");

@@ -214,6 +214,8 @@ columns_align() { # the EVENTS column ends where its heading does, also behind "
 check "tree: columns are aligned" columns_align
 LC_ALL=C hr tree
 check "tree: plain ASCII where the locale is" says '^|- minuet ' '^`- Pr'
+check "stats counts" gives 0 hr stats
+check "stats: what failed, and was rescued" says '^failed_commits  *0$' '^rescued  *0$'
 check "log shows what was done" gives 0 hr log
 check "log: plain words, newest last" says \
   '^20..-..-.. ..:..:..  tool  made the tree with its first branch "main" (#1)$' \

@@ -48,7 +48,11 @@ int hr_tool_fail(HrStatus status, const char* subject)
 HrStatus hr_tool_open_to_read(const HrTool* tool, HrStore** store)
 {
   if (tool->store && !hr_store_open(tool->store, 0, store, NULL)) {
-    hr_session_recover(*store);
+    const uint64_t events = hr_session_recover(*store);
+    if (events) {
+      hr_tool_complain("%llu events that a killed program had left are in the store now.",
+                       (unsigned long long)events);
+    }
     hr_store_close(*store);
   }
   return hr_tool_open(tool, HR_STORE_READ_ONLY, store);
