@@ -19,7 +19,9 @@ WARNINGS   ?= -Wall -Wextra -Wconversion -Wshadow -Werror
 # What happens to one event is spread over small functions of several files: inlined
 # across them, a block costs a third less (bench/bench_run.c). Tests and tool are
 # linked without. clang would need a linker of its own for it.
-FAST := -O3 -fno-math-errno $(if $(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects)
+FAST := -O3 -fno-math-errno
+FAST += $(if $(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects \
+          --param max-inline-insns-auto=100 --param inline-unit-growth=200)
 
 # Set by the sanitizer builds, for compiler and linker alike.
 SANITIZE ?=
@@ -64,7 +66,8 @@ HOST_PKGS = lilv-0 jack smf
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DHR_VERSION='"$(VERSION)"' -I. -fPIC -fvisibility=hidden \
              -pthread $(OPTIMISE) $(WARNINGS) $(SANITIZE) $(CPPFLAGS) $(CFLAGS) \
              $(call packages,--cflags lv2 $(PKGS))
-LINK       = $(CC) -pthread $(OPTIMISE) $(SANITIZE) $(CFLAGS) $(LDFLAGS)
+# Left to itself, gcc would put every test through the link-time optimiser.
+LINK       = $(CC) -pthread -fno-lto $(OPTIMISE) $(SANITIZE) $(CFLAGS) $(LDFLAGS)
 
 # The plugin is never unloaded (nodelete): a thread of its own may be on its way out.
 SHARED := -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro

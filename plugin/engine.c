@@ -144,11 +144,9 @@ bool hr_engine_request(HrEngine* engine, uint32_t type, const void* payload, uin
 
 /* ---- The block --------------------------------------------------------- */
 
-/** The earliest of what is pending, the loop's end, the end of a silence and
- * the next event. On one tick, commands and the loop come before what they cut off. */
-HR_REALTIME static HrAction next_action(const HrEngine* engine)
+/** The earliest of what is pending, the loop's end and the end of a silence. */
+HR_REALTIME static HrAction next_turn(const HrEngine* engine)
 {
-  const HrPlayer* const player = &engine->player;
   HrAction next = {.kind = HR_ACTION_NONE, .tick = INT64_MAX};
   if (engine->pending.what) {
     next.kind = HR_ACTION_TAKE_EFFECT;
@@ -163,6 +161,15 @@ HR_REALTIME static HrAction next_action(const HrEngine* engine)
     next.kind = HR_ACTION_SILENCE;
     next.tick = silence;
   }
+  return next;
+}
+
+/** That, or the next event of the music. On one tick, commands and the loop come
+ * before what they cut off. */
+HR_REALTIME static HrAction next_action(const HrEngine* engine)
+{
+  const HrPlayer* const player = &engine->player;
+  HrAction next = engine->turn;
   uint64_t after = 0;
   const HrRecord* const record = engine->clock.running && engine->enabled && engine->replay
                                      ? hr_player_next(player, &after)
@@ -198,24 +205,31 @@ HR_REALTIME static void act(HrEngine* engine, uint32_t frame, const HrAction* ac
   }
 }
 
-/** Do what happens by itself before the frame `to`, and find what is next. */
+/** Do what happens by itself before the frame `to`, and find what is next. A message
+ * that is played leaves all else where it was. */
 HR_REALTIME static void act_until(HrEngine* engine, uint32_t to)
 {
-  const bool known = engine->calm >= 0 && engine->next.kind == HR_ACTION_PLAY;
-  HrAction action = known ? engine->next : next_action(engine);
-  for (; action.kind != HR_ACTION_NONE; action = next_action(engine)) {
+  if (engine->calm < 0 || engine->next.kind != HR_ACTION_PLAY) {
+    engine->turn = next_turn(engine);
+    engine->next = next_action(engine);
+  }
+  while (engine->next.kind != HR_ACTION_NONE) {
+    const HrAction action = engine->next;
     if (action.tick != INT64_MIN && engine->clock.running) {
       const int64_t frame = hr_clock_frame(&engine->clock, action.tick) - engine->block;
       if (frame >= (int64_t)to) {
-        engine->next = action;
         engine->calm = frame;
         return;
       }
       engine->cursor = frame > (int64_t)engine->cursor ? (uint32_t)frame : engine->cursor;
     }
+    const bool message = action.kind == HR_ACTION_PLAY && action.record->type == HR_STREAM_MIDI;
     act(engine, engine->cursor, &action);
+    if (!message) {
+      engine->turn = next_turn(engine);
+    }
+    engine->next = next_action(engine);
   }
-  engine->next = action;
   engine->calm = engine->frames;
 }
 
@@ -251,7 +265,7 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrSink sin
 
 /** The host started or jumped: what sounds, and is held, ends at `before`, and
  * the music goes on at `here`, as foreseen if possible. */
-HR_REALTIME static void jump(HrEngine* engine, unsigned what, HrTick before, HrTick here)
+HR_REALTIME_SELDOM static void jump(HrEngine* engine, unsigned what, HrTick before, HrTick here)
 {
   const bool starts = what & HR_CLOCK_STARTED;
   const bool round = !starts && here < before;
@@ -277,7 +291,7 @@ HR_REALTIME static void jump(HrEngine* engine, unsigned what, HrTick before, HrT
   }
 }
 
-HR_REALTIME static void stop(HrEngine* engine, HrTick before)
+HR_REALTIME_SELDOM static void stop(HrEngine* engine, HrTick before)
 {
   hr_player_release(&engine->player, engine->cursor);
   hr_recorder_close_held(&engine->recorder, before);

@@ -93,6 +93,7 @@ typedef struct HrEngine {
   uint32_t frames; ///< In the block
   int64_t calm;    ///< Before this frame of it nothing happens by itself; -1: that is not known
   HrAction next;   ///< What happens then
+  HrAction turn;   ///< The same without the music's next event
   bool enabled;
   uint32_t settings[HR_SETTINGS]; ///< By HrSetting
   uint64_t malformed;

@@ -88,14 +88,14 @@ HR_REALTIME void hr_engine_play_event(HrEngine* engine, uint32_t frame, const Hr
 HR_REALTIME bool hr_engine_play_ahead(HrEngine* engine, HrTick tick);
 
 /** The loop has come to its end: go round. */
-HR_REALTIME void hr_engine_end_lap(HrEngine* engine, uint32_t frame);
+HR_REALTIME_SELDOM void hr_engine_end_lap(HrEngine* engine, uint32_t frame);
 
 /* ---- engine_record.c ------------------------------------------------------ */
 
 /** The own clock waits for somebody to play: at `tick`, or, where a host's
  * transport stands still, at the place that it shows. A side branch once begun
  * there goes on by itself. */
-HR_REALTIME void hr_engine_park(HrEngine* engine, uint32_t frame, HrTick tick);
+HR_REALTIME_SELDOM void hr_engine_park(HrEngine* engine, uint32_t frame, HrTick tick);
 
 /** Where playing goes on: at the start of a branch that has just begun, else on
  * the bar line after its head. */
@@ -152,7 +152,7 @@ HR_REALTIME void hr_engine_publish_streams(HrEngine* engine);
 HR_REALTIME void hr_engine_schedule(HrEngine* engine, uint32_t frame);
 
 /** Do what was pending, at `tick`. */
-HR_REALTIME void hr_engine_take_effect(HrEngine* engine, uint32_t frame, HrTick tick);
+HR_REALTIME_SELDOM void hr_engine_take_effect(HrEngine* engine, uint32_t frame, HrTick tick);
 
 /** Do, or note, what the session has sent. */
 HR_REALTIME void hr_engine_take_messages(HrEngine* engine);

@@ -117,7 +117,7 @@ HR_REALTIME static void begin_side_branch(HrEngine* engine, HrTick tick)
 }
 
 /** Start the own clock, for somebody plays: at `tick`, or where the settings say. */
-HR_REALTIME static HrTick start_own_clock(HrEngine* engine, uint32_t frame, HrTick tick)
+HR_REALTIME_SELDOM static HrTick start_own_clock(HrEngine* engine, uint32_t frame, HrTick tick)
 {
   HrClock* const clock = &engine->clock;
   const HrTarget* const target = &engine->recorder.target;
@@ -135,7 +135,7 @@ HR_REALTIME static HrTick start_own_clock(HrEngine* engine, uint32_t frame, HrTi
 
 /** Playing before the head: on a branch of its own. Each time round a loop
  * begins at its start, unless the music there was heard and so belongs to it. */
-HR_REALTIME static bool fork_from_past(HrEngine* engine, uint32_t frame, HrTick tick)
+HR_REALTIME_SELDOM static bool fork_from_past(HrEngine* engine, uint32_t frame, HrTick tick)
 {
   const bool pass = engine->pass_start != INT64_MIN;
   const bool heard = engine->replay && hr_player_plays(&engine->player);
@@ -159,8 +159,8 @@ bool hr_engine_records(const HrEngine* engine)
 
 /** Hosts end notes when they stop and locate: that ends what is held in the
  * record, where the branch is, and starts nothing. */
-HR_REALTIME static void record_release(HrEngine* engine, HrTick tick, const uint8_t* bytes,
-                                       uint32_t size)
+HR_REALTIME_SELDOM static void record_release(HrEngine* engine, HrTick tick, const uint8_t* bytes,
+                                              uint32_t size)
 {
   HrRecorder* const recorder = &engine->recorder;
   HrSounding held = recorder->held;

@@ -89,7 +89,7 @@ void hr_engine_ask(HrEngine* engine, HrTick tick)
 }
 
 /** Take over the tempo of the music, on the own clock. */
-HR_REALTIME static void take_tempo(HrEngine* engine, HrTick tick, HrTempo tempo)
+HR_REALTIME_SELDOM static void take_tempo(HrEngine* engine, HrTick tick, HrTempo tempo)
 {
   HrClock* const clock = &engine->clock;
   if (engine->settings[HR_SET_TEMPO_SOURCE] == HR_TEMPO_HOST && clock->said_tempo > 0.0) {
@@ -120,7 +120,7 @@ void hr_engine_replay_is_off(HrEngine* engine)
   hr_engine_request(engine, HR_REQUEST_ENDED, NULL, 0);
 }
 
-HR_REALTIME static void replay_ended(HrEngine* engine, uint32_t frame)
+HR_REALTIME_SELDOM static void replay_ended(HrEngine* engine, uint32_t frame)
 {
   hr_player_release(&engine->player, frame);
   hr_engine_play_nothing(engine);

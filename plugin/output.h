@@ -38,7 +38,7 @@ void hr_output_end(HrOutput* output);
 HR_REALTIME void hr_output_begin(HrOutput* output, uint32_t frames, HrSink sink);
 
 /** Keep a message for the next block. */
-HR_REALTIME void hr_output_carry(HrOutput* output, const uint8_t* bytes, uint32_t size);
+HR_REALTIME_SELDOM void hr_output_carry(HrOutput* output, const uint8_t* bytes, uint32_t size);
 
 /** Put a message out at `frame`, which is not before that of the last one. */
 HR_REALTIME static inline void hr_output_put(HrOutput* output, uint32_t frame, const uint8_t* bytes,

@@ -42,7 +42,7 @@ HR_REALTIME void hr_player_start(HrPlayer* player, const HrStreamStart* stream, 
 HR_REALTIME bool hr_player_plays(const HrPlayer* player);
 
 /** Bring the synthesizer into the state that the stream asks for. */
-HR_REALTIME void hr_player_chase(HrPlayer* player, uint32_t frame);
+HR_REALTIME_SELDOM void hr_player_chase(HrPlayer* player, uint32_t frame);
 
 /** End what it started. */
 HR_REALTIME void hr_player_release(HrPlayer* player, uint32_t frame);

@@ -290,7 +290,7 @@ HR_REALTIME static void write_notifications(HrPlugin* plugin, Output* output)
   }
 }
 
-HR_REALTIME static void take_control(HrPlugin* plugin, HrPort port, float told)
+HR_REALTIME_SELDOM static void take_control(HrPlugin* plugin, HrPort port, float told)
 {
   const float value = rintf(told); // Hosts draw lines between the points of a lane
   if (isfinite(value) && value != plugin->controls[port]) {
@@ -342,16 +342,13 @@ HR_REALTIME static void take_position(HrPlugin* plugin, uint32_t frame, const Hr
   }
 }
 
-HR_REALTIME static void take_event(HrPlugin* plugin, const LV2_Atom_Event* event, uint32_t frame)
+/** What is no position is for the session. */
+HR_REALTIME static void take_object(HrPlugin* plugin, const LV2_Atom* body)
 {
   const HrUris* const uris = &plugin->uris;
-  const LV2_Atom* const body = &event->body;
   HrPosition position;
-  if (body->type == uris->midi_MidiEvent) {
-    hr_engine_midi(plugin->engine, frame, (const uint8_t*)(body + 1), body->size);
-  } else if ((body->type == uris->atom_Object || body->type == uris->atom_Blank) &&
-             body->size >= sizeof(LV2_Atom_Object_Body) &&
-             !hr_atom_position(uris, body, &position)) {
+  if ((body->type == uris->atom_Object || body->type == uris->atom_Blank) &&
+      body->size >= sizeof(LV2_Atom_Object_Body) && !hr_atom_position(uris, body, &position)) {
     hr_engine_request(plugin->engine, HR_REQUEST_PATCH, body, (uint32_t)sizeof *body + body->size);
   }
 }
@@ -376,22 +373,26 @@ HR_REALTIME static Input input_after(Input input)
   return input_at((const char*)input.event + size, input.room - size);
 }
 
-/** The frame of an event within the block; hosts stamp some before or after it. */
-HR_REALTIME static uint32_t frame_of(const LV2_Atom_Event* event, uint32_t frames)
+/** The frame of the event there within the block; hosts stamp some before or
+ * after it. -1 at the end. */
+HR_REALTIME static int64_t frame_in(Input input, uint32_t frames)
 {
-  const int64_t frame = event->time.frames;
-  return frame < 0 ? 0 : frame > frames ? frames : (uint32_t)frame;
+  if (!input.event) {
+    return -1;
+  }
+  const int64_t frame = input.event->time.frames;
+  return frame < 0 ? 0 : frame > frames ? frames : frame;
 }
 
 /** Take the positions told at a frame, from `input` on: hosts put notes before
  * them that are played there already. */
-HR_REALTIME static void take_positions(HrPlugin* plugin, Input input, uint32_t frame,
+HR_REALTIME static void take_positions(HrPlugin* plugin, Input input, int64_t frame,
                                        uint32_t frames, bool freewheeling)
 {
   HrPosition position;
-  for (; input.event && frame_of(input.event, frames) == frame; input = input_after(input)) {
+  for (; frame_in(input, frames) == frame; input = input_after(input)) {
     if (hr_atom_position(&plugin->uris, &input.event->body, &position)) {
-      take_position(plugin, frame, &position, freewheeling);
+      take_position(plugin, (uint32_t)frame, &position, freewheeling);
     }
   }
 }
@@ -403,19 +404,24 @@ HR_REALTIME static void take_input(HrPlugin* plugin, uint32_t frames, bool freew
     return;
   }
   int64_t told = -1; // The positions up to this frame are taken
-  Input next;
-  for (Input input = input_at(in + 1, in->atom.size - (uint32_t)sizeof in->body); input.event;
-       input = next) {
-    const uint32_t frame = frame_of(input.event, frames);
-    next = input_after(input);
-    if (frame > told) {
-      const bool alone = !next.event || frame_of(next.event, frames) != frame;
-      if (!alone || input.event->body.type != plugin->uris.midi_MidiEvent) {
-        take_positions(plugin, input, frame, frames, freewheeling);
-      }
+  Input input = input_at(in + 1, in->atom.size - (uint32_t)sizeof in->body);
+  int64_t frame = frame_in(input, frames);
+  while (input.event) {
+    const Input next = input_after(input);
+    const int64_t next_frame = frame_in(next, frames);
+    const bool midi = input.event->body.type == plugin->uris.midi_MidiEvent;
+    if (frame > told && (!midi || next_frame == frame)) {
+      take_positions(plugin, input, frame, frames, freewheeling);
       told = frame;
     }
-    take_event(plugin, input.event, frame);
+    if (midi) {
+      hr_engine_midi(plugin->engine, (uint32_t)frame, (const uint8_t*)(input.event + 1),
+                     input.event->body.size);
+    } else {
+      take_object(plugin, &input.event->body);
+    }
+    input = next;
+    frame = next_frame;
   }
 }
 

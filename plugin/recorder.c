@@ -34,8 +34,8 @@ HR_REALTIME static bool write_record(HrRecorder* recorder, uint32_t type, HrTick
 }
 
 /** Write a message and the name of its sender. */
-HR_REALTIME static bool write_sent(HrRecorder* recorder, HrTick tick, const uint8_t* bytes,
-                                   uint32_t size)
+HR_REALTIME_SELDOM static bool write_sent(HrRecorder* recorder, HrTick tick, const uint8_t* bytes,
+                                          uint32_t size)
 {
   const uint32_t all = size + recorder->sender_size;
   uint8_t* const room = begin_record(recorder, HR_CAPTURE_SENT, tick, size, all);
@@ -64,7 +64,13 @@ void hr_recorder_attach(HrRecorder* recorder, const HrAttachMessage* message)
   recorder->held = (HrSounding){0};
 }
 
-HR_REALTIME static void write_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
+HR_REALTIME static bool same_tempo(const HrTempo* a, const HrTempo* b)
+{
+  return a->tempo == b->tempo && a->beats_per_bar == b->beats_per_bar &&
+         a->beat_unit == b->beat_unit;
+}
+
+HR_REALTIME_SELDOM static void write_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
 {
   HrTempo* const known = &recorder->target.tempo;
   uint8_t bytes[HR_META_TEMPO_SIZE];
@@ -86,7 +92,9 @@ HR_REALTIME static void write_tempo(HrRecorder* recorder, HrTick tick, const HrT
 void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
                         const uint8_t* bytes, uint32_t size)
 {
-  write_tempo(recorder, tick, tempo);
+  if (!same_tempo(&recorder->target.tempo, tempo)) {
+    write_tempo(recorder, tick, tempo);
+  }
   if (recorder->sender ? write_sent(recorder, tick, bytes, size)
                        : write_event(recorder, HR_CAPTURE_MIDI, tick, bytes, size)) {
     ++recorder->recorded;

@@ -125,15 +125,12 @@ bool hr_sounding_any(const HrSounding* sounding)
   return sounding->count || sounding->pedals || sounding->bends;
 }
 
-bool hr_midi_valid(const uint8_t* bytes, uint32_t size)
+bool hr_midi_valid_other(const uint8_t* bytes, uint32_t size)
 {
   static const uint8_t channel_sizes[8] = {3, 3, 3, 3, 2, 2, 3, 0};
   static const uint8_t system_sizes[16] = {0, 2, 3, 2, 0, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 1};
   if (!size || bytes[0] < 0x80) {
     return false;
-  }
-  if (size == 3 && bytes[0] < 0xf0) { // Nearly all
-    return channel_sizes[(bytes[0] >> 4) - 8] == 3 && !((bytes[1] | bytes[2]) & 0x80);
   }
   if (bytes[0] == 0xf0) {
     for (uint32_t i = 1; i + 1 < size; ++i) {

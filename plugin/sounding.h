@@ -60,9 +60,18 @@ HR_REALTIME bool hr_sounding_release(HrSounding* sounding, uint8_t bytes[3]);
 
 HR_REALTIME bool hr_sounding_any(const HrSounding* sounding);
 
+/** hr_midi_valid() of what is neither note nor controller. */
+HR_REALTIME_SELDOM bool hr_midi_valid_other(const uint8_t* bytes, uint32_t size);
+
 /** True if `bytes`, `size` bytes, is one whole, well-formed MIDI message
  * (MIDI 1.0 Detailed Specification, 4.2): a status, then data bytes as many as it takes. */
-HR_REALTIME bool hr_midi_valid(const uint8_t* bytes, uint32_t size);
+HR_REALTIME static inline bool hr_midi_valid(const uint8_t* bytes, uint32_t size)
+{
+  if (size == 3 && (bytes[0] & 0xc0) == 0x80) { // Notes and controllers: nearly all
+    return !((bytes[1] | bytes[2]) & 0x80);
+  }
+  return hr_midi_valid_other(bytes, size);
+}
 
 /** Copy a message. Nearly all are of three bytes: for these no call is made. */
 HR_REALTIME static inline void hr_midi_copy(void* to, const void* bytes, uint32_t size)

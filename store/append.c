@@ -149,8 +149,8 @@ void hr_event_put(HrWord* word, HrTick base, const HrEvent* event)
   *word = (HrWord){.offset = (uint32_t)(event->tick - base)};
   if (event->kind == HR_EVENT_MIDI && event->size <= sizeof word->bytes) {
     word->length = (uint8_t)event->size;
-    for (uint32_t i = 0; i < event->size; ++i) {
-      word->bytes[i] = event->bytes[i];
+    for (uint32_t i = 0; i < sizeof word->bytes; ++i) {
+      word->bytes[i] = i < event->size ? event->bytes[i] : 0;
     }
   } else {
     word->length = event->kind == HR_EVENT_META ? HR_WORD_META : HR_WORD_LONG;

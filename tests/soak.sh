@@ -4,10 +4,11 @@
 
 # soak.sh BUILD
 # First the long counts of what `make check` does in short: 1,000 hosts killed, 2,000
-# files as a power loss may leave them, OSC flooded for 10 s and fuzzed for 10 minutes. Then, for SOAK_SECONDS (600), in turn: the demo,
-# killing the host at another moment each time, random cases (tests/test_property.c) and
-# damaged stores (tests/test_damage.c) that no test has had before. Stops at the first
-# failure, and shows it.
+# files as a power loss may leave them, stores of 10 GB (20 GB free in TMPDIR), OSC
+# flooded for 10 s and fuzzed for 10 minutes. Then, for SOAK_SECONDS (600), in turn: the
+# demo, killing the host at another moment each time, random cases
+# (tests/test_property.c) and damaged stores (tests/test_damage.c) that no test has had
+# before. Stops at the first failure, and shows it.
 
 set -u
 
@@ -31,6 +32,11 @@ run "2001 power losses" env HR_IMAGES=2001 "$1/tests/test_power_loss"
 grep 'images of' "$log"
 run "1000 hosts killed" env HR_KILLS=1000 "$1/tests/test_session"
 grep ' kills, ' "$log"
+
+run "10 GB scanned" env HR_MEMORY_MB=10000 "$1/tests/test_memory"
+grep 'scan of' "$log"
+run "10 GB opened and replayed with all memory locked" env HR_MEMLOCK_MB=10000 "$1/tests/test_memlock"
+grep 'kB' "$log"
 
 run "10 s of flood" env HR_FLOOD_SECONDS=10 "$1/tests/test_osc_network"
 grep 'flood of' "$log"
