@@ -127,6 +127,25 @@ void bench_begin(const char* title)
          bench_clock_overhead_ns());
 }
 
+static bool is_named(const char* name, int argc, char** argv)
+{
+  for (int i = 1; i < argc; ++i) {
+    if (!strcmp(argv[i], name)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void bench_run_parts(const BenchPart* parts, size_t count, int argc, char** argv)
+{
+  for (size_t i = 0; i < count; ++i) {
+    if (argc == 1 || is_named(parts[i].name, argc, argv)) {
+      parts[i].run();
+    }
+  }
+}
+
 /* ---- Time ------------------------------------------------------------- */
 
 static uint64_t system_clock_ns(void)

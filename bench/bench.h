@@ -34,6 +34,15 @@ void bench_remove(const char* path);
 /** The version of an installed Debian package; "unknown version" if it is none. */
 const char* bench_package_version(const char* package);
 
+/** What a bench measures by itself when its name is given to the program. */
+typedef struct {
+  const char* name;
+  void (*run)(void);
+} BenchPart;
+
+/** Run the parts that the program's arguments name, or all if there are none. */
+void bench_run_parts(const BenchPart* parts, size_t count, int argc, char** argv);
+
 /* ---- Time ------------------------------------------------------------- */
 
 /** A cheap clock: the processor's time stamp counter where there is one, read

@@ -501,23 +501,12 @@ static void bench_cold(void)
 
 int main(int argc, char** argv)
 {
-  static const struct {
-    const char* name;
-    void (*run)(void);
-  } parts[] = {
+  static const BenchPart parts[] = {
       {"seek", bench_seeks}, {"fork", bench_forks}, {"open", bench_opening}, {"cold", bench_cold}};
   const char* const wanted = getenv("HR_SCALE");
   sizes = wanted && !strcmp(wanted, "full") ? &full : &quick;
   bench_begin("What a larger store costs");
   printf("sizes     %s\n", sizes == &full ? "full" : "reduced: HR_SCALE=full for all");
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
-    bool run = argc == 1;
-    for (int n = 1; n < argc; ++n) {
-      run = run || !strcmp(argv[n], parts[i].name);
-    }
-    if (run) {
-      parts[i].run();
-    }
-  }
+  bench_run_parts(parts, sizeof parts / sizeof *parts, argc, argv);
   return 0;
 }

@@ -1,20 +1,23 @@
 /* Copyright 2026 The HalfRemembered authors
  * SPDX-License-Identifier: ISC */
 
-/* The store as a keeper of bytes, side by side with what else could keep them.
+/* The store as a keeper of bytes, side by side with what else could keep them:
+ * bench_store [ingest|size|scan|replay]...
  *
- *   ingest   Music that lies ready goes into the store, unsynced, in transactions of a million
- *            events; the same to the peers (peers.h), in turn, each turn a new
- *            file. Timed until all has been handed to the system. Ours makes nodes of it,
+ *   ingest   Music that lies ready goes into the store, unsynced, in transactions of
+ *            2 MiB; the same to the peers (peers.h), in turn, each turn a new file.
+ *            Timed until all has been handed to the system. Ours makes nodes of it,
  *            with checksums and checkpoints; the peers keep the bytes as they are.
- *   size     What the file takes an event, all of it, after that; and after the same is recorded
- *            live, 100 events a second and a commit every 0.7 s. And the MIDI file of that.
- *   scan     A path of 1 GiB is read in place, each event's 8 bytes summed up, with checksums
- *            on, as the plugin and the tool read; and through LMDB alone, without. Beside it memchr
- *            over the file's bytes in memory, which finds nothing. Warm.
- *   replay   The same path, none of it in memory, is read as the worker does: as much as a ring
- *            holds, and again some time later; with and without asking for what comes next
- *            (hr_path_will_need). Timed: what the worker waits. */
+ *   size     What the file takes an event, all of it, after that; and after the same
+ *            is recorded live, 100 events a second and a commit every 0.7 s. And the
+ *            MIDI file of that.
+ *   scan     A path of 1 GiB is read in place, each event's 8 bytes summed up, with
+ *            checksums on, as the plugin and the tool read; and through LMDB alone,
+ *            without. Beside it memchr over the file's bytes in memory, which finds
+ *            nothing. Warm.
+ *   replay   The same path, none of it in memory, is read as the worker does: as much
+ *            as a ring holds, and again some time later; with and without asking for
+ *            what comes next (hr_path_will_need). Timed: what the worker waits. */
 
 #include "bench/bench.h"
 #include "bench/peers.h"
@@ -31,8 +34,8 @@
 #include <unistd.h>
 
 enum {
-  BATCH = 2048 * PEER_BLOB_WORDS, ///< Events in one transaction
-  BATCHES = 12,
+  BATCH = 512 * PEER_BLOB_WORDS, ///< Events in one transaction: 2 MiB
+  BATCHES = 48,
   TURNS = 5,
   TICKS_APART = 4096,
   LIVE_EVENTS = 1000000,
@@ -45,6 +48,9 @@ enum {
 };
 
 enum { OURS = PEERS, CONTENDERS };
+
+/** The branch with the music, as a store of the bench has one. */
+#define SCANNED hr_branch_id(1, 1)
 
 static HrWord music[BATCH];
 static double rates[CONTENDERS][TURNS]; ///< Million events a second
@@ -241,7 +247,10 @@ static double record_live(const char* path)
   const Ours* const self = open_ours(path);
   for (uint32_t done = 0; done < LIVE_EVENTS;) {
     HrTxn* const txn = begin(self->store, HR_WRITE);
-    const HrSpan span = {.words = music + done, .count = LIVE_COMMIT};
+    const uint32_t at = done % BATCH;
+    const HrSpan span = {.words = music + at,
+                         .count = BATCH - at < LIVE_COMMIT ? BATCH - at : LIVE_COMMIT,
+                         .base = base_of(done / BATCH)};
     uint32_t index = 0;
     HrEvent event;
     while (done < LIVE_EVENTS && hr_span_next(&span, &index, &event)) {
@@ -359,32 +368,44 @@ static MDB_env* open_plain(const char* path)
 
 typedef enum { SCAN_PATH, SCAN_LMDB, SCAN_MEMCHR, SCAN_KINDS } ScanKind;
 
+/** The path of a store with 1 GiB of music on one branch, made if it is not there. */
+static const char* scanned(void)
+{
+  const unsigned batches = (1u << 27) / BATCH + 1;
+  const char* const path = bench_path("scanned.hr");
+  if (access(path, F_OK)) {
+    void* const self = open_ours(path);
+    for (unsigned batch = 0; batch < batches; ++batch) {
+      append_ours(self, base_of(batch), music, BATCH);
+    }
+    close_ours(self);
+  }
+  return path;
+}
+
 static void measure_scan(void)
 {
   static const char* const names[SCAN_KINDS] = {"path, checksums on", "LMDB, no checksums",
                                                 "memchr"};
-  const unsigned batches = (1u << 27) / BATCH + 1;
-  const char* const path = fresh_path("scanned.hr");
+  const char* const path = scanned();
   const char* const copy = fresh_path("scanned-plain.hr");
   double gigabytes[SCAN_KINDS][SCANS];
   double ratios[SCAN_KINDS][SCANS];
-  Ours* const self = open_ours(path);
-  for (unsigned batch = 0; batch < batches; ++batch) {
-    append_ours(self, base_of(batch), music, BATCH);
-  }
+  HrStore* store;
+  bench_require(!hr_store_open(path, 0, &store, NULL), "The store does not open.");
   const size_t size = (size_t)file_bytes(path);
   uint8_t* const bytes = map_without(path, size);
   /* Another name would be the same file, which LMDB may not open twice: a link is. */
   bench_require(!link(path, copy), "No second name can be given.");
   MDB_env* const env = open_plain(copy);
-  const uint64_t expected = scan_path(self->store, self->branch);
+  const uint64_t expected = scan_path(store, SCANNED);
   bench_require(scan_lmdb(env) >= expected, "The scans do not see the same.");
   for (unsigned i = 0; i < SCANS; ++i) {
     for (unsigned kind = 0; kind < SCAN_KINDS; ++kind) {
       const uint64_t begun = bench_clock();
       bool right = true;
       if (kind == SCAN_PATH) {
-        right = scan_path(self->store, self->branch) == expected;
+        right = scan_path(store, SCANNED) == expected;
       } else if (kind == SCAN_LMDB) {
         right = scan_lmdb(env) > 0;
       } else {
@@ -410,7 +431,7 @@ static void measure_scan(void)
          spread_of(ratios[SCAN_LMDB], SCANS).median >= 0.6 ? "met." : "missed.");
   mdb_env_close(env);
   munmap(bytes, size);
-  close_ours(self);
+  hr_store_close(store);
 }
 
 /* ---- Replay ------------------------------------------------------------------------ */
@@ -427,13 +448,12 @@ static void drop_from_memory(const char* path)
 static HrTick read_ring_full(HrStore* store, HrTick from, bool ask)
 {
   HrTxn* const txn = begin(store, HR_READ);
-  const HrBranchId branch = hr_branch_id(1, 1);
   HrPath path;
   HrEvent event = {.tick = from};
   if (ask) {
-    hr_path_will_need(txn, branch, from, WINDOW_NODES);
+    hr_path_will_need(txn, SCANNED, from, WINDOW_NODES);
   }
-  bench_require(!hr_path_open(txn, branch, from, &path), "A path does not open.");
+  bench_require(!hr_path_open(txn, SCANNED, from, &path), "A path does not open.");
   for (unsigned i = 0; i < RING_EVENTS; ++i) {
     bench_require(!hr_path_next(&path, &event), "A path ends early.");
   }
@@ -460,12 +480,12 @@ static void replay_cold(const char* path, HrTick from, bool ask, BenchTimes* tim
 static void measure_cold_replay(void)
 {
   enum { REPLAYS = 4 };
-  const char* const path = bench_path("scanned.hr");
+  const char* const path = scanned();
   BenchTimes times[2] = {{0}, {0}};
   bench_times_begin(&times[0], (size_t)REPLAYS * FILLS);
   bench_times_begin(&times[1], (size_t)REPLAYS * FILLS);
   for (unsigned i = 0; i < 2 * REPLAYS; ++i) {
-    replay_cold(path, base_of(2 + 10 * i), i % 2, &times[i % 2]);
+    replay_cold(path, base_of(8 + 40 * i), i % 2, &times[i % 2]);
   }
   printf("\nCold replay: reading %u events, %u times, while nothing of the file is in memory\n",
          RING_EVENTS, REPLAYS * FILLS);
@@ -478,13 +498,14 @@ static void measure_cold_replay(void)
   }
 }
 
-int main(void)
+int main(int argc, char** argv)
 {
+  static const BenchPart parts[] = {{"ingest", measure_ingest},
+                                    {"size", measure_size},
+                                    {"scan", measure_scan},
+                                    {"replay", measure_cold_replay}};
   bench_begin("The store, beside what else could keep the music");
   compose();
-  measure_ingest();
-  measure_size();
-  measure_scan();
-  measure_cold_replay();
+  bench_run_parts(parts, sizeof parts / sizeof *parts, argc, argv);
   return 0;
 }

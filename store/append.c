@@ -64,18 +64,25 @@ static HrStatus reserve_bytes(HrTail* tail, size_t bytes)
   return HR_OK;
 }
 
+/** Put the open node, if there is one with something new. */
+static HrStatus put_open_node(HrTxn* txn)
+{
+  HrTail* const tail = &txn->tail;
+  if (!tail->open || !tail->dirty) {
+    return HR_OK;
+  }
+  tail->node->checksum = hr_node_checksum(tail->node, &tail->key);
+  MDB_val value = {hr_node_bytes(tail->node), tail->node};
+  return hr_node_put(txn, &tail->key, &value, 0);
+}
+
 HrStatus hr_tail_flush(HrTxn* txn)
 {
   HrTail* const tail = &txn->tail;
   if (!tail->dirty) {
     return HR_OK;
   }
-  HrStatus status = HR_OK;
-  if (tail->open) {
-    tail->node->checksum = hr_node_checksum(tail->node, &tail->key);
-    status = hr_put(txn, txn->store->nodes, &tail->key, sizeof tail->key, tail->node,
-                    hr_node_bytes(tail->node));
-  }
+  HrStatus status = put_open_node(txn);
   status = status ? status : hr_branch_put(txn, &tail->branch);
   tail->dirty = status != HR_OK;
   return status;
@@ -165,42 +172,45 @@ static void put_event(HrNodeHeader* node, const HrEvent* event)
   node->last_tick = event->tick;
 }
 
-/** Bring the state up to the end of the branch, if a checkpoint begins there or
- * the state is known: reading all nodes since the last checkpoint again would
- * cost more than writing them. */
-static HrStatus follow_tail(HrTxn* txn, bool checkpoint)
+/** True if the branch's next node begins with the state there. */
+static bool checkpoint_due(const HrTail* tail)
 {
-  HrTail* const tail = &txn->tail;
-  if (tail->state && tail->open) {
-    hr_chase_node(tail->state, tail->node, INT64_MAX);
-  } else if (checkpoint) {
-    tail->state = tail->state ? tail->state : malloc(sizeof *tail->state);
-    return tail->state ? hr_chase_at(txn, tail->branch.id, INT64_MAX, tail->state)
-                       : HR_ERR_NO_MEMORY;
-  }
-  return HR_OK;
+  return tail->branch.node_count % HR_CHECKPOINT_NODES == 0;
 }
 
-/** Start the branch's next node with an event of `words` words. */
-static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppendOptions* options)
+/** Put the open node, to which nothing more is added, and follow its events if the
+ * state before it is known. */
+static HrStatus end_node(HrTxn* txn)
 {
   HrTail* const tail = &txn->tail;
-  uint8_t* state = NULL;
-  uint32_t state_size = 0;
-  const bool checkpoint = tail->branch.node_count % HR_CHECKPOINT_NODES == 0;
-  HrStatus status = hr_tail_flush(txn);
-  status = status ? status : follow_tail(txn, checkpoint);
-  if (!status && checkpoint) {
-    status = hr_checkpoint_make(tail->state, &state, &state_size);
-    words += state_size ? words_of(state_size) : 0;
+  const HrStatus status = put_open_node(txn);
+  if (!status && tail->open && tail->state) {
+    hr_chase_node(tail->state, tail->node, INT64_MAX);
   }
-  const size_t bytes = sizeof(HrNodeHeader) + words * sizeof(HrWord);
-  status = status ? status : reserve_bytes(tail, bytes > HR_NODE_SIZE ? bytes : HR_NODE_SIZE);
-  if (status) {
-    free(state);
-    return status;
+  tail->open = tail->open && status;
+  return status;
+}
+
+/** Make the bytes of a checkpoint at the end of the branch; its last node has ended. A
+ * state that is known is carried along: reading all nodes since the last checkpoint
+ * again would cost more than writing them. */
+static HrStatus make_checkpoint(HrTxn* txn, uint8_t** state, uint32_t* size)
+{
+  HrTail* const tail = &txn->tail;
+  HrStatus status = HR_OK;
+  if (!tail->state) {
+    tail->state = malloc(sizeof *tail->state);
+    status =
+        tail->state ? hr_chase_at(txn, tail->branch.id, INT64_MAX, tail->state) : HR_ERR_NO_MEMORY;
   }
-  *tail->node = (HrNodeHeader){
+  return status ? status : hr_checkpoint_make(tail->state, state, size);
+}
+
+/** Count in the branch's next node, which begins at `tick`. */
+static void begin_node(HrTail* tail, HrNodeHeader* node, HrTick tick,
+                       const HrAppendOptions* options)
+{
+  *node = (HrNodeHeader){
       .magic = HR_NODE_MAGIC,
       .version = HR_NODE_VERSION,
       .base_tick = tick,
@@ -212,8 +222,28 @@ static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppe
       .beat_unit = tail->tempo.beat_unit,
       .author = options ? options->author : 0,
   };
-  hr_tick_key(&tail->key, tail->branch.id, tick, tail->branch.node_count);
   tail->branch.node_count += 1;
+}
+
+/** Start the branch's next node with an event of `words` words. */
+static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppendOptions* options)
+{
+  HrTail* const tail = &txn->tail;
+  uint8_t* state = NULL;
+  uint32_t state_size = 0;
+  HrStatus status = end_node(txn);
+  if (!status && checkpoint_due(tail)) {
+    status = make_checkpoint(txn, &state, &state_size);
+    words += state_size ? words_of(state_size) : 0;
+  }
+  const size_t bytes = sizeof(HrNodeHeader) + words * sizeof(HrWord);
+  status = status ? status : reserve_bytes(tail, bytes > HR_NODE_SIZE ? bytes : HR_NODE_SIZE);
+  if (status) {
+    free(state);
+    return status;
+  }
+  hr_tick_key(&tail->key, tail->branch.id, tick, tail->branch.node_count);
+  begin_node(tail, tail->node, tick, options);
   tail->open = true;
   if (state_size) {
     const HrEvent event = {tick, HR_EVENT_META, state_size, state};
@@ -303,11 +333,10 @@ static bool words_valid(const HrWord* words, size_t count)
          !(negative >> 63);
 }
 
-/** Put words into the open node, as many as it takes; returns how many. */
-static uint32_t put_words(HrTail* tail, uint32_t room, HrTick base, const HrWord* words,
-                          size_t count)
+/** Put words into a node, as many as there is room for; returns how many. */
+static uint32_t put_words(HrTail* tail, HrNodeHeader* node, uint32_t room, HrTick base,
+                          const HrWord* words, size_t count)
 {
-  HrNodeHeader* const node = tail->node;
   HrWord* const out = (HrWord*)(node + 1) + node->word_count;
   const HrTick shift = base - node->base_tick;
   uint32_t taken = count < room ? (uint32_t)count : room;
@@ -327,6 +356,30 @@ static uint32_t put_words(HrTail* tail, uint32_t room, HrTick base, const HrWord
   return taken;
 }
 
+/** Make a whole node of HR_NODE_WORDS words where it will be written from, without a copy
+ * of its own. None is open, and no checkpoint is due. */
+static HrStatus put_full_node(HrTxn* txn, HrTick base, const HrWord* words,
+                              const HrAppendOptions* options)
+{
+  HrTail* const tail = &txn->tail;
+  const HrTick tick = base + words->offset;
+  MDB_val value = {HR_NODE_SIZE, NULL};
+  HrTickKey key;
+  hr_tick_key(&key, tail->branch.id, tick, tail->branch.node_count);
+  const HrStatus status = hr_node_put(txn, &key, &value, MDB_RESERVE);
+  if (status) {
+    return status;
+  }
+  HrNodeHeader* const node = value.mv_data;
+  begin_node(tail, node, tick, options);
+  put_words(tail, node, HR_NODE_WORDS, base, words, HR_NODE_WORDS);
+  node->checksum = hr_node_checksum(node, &key);
+  if (tail->state) {
+    hr_chase_node(tail->state, node, INT64_MAX);
+  }
+  return HR_OK;
+}
+
 HrStatus hr_append_words(HrTxn* txn, HrBranchId branch, HrTick base, const HrWord* words,
                          size_t count, const HrAppendOptions* options)
 {
@@ -338,16 +391,23 @@ HrStatus hr_append_words(HrTxn* txn, HrBranchId branch, HrTick base, const HrWor
   while (!status && count) {
     const HrTick tick = base + words->offset;
     uint32_t room = room_in_node(tail, tick, options);
+    uint32_t taken = 0;
     if (!room) {
-      status = start_node(txn, tick, 1, options);
-      room = status ? 0 : room_in_node(tail, tick, options);
-      room = room ? room : 1; // A long state fills a node by itself
+      status = end_node(txn);
+      if (!status && count >= HR_NODE_WORDS && !checkpoint_due(tail)) {
+        status = put_full_node(txn, base, words, options);
+        taken = HR_NODE_WORDS;
+      } else if (!status) {
+        status = start_node(txn, tick, 1, options);
+        room = status ? 0 : room_in_node(tail, tick, options);
+        room = room ? room : 1; // A long state fills a node by itself
+      }
     }
-    if (!status) {
-      const uint32_t taken = put_words(tail, room, base, words, count);
-      words += taken;
-      count -= taken;
+    if (!status && !taken) {
+      taken = put_words(tail, tail->node, room, base, words, count);
     }
+    words += taken;
+    count -= taken;
   }
   return status;
 }

@@ -55,6 +55,7 @@ struct HrTxnImpl {
   MDB_txn* txn;
   HrTxnMode mode;
   MDB_cursor* branches; ///< A reader's place among the branches; NULL: none read yet
+  MDB_cursor* nodes;    ///< Where a writer put the last node; NULL: none yet
   HrTail tail;
 };
 
@@ -112,7 +113,7 @@ bool hr_store_is_continued(HrTxn* older, HrStore* newer);
 /** Get a value of exactly `size` bytes: copies it out. HR_ERR_NOT_FOUND, HR_ERR_DAMAGED. */
 HrStatus hr_get_record(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, void* record,
                        size_t size);
-/** Put a record, with its checksum behind it; a node, which has its own, as it is. */
+/** Put a record, with its checksum behind it. */
 HrStatus hr_put(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, const void* value,
                 size_t size);
 
@@ -187,6 +188,10 @@ typedef struct {
 void hr_page_run_add(HrPageRun* pages, const MDB_val* value);
 /** Have the system read them in, without waiting. */
 void hr_page_run_will_need(const HrPageRun* pages);
+
+/** Put a node as it is. With MDB_RESERVE its bytes are still to be written, to where
+ * `value` says, before anything else is. */
+HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value, unsigned flags);
 
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */
 HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value);

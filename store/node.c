@@ -106,6 +106,15 @@ void hr_page_run_will_need(const HrPageRun* pages)
   }
 }
 
+HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value, unsigned flags)
+{
+  MDB_val k = {sizeof *key, (void*)key};
+  /* The next node mostly goes beside the last, which the cursor finds without a search. */
+  int code = txn->nodes ? 0 : mdb_cursor_open(txn->txn, txn->store->nodes, &txn->nodes);
+  code = code ? code : mdb_cursor_put(txn->nodes, &k, value, flags);
+  return hr_status_from_lmdb(txn->store, code);
+}
+
 HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value)
 {
   MDB_cursor* cursor = NULL;

@@ -569,7 +569,9 @@ int hr_store_name_file(const char* from, const char* path)
   flock(folder, LOCK_EX);
   int code = EEXIST;
   if (lstat(path, &info) && name_lock_file(path, lock)) {
-    unlink(lock);
+    if (!lstat(lock, &info) && S_ISREG(info.st_mode)) {
+      unlink(lock); // Anything else is not ours, and refused when the store is opened
+    }
     code = rename_to_free(from, path);
   }
   if ((!code || code == EEXIST) && fsync(folder) && errno != EINVAL) {

@@ -118,10 +118,13 @@ HrStatus hr_txn_begin_lost(HrStore* store, HrTxn** txn)
   return begin_anywhere(store, HR_WRITE, txn);
 }
 
-static void close_cursor(HrTxn* txn)
+static void close_cursors(HrTxn* txn)
 {
-  if (txn->branches) {
-    mdb_cursor_close(txn->branches);
+  MDB_cursor* const cursors[] = {txn->branches, txn->nodes};
+  for (size_t i = 0; i < sizeof cursors / sizeof *cursors; ++i) {
+    if (cursors[i]) {
+      mdb_cursor_close(cursors[i]);
+    }
   }
 }
 
@@ -166,7 +169,7 @@ static int commit(MDB_txn* txn)
 HrStatus hr_txn_commit(HrTxn* txn)
 {
   HrStatus status = hr_tail_flush(txn);
-  close_cursor(txn);
+  close_cursors(txn);
   if (status) {
     mdb_txn_abort(txn->txn);
   } else {
@@ -179,7 +182,7 @@ HrStatus hr_txn_commit(HrTxn* txn)
 void hr_txn_abort(HrTxn* txn)
 {
   if (txn) {
-    close_cursor(txn);
+    close_cursors(txn);
     mdb_txn_abort(txn->txn);
     release(txn);
   }
@@ -228,9 +231,6 @@ HrStatus hr_put(HrTxn* txn, MDB_dbi dbi, const void* key, size_t key_size, const
   }
   MDB_val k = {key_size, (void*)key};
   MDB_val v = {size, (void*)value};
-  if (dbi == txn->store->nodes) {
-    return hr_status_from_lmdb(txn->store, mdb_put(txn->txn, dbi, &k, &v, 0));
-  }
   const uint32_t checksum =
       hr_record_checksum(kind_of(txn->store, dbi), key, key_size, value, size);
   v.mv_size = size + sizeof checksum;
