@@ -106,6 +106,11 @@ int hr_store_name_file(const char* from, const char* path);
 /** Begin to write where hr_txn_begin() does not, as the store is lost. */
 HrStatus hr_txn_begin_lost(HrStore* store, HrTxn** txn);
 
+/** The largest map that there is room for, in bytes; where address space is limited, the
+ * program is left half of it. It is tried here: LMDB, where it fails to map the file, takes
+ * the lock file from under whoever opens it at the same moment. */
+size_t hr_largest_map(void);
+
 /** True if `newer` has all that a write transaction sees in `older`'s store: it is
  * that store, or a copy that was recorded into since. Changes neither. */
 bool hr_store_is_continued(HrTxn* older, HrStore* newer);

@@ -3,6 +3,7 @@
 
 #include "store/snapshot.h"
 
+#include "store/internal.h"
 #include "store/preflight.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@ static int hold(HrSnapshot* snapshot, const char* path, unsigned flags)
   if (code) {
     return code;
   }
+  mdb_env_set_mapsize(snapshot->env, hr_largest_map()); // Not that of the last who wrote
   code = mdb_env_open(snapshot->env, path, MDB_NOSUBDIR | MDB_NOTLS | MDB_RDONLY | flags, 0600);
   code = code ? code : mdb_txn_begin(snapshot->env, NULL, MDB_RDONLY, &snapshot->txn);
   if (code) {

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -261,8 +262,7 @@ static HrStatus open_databases(HrStore* store)
   return hr_status_from_lmdb(store, mdb_txn_commit(txn));
 }
 
-/** Where address space is limited, the program is left half of it. */
-static size_t largest_map(void)
+size_t hr_largest_map(void)
 {
   struct rlimit limit;
   size_t map = LARGEST_MAP;
@@ -271,37 +271,46 @@ static size_t largest_map(void)
       map /= 2;
     }
   }
+  for (; map > SMALLEST_MAP; map /= 2) {
+    void* const room =
+        mmap(NULL, map, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room != MAP_FAILED) {
+      munmap(room, map);
+    }
+    if (room != MAP_FAILED || errno != ENOMEM) {
+      break;
+    }
+  }
   return map;
 }
 
 /** Map the file, as large as the address space (or its limit) allows. */
+static int try_environment(HrStore* store, size_t map, unsigned flags)
+{
+  int code = mdb_env_create(&store->env);
+  if (!code) {
+    mdb_env_set_maxdbs(store->env, 8);
+    mdb_env_set_maxreaders(store->env, READERS_MAX);
+    mdb_env_set_mapsize(store->env, map);
+    code = mdb_env_open(store->env, store->path, flags, 0600);
+  }
+  if (code) {
+    mdb_env_close(store->env);
+    store->env = NULL;
+  }
+  return code;
+}
+
 static HrStatus open_environment(HrStore* store, HrError* error)
 {
   const unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD |
                          (store->read_only ? MDB_RDONLY : 0u) |
                          (store->unsynced ? MDB_NOSYNC : 0u) | (store->unnamed ? MDB_NOLOCK : 0u);
-  int code = ENOMEM;
-  for (size_t map = largest_map(); map >= SMALLEST_MAP && code == ENOMEM; map /= 2) {
-    code = mdb_env_create(&store->env);
-    if (code) {
-      break;
-    }
-    mdb_env_set_maxdbs(store->env, 8);
-    mdb_env_set_maxreaders(store->env, READERS_MAX);
-    mdb_env_set_mapsize(store->env, map);
-    code = mdb_env_open(store->env, store->path, flags, 0600);
-    if ((code == EROFS || code == EACCES) && store->read_only) {
-      /* Not even a lock file can be made there: then nobody can write either. */
-      mdb_env_close(store->env);
-      mdb_env_create(&store->env);
-      mdb_env_set_maxdbs(store->env, 8);
-      mdb_env_set_mapsize(store->env, map);
-      code = mdb_env_open(store->env, store->path, flags | MDB_NOLOCK, 0600);
-    }
-    if (code) {
-      mdb_env_close(store->env);
-      store->env = NULL;
-    }
+  const size_t map = hr_largest_map();
+  int code = try_environment(store, map, flags);
+  if ((code == EROFS || code == EACCES) && store->read_only) {
+    /* Not even a lock file can be made there: then nobody can write either. */
+    code = try_environment(store, map, flags | MDB_NOLOCK);
   }
   if (code == EAGAIN) {
     return hr_error(error, HR_ERR_NO_MEMORY,
