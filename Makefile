@@ -58,7 +58,7 @@ C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* b
 # pkg-config is asked only when a recipe runs: `setup` may have to install it first.
 # Warnings are for our code: other people's headers are system headers.
 packages  = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) $(1)))
-CORE_PKGS = lmdb libxxhash liblo
+CORE_PKGS = lmdb libxxhash liblo avahi-client
 TOOL_PKGS = $(CORE_PKGS) smf zlib
 TEST_PKGS = $(TOOL_PKGS) cmocka lilv-0 libxml-2.0 json-c lua5.1
 HOST_PKGS = lilv-0 jack smf
@@ -127,7 +127,7 @@ $(TOOL): $(TOOL_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TOOL_PKGS)) -lm
 
-$(filter $(BUILD)/tests/test_osc%,$(TESTS)): $(BUILD)/tests/osc_client.o
+$(filter $(BUILD)/tests/test_osc% $(BUILD)/tests/test_zeroconf,$(TESTS)): $(BUILD)/tests/osc_client.o
 
 $(BUNDLE)/halfremembered.tosc: KIND = touchosc
 $(BUNDLE)/halfremembered.json: KIND = open-stage-control
