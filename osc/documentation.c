@@ -54,7 +54,16 @@ static void write_opening(FILE* file)
       "the second, whom to answer:\naddresses and prefixes, at most %d. With either one missing "
       "or wrong only this machine is answered, and the host's log\nsays why. A packet from "
       "anybody else is dropped unread, counted (`/hr/counters`), and never answered. There is "
-      "no\npassword and nothing is encrypted: allow only a network that is yours.\n"
+      "no\npassword and nothing is encrypted: allow only a network that is yours. Answers come "
+      "from the address that was asked.\n"
+      "\n"
+      "**To be found by itself**, it is announced by zeroconf as a service of the type "
+      "`_osc._udp` whenever the Avahi daemon\nruns, and only where it can be reached: on this "
+      "machine, or, with `HR_OSC_LISTEN`, on the network of that address.\n`avahi-browse -rt "
+      "_osc._udp` shows it, and so do TouchOSC and others that look for such services.\n"
+      "\n"
+      "It speaks IPv4 only: every controller does, and whom to answer is said in one kind of "
+      "address.\n"
       "\n",
       HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT,
       HR_OSC_ALLOWED_MAX);

@@ -115,16 +115,16 @@ static void receive_packets(HrOscEndpoint* endpoint)
       return;
     }
     struct sockaddr_in from = {0};
-    socklen_t from_size = sizeof from;
+    struct in_addr own;
     // One byte more than allowed is asked for, to know a packet that is too long.
-    const ssize_t size = recvfrom(endpoint->socket, server.packet, HR_OSC_PACKET_MAX + 1,
-                                  MSG_DONTWAIT, (struct sockaddr*)&from, &from_size);
+    const ssize_t size =
+        hr_osc_reached_receive(endpoint->socket, server.packet, HR_OSC_PACKET_MAX + 1, &from, &own);
     if (size < 0) {
       return;
     }
-    if (from_size == sizeof from && from.sin_family == AF_INET && from.sin_port &&
-        is_welcome(endpoint, &from, now_ns)) {
+    if (from.sin_family == AF_INET && from.sin_port && is_welcome(endpoint, &from, now_ns)) {
       ++served;
+      hr_osc_reached_note(&endpoint->outbox.reached, from.sin_addr, own);
       memset(server.packet + size, 0, HR_OSC_PADDING);
       hr_osc_dispatch(endpoint, &from, server.packet, (size_t)size, now_ns);
     }
