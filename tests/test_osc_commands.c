@@ -80,7 +80,7 @@ static const Case cases[] = {
     {"rate", {"5", "good"}, {{NULL, NULL}}, 0},
     {"emotion", {"1", "0", "-1", "proud"}, {{NULL, NULL}}, 0},
     {"notes", {NULL}, {{"note", "said"}}, 0},
-    {"send", {"144"}, {{NULL, NULL}}, 0},
+    {"send", {"144", "9999"}, {{NULL, NULL}}, 0},
     {"rename", {"2", "name #"}, {{NULL, NULL}}, 0},
     {"hide", {"2"}, {{"switch", "main"}}, 0},
     {"restore", {"2"}, {{NULL, NULL}}, 0},
