@@ -36,12 +36,12 @@ HrStatus hr_call_not_playing(HrCall* call)
                   call->info->verb);
 }
 
-/** A whole number, from any kind of number. */
+/** A whole number, from any kind of number that has no fraction. */
 bool hr_call_integer(const HrValue* value, int64_t* integer)
 {
   if (value->type == HR_VALUE_NUMBER && fabs(value->number) < 9e18) {
-    *integer = llround(value->number);
-    return true;
+    *integer = (int64_t)value->number;
+    return (double)*integer == value->number;
   }
   *integer = value->integer;
   return value->type == HR_VALUE_INTEGER || value->type == HR_VALUE_TICK;
@@ -66,12 +66,12 @@ HrStatus hr_call_count(HrCall* call, size_t index, int64_t otherwise, int64_t* c
 /** What a toggle is to become. */
 HrStatus hr_call_toggle(HrCall* call, bool now, bool* wanted)
 {
-  int64_t value = !now;
-  if (call->count && !hr_call_integer(&call->args[0], &value)) {
+  double value = !now;
+  if (call->count && !hr_call_number(&call->args[0], &value)) {
     return hr_error(call->error, HR_ERR_ARGUMENT, "%s takes 1 for on, 0 for off.",
                     call->info->verb);
   }
-  *wanted = value != 0;
+  *wanted = value != 0.0;
   return HR_OK;
 }
 
@@ -137,8 +137,8 @@ HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index)
     unsigned digits;
     char surplus;
     number = sscanf(value->text, "#%u%c", &digits, &surplus) == 1 ? digits : 0;
-  } else {
-    hr_call_integer(value, &number);
+  } else if (!hr_call_integer(value, &number)) {
+    return 0;
   }
   if (number > 0 && number <= UINT32_MAX) {
     found = hr_prepared_find(session->prepared, hr_branch_id(tree, (uint32_t)number));
