@@ -621,6 +621,59 @@ static void test_wrong_arguments(void** state)
   }
 }
 
+/* ---- Long texts ------------------------------------------------------------------ */
+
+/** Put together the last texts of all rows that are like the first. */
+static void join_texts(char* text, size_t size)
+{
+  static char line[4096];
+  const char* const begins = strstr(rows, " \"\xC3");
+  assert_non_null(begins);
+  const size_t same = (size_t)(begins - rows) + 2;
+  size_t used = 0;
+  for (const char* at = rows; *at; at += strcspn(at, "\n") + 1) {
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+    assert_memory_equal(line, rows, same);
+    line[strlen(line) - 1] = '\0'; // The quote
+    used += (size_t)snprintf(text + used, size - used, "%s", line + same);
+    assert_true(used < size);
+  }
+}
+
+/** The longest note there may be goes in by one packet and comes back in several rows,
+ * cut between characters; a longer one is refused. */
+static void test_long_note(void** state)
+{
+  static uint8_t bytes[WIRE_SIZE];
+  static char text[HR_NOTE_TEXT_MAX + 3];
+  static char joined[HR_NOTE_TEXT_MAX + 3];
+  Client* const client = *state;
+  Request request;
+  for (size_t i = 0; i < HR_NOTE_TEXT_MAX; i += 2) {
+    memcpy(text + i, i % 14 ? "\xC3\xA9" : "\xC3\xA0", 3);
+  }
+  begin(&request, "note");
+  client_send_bytes(client, bytes, serialise(bytes, request.path, "s", text));
+  assert_true(is_ok(client_answer(client, request.path, rows, sizeof rows)));
+  join_texts(joined, sizeof joined);
+  assert_string_equal(joined, text);
+  begin(&request, "notes");
+  must(client, &request);
+  join_texts(joined, sizeof joined);
+  assert_string_equal(joined, text);
+  assert_in_range(client->largest, 100, 1400);
+
+  char* const before = music_now(client);
+  strcat(text, "\xC3\xA9");
+  begin(&request, "note");
+  client_send_bytes(client, bytes, serialise(bytes, request.path, "s", text));
+  client_error(client, request.path, HR_ERR_ARGUMENT, "1 to 4000 bytes");
+  char* const after = music_now(client);
+  assert_string_equal(before, after);
+  free(before);
+  free(after);
+}
+
 /* ---- What is told ------------------------------------------------------------------ */
 
 /** An address of the table as it begins a line: of this instance, and of the first slot. */
@@ -733,6 +786,7 @@ int main(void)
       cmocka_unit_test(test_nothing_is_missing),
       cmocka_unit_test_setup_teardown(test_every_command, setup, teardown),
       cmocka_unit_test_setup_teardown(test_wrong_arguments, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_long_note, setup, teardown),
       cmocka_unit_test_setup_teardown(test_every_feedback, setup, teardown),
       cmocka_unit_test_setup_teardown(test_position_rate, setup, teardown),
       cmocka_unit_test_setup_teardown(test_hold_to_replay, setup, teardown),
