@@ -33,6 +33,9 @@ TOOL   := $(BUILD)/halfremembered
 # Controllers ready to use, made by the tool.
 LAYOUTS := $(addprefix $(BUNDLE)/halfremembered.,tosc json pd)
 
+# And how a program does the same.
+EXAMPLES := $(addprefix $(BUNDLE)/,osc.sh halfremembered.scd)
+
 # ---- Sources -----------------------------------------------------------------
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
@@ -98,7 +101,7 @@ say  = $(if $(V),,@printf '%-8s %s\n' $(1) $(2))
 
 # ---- Building ----------------------------------------------------------------
 
-all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) $(LAYOUTS) ## Plugin bundle, tool and controllers (the default)
+all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) $(LAYOUTS) $(EXAMPLES) ## Plugin bundle, tool and controllers (the default)
 
 # These goals see to the packages they need before anything is compiled, and use
 # every processor.
@@ -119,6 +122,11 @@ $(PLUGIN): $(CORE_OBJ)
 	$(Q)$(LINK) $(SHARED) -o $@ $^ $(call packages,--libs $(CORE_PKGS)) -lm
 
 $(BUNDLE)/%.ttl: ttl/%.ttl
+	@mkdir -p $(@D)
+	$(call say,copy,$@)
+	$(Q)cp $< $@
+
+$(EXAMPLES): $(BUNDLE)/%: examples/%
 	@mkdir -p $(@D)
 	$(call say,copy,$@)
 	$(Q)cp $< $@
@@ -250,7 +258,7 @@ format: ## Format the C sources in place
 
 install: all ## Install below DESTDIR; PREFIX, LV2DIR, BINDIR, MANDIR may be set
 	install -d $(DESTDIR)$(LV2DIR)/halfremembered.lv2 $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 644 $(PLUGIN) $(wildcard ttl/*.ttl) $(LAYOUTS) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
+	install -m 644 $(PLUGIN) $(wildcard ttl/*.ttl) $(LAYOUTS) $(EXAMPLES) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
 	install -m 755 $(TOOL) $(DESTDIR)$(BINDIR)
 	install -m 644 man/halfremembered.1 $(DESTDIR)$(MANDIR)/man1
 
