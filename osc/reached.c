@@ -60,7 +60,7 @@ ssize_t hr_osc_reached_send(const HrOscReached* reached, int socket, const uint8
 {
   Control control = {0};
   struct sockaddr_in name = *to;
-  struct iovec part = {.iov_base = (void*)(uintptr_t)bytes, .iov_len = size};
+  struct iovec part = {.iov_base = (void*)bytes, .iov_len = size};
   struct msghdr message = {
       .msg_name = &name, .msg_namelen = sizeof name, .msg_iov = &part, .msg_iovlen = 1};
   for (size_t i = 0; i < HR_OSC_REACHED_MAX; ++i) {
