@@ -12,7 +12,7 @@ typedef union {
   uint8_t bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
 } Control;
 
-ssize_t hr_osc_reached_receive(int socket, uint8_t* bytes, size_t size, struct sockaddr_in* from,
+ssize_t hr_osc_reached_receive(int socket, void* bytes, size_t size, struct sockaddr_in* from,
                                struct in_addr* own)
 {
   Control control;
@@ -55,8 +55,8 @@ void hr_osc_reached_note(HrOscReached* reached, struct in_addr peer, struct in_a
   reached->entries[place].heard = ++reached->heard;
 }
 
-ssize_t hr_osc_reached_send(const HrOscReached* reached, int socket, const uint8_t* bytes,
-                            size_t size, const struct sockaddr_in* to)
+ssize_t hr_osc_reached_send(const HrOscReached* reached, int socket, const void* bytes, size_t size,
+                            const struct sockaddr_in* to)
 {
   Control control = {0};
   struct sockaddr_in name = *to;

@@ -32,7 +32,7 @@ typedef struct {
 
 /** Receive as recvfrom() does, without waiting; `own` is where the sender reached us. The
  * socket has IP_PKTINFO on. */
-ssize_t hr_osc_reached_receive(int socket, uint8_t* bytes, size_t size, struct sockaddr_in* from,
+ssize_t hr_osc_reached_receive(int socket, void* bytes, size_t size, struct sockaddr_in* from,
                                struct in_addr* own);
 
 /** Remember that `peer` reached us at `own`. */
@@ -40,7 +40,7 @@ void hr_osc_reached_note(HrOscReached* reached, struct in_addr peer, struct in_a
 
 /** Send as sendto() does, without waiting, from where `to` reached us last; from where
  * the system likes, if that is not known. */
-ssize_t hr_osc_reached_send(const HrOscReached* reached, int socket, const uint8_t* bytes,
-                            size_t size, const struct sockaddr_in* to);
+ssize_t hr_osc_reached_send(const HrOscReached* reached, int socket, const void* bytes, size_t size,
+                            const struct sockaddr_in* to);
 
 #endif
