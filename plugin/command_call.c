@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** Three hundred years at 120 beats a minute: what is reckoned from there does not overflow. */
+#define TICK_BOUND (INT64_C(1) << 55)
+
 void hr_call_row(HrCall* call, const HrValue* values, size_t count)
 {
   if (call->answer && call->answer->row) {
@@ -272,7 +275,9 @@ HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick)
   }
   if (value->type == HR_VALUE_TICK || position.in_ticks) {
     *tick = value->type == HR_VALUE_TICK ? value->integer : position.tick;
-    return HR_OK;
+    return *tick > -TICK_BOUND && *tick < TICK_BOUND
+               ? HR_OK
+               : hr_error(call->error, HR_ERR_ARGUMENT, "That tick is too far away.");
   }
   if (value->type != HR_VALUE_TEXT) {
     position.bars = value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer;

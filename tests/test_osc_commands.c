@@ -526,7 +526,7 @@ static const char* const* wrong_values(char type, const char* verb)
 {
   static const char* const whole[] = {"sno number", "f1.5", "d-0.25", NULL};
   static const char* const number[] = {"sno number", NULL};
-  static const char* const place[] = {"sno such place", "s1.0", "s1.2.3", NULL};
+  static const char* const place[] = {"sno such place", "s1.0", "s1.2.3", "h8e18", "h-8e18", NULL};
   static const char* const branch[] = {"sno such branch", "i0", "f-1", "f1.5", "s#0", NULL};
   static const char* const text[] = {"i7", "f0.5", NULL};
   static const char* const word[] = {"i99", "f0.5", "sno such word", NULL};
