@@ -33,6 +33,9 @@ TOOL   := $(BUILD)/halfremembered
 # Controllers ready to use, made by the tool.
 LAYOUTS := $(addprefix $(BUNDLE)/halfremembered.,tosc json pd)
 
+# And how a program does the same.
+EXAMPLES := $(addprefix $(BUNDLE)/,osc.sh halfremembered.scd)
+
 # ---- Sources -----------------------------------------------------------------
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
@@ -58,7 +61,7 @@ C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* b
 # pkg-config is asked only when a recipe runs: `setup` may have to install it first.
 # Warnings are for our code: other people's headers are system headers.
 packages  = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) $(1)))
-CORE_PKGS = lmdb libxxhash liblo
+CORE_PKGS = lmdb libxxhash liblo avahi-client
 TOOL_PKGS = $(CORE_PKGS) smf zlib
 TEST_PKGS = $(TOOL_PKGS) cmocka lilv-0 libxml-2.0 json-c lua5.1
 HOST_PKGS = lilv-0 jack smf
@@ -98,7 +101,7 @@ say  = $(if $(V),,@printf '%-8s %s\n' $(1) $(2))
 
 # ---- Building ----------------------------------------------------------------
 
-all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) $(LAYOUTS) ## Plugin bundle, tool and controllers (the default)
+all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) $(LAYOUTS) $(EXAMPLES) ## Plugin bundle, tool and controllers (the default)
 
 # These goals see to the packages they need before anything is compiled, and use
 # every processor.
@@ -123,11 +126,16 @@ $(BUNDLE)/%.ttl: ttl/%.ttl
 	$(call say,copy,$@)
 	$(Q)cp $< $@
 
+$(EXAMPLES): $(BUNDLE)/%: examples/%
+	@mkdir -p $(@D)
+	$(call say,copy,$@)
+	$(Q)cp $< $@
+
 $(TOOL): $(TOOL_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TOOL_PKGS)) -lm
 
-$(filter $(BUILD)/tests/test_osc%,$(TESTS)): $(BUILD)/tests/osc_client.o
+$(filter $(BUILD)/tests/test_osc% $(BUILD)/tests/test_zeroconf,$(TESTS)): $(BUILD)/tests/osc_client.o
 
 $(BUNDLE)/halfremembered.tosc: KIND = touchosc
 $(BUNDLE)/halfremembered.json: KIND = open-stage-control
@@ -250,7 +258,7 @@ format: ## Format the C sources in place
 
 install: all ## Install below DESTDIR; PREFIX, LV2DIR, BINDIR, MANDIR may be set
 	install -d $(DESTDIR)$(LV2DIR)/halfremembered.lv2 $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 644 $(PLUGIN) $(wildcard ttl/*.ttl) $(LAYOUTS) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
+	install -m 644 $(PLUGIN) $(wildcard ttl/*.ttl) $(LAYOUTS) $(EXAMPLES) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
 	install -m 755 $(TOOL) $(DESTDIR)$(BINDIR)
 	install -m 644 man/halfremembered.1 $(DESTDIR)$(MANDIR)/man1
 

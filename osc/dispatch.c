@@ -6,6 +6,7 @@
 #include "osc/packet.h"
 #include "osc/pattern.h"
 #include "osc/table.h"
+#include "osc/text.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -50,11 +51,35 @@ static void write_answer(HrOscRequest* request, const char* address, const char*
   hr_osc_write(&request->writer, address, all, size);
 }
 
+/** A row, or part of one: its last text begins at `text` and has at most HR_OSC_PIECE_MAX
+ * bytes. Returns where the next part begins. */
+static const char* write_part(HrOscRequest* request, const HrValue* values, size_t count,
+                              const char* text)
+{
+  HrValue all[HR_OSC_VALUES_MAX];
+  char piece[HR_OSC_PIECE_MAX + 1];
+  const size_t size = hr_osc_text_cut(text, HR_OSC_PIECE_MAX);
+  memcpy(piece, text, size);
+  piece[size] = '\0';
+  memcpy(all, values, count * sizeof *all);
+  all[count - 1] = hr_value_text(piece);
+  write_answer(request, REPLY, "row", all, count);
+  return text + size;
+}
+
 void hr_osc_answer_row(HrOscRequest* request, const HrValue* values, size_t count)
 {
-  if (!request->lost) {
-    write_answer(request, REPLY, "row", values, count);
+  const bool text = count && values[count - 1].type == HR_VALUE_TEXT;
+  if (!text || count > HR_OSC_VALUES_MAX) {
+    if (!request->lost) {
+      write_answer(request, REPLY, "row", values, count);
+    }
+    return;
   }
+  const char* rest = values[count - 1].text;
+  do {
+    rest = request->lost ? "" : write_part(request, values, count, rest);
+  } while (*rest);
 }
 
 /** Close the answer: with "ok", or with `error` if that has a status. */

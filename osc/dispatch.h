@@ -46,7 +46,11 @@ void hr_osc_dispatch(HrOscEndpoint* endpoint, const struct sockaddr_in* from, co
 /** Serve up to `limit` bundles whose time has come. */
 void hr_osc_dispatch_due(HrOscEndpoint* endpoint, size_t limit, int64_t now_ns);
 
-/** Add one row to the answer of a request. */
+/** Bytes of a row's last text that go out in one message: with all else that a row holds it
+ * fits a datagram. */
+enum { HR_OSC_PIECE_MAX = 700 };
+
+/** Add one row to the answer of a request; several, if its last text is longer. */
 void hr_osc_answer_row(HrOscRequest* request, const HrValue* values, size_t count);
 
 #endif

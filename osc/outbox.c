@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 struct HrOscDatagram {
   HrOscDatagram* next;
@@ -78,8 +77,8 @@ static bool begin_send(HrOscRoute* route, int64_t now_ns)
 static bool send_one(const HrOscOutbox* outbox, HrOscRoute* route, const uint8_t* bytes,
                      size_t size)
 {
-  const ssize_t sent = sendto(outbox->socket, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL,
-                              (const struct sockaddr*)&route->to, sizeof route->to);
+  const ssize_t sent =
+      hr_osc_reached_send(&outbox->reached, outbox->socket, bytes, size, &route->to);
   if (sent < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS)) {
     return false;
   }

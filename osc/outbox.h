@@ -12,6 +12,8 @@
 #ifndef HR_OSC_OUTBOX_H
 #define HR_OSC_OUTBOX_H
 
+#include "osc/reached.h"
+
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,6 +47,7 @@ typedef struct {
   int socket;    ///< Not owned; -1: everything is dropped
   size_t queued; ///< Bytes waiting, over all routes
   uint64_t lost; ///< Datagrams dropped for want of room
+  HrOscReached reached;
   HrOscRoute routes[HR_OSC_ROUTES_MAX];
 } HrOscOutbox;
 

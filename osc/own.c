@@ -8,6 +8,7 @@
 #include "osc/text.h"
 
 #include <arpa/inet.h>
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -108,7 +109,7 @@ static HrStatus subscriber_address(const HrOscRequest* request, size_t index,
   if (as_number(&request->values[index], &port) && port == 1.0) {
     return HR_OK;
   }
-  if (!(port >= HR_OSC_PORT_LOWEST && port <= PORT_HIGHEST)) {
+  if (!(port >= HR_OSC_PORT_LOWEST && port <= PORT_HIGHEST) || port != floor(port)) {
     return hr_error(error, HR_ERR_ARGUMENT,
                     "Argument %zu must be a port from %d to %d, or 1 for the port you send "
                     "from.",
@@ -129,9 +130,11 @@ static HrStatus lease_seconds(const HrOscRequest* request, int64_t* seconds, HrE
     return HR_OK;
   }
   double lease = 0.0;
-  if (!as_number(&request->values[1], &lease) || !(lease >= 1.0 && lease <= HR_OSC_LEASE_MAX)) {
+  if (!as_number(&request->values[1], &lease) || !(lease >= 1.0 && lease <= HR_OSC_LEASE_MAX) ||
+      lease != floor(lease)) {
     return hr_error(error, HR_ERR_ARGUMENT,
-                    "The second argument must be a lease of 1 to %d seconds.", HR_OSC_LEASE_MAX);
+                    "The second argument must be a lease of 1 to %d whole seconds.",
+                    HR_OSC_LEASE_MAX);
   }
   *seconds = (int64_t)lease;
   return HR_OK;

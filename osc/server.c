@@ -9,13 +9,14 @@
 #include "osc/osc.h"
 #include "osc/packet.h"
 #include "osc/socket.h"
+#include "osc/thread.h"
 #include "osc/url_file.h"
+#include "osc/zeroconf.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,11 +30,7 @@
 #define GOODBYE_NS      INT64_C(100000000) // At most, to tell that all is over
 #define PACKETS_NS      INT64_C(50000000)  // Packets served before other work has its turn
 
-enum {
-  PACKETS_MAX = 64, // Served before other work has its turn
-  // A host that locks its memory pins every stack whole, 8 MB by default.
-  STACK_SIZE = 512 << 10
-};
+enum { PACKETS_MAX = 64 }; // Served before other work has its turn
 
 /** The endpoint of the process and the thread that serves it.
  *
@@ -44,8 +41,9 @@ static struct {
   pthread_mutex_t lifecycle; ///< Held for the length of attach and detach
   pthread_mutex_t door;
   pthread_mutex_t inside;
-  bool started; ///< Under `lifecycle`, like the next three
+  bool started; ///< Under `lifecycle`, like the next four
   pthread_t thread;
+  HrOscZeroconf* zeroconf;
   int wake;
   char url_text[64];
   atomic_bool stop;
@@ -117,16 +115,16 @@ static void receive_packets(HrOscEndpoint* endpoint)
       return;
     }
     struct sockaddr_in from = {0};
-    socklen_t from_size = sizeof from;
+    struct in_addr own;
     // One byte more than allowed is asked for, to know a packet that is too long.
-    const ssize_t size = recvfrom(endpoint->socket, server.packet, HR_OSC_PACKET_MAX + 1,
-                                  MSG_DONTWAIT, (struct sockaddr*)&from, &from_size);
+    const ssize_t size =
+        hr_osc_reached_receive(endpoint->socket, server.packet, HR_OSC_PACKET_MAX + 1, &from, &own);
     if (size < 0) {
       return;
     }
-    if (from_size == sizeof from && from.sin_family == AF_INET && from.sin_port &&
-        is_welcome(endpoint, &from, now_ns)) {
+    if (from.sin_family == AF_INET && from.sin_port && is_welcome(endpoint, &from, now_ns)) {
       ++served;
+      hr_osc_reached_note(&endpoint->outbox.reached, from.sin_addr, own);
       memset(server.packet + size, 0, HR_OSC_PADDING);
       hr_osc_dispatch(endpoint, &from, server.packet, (size_t)size, now_ns);
     }
@@ -251,42 +249,6 @@ static void* run(void* data)
 
 /* ---- Starting and stopping ------------------------------------------ */
 
-/** The signals that are the host's: all but those of our own faults. */
-static void host_signals(sigset_t* signals)
-{
-  sigfillset(signals);
-  sigdelset(signals, SIGSEGV);
-  sigdelset(signals, SIGBUS);
-  sigdelset(signals, SIGFPE);
-  sigdelset(signals, SIGILL);
-}
-
-/** Start the thread as an ordinary one, whatever the caller's priority, and deaf
- * to the host's signals. */
-static int start_thread(void)
-{
-  pthread_attr_t attributes;
-  const struct sched_param ordinary = {0};
-  sigset_t blocked;
-  sigset_t before;
-
-  int failed = pthread_attr_init(&attributes);
-  if (failed) {
-    return failed;
-  }
-  pthread_attr_setstacksize(&attributes, STACK_SIZE);
-  pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
-  pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
-  pthread_attr_setschedparam(&attributes, &ordinary);
-
-  host_signals(&blocked);
-  pthread_sigmask(SIG_BLOCK, &blocked, &before);
-  failed = pthread_create(&server.thread, &attributes, run, NULL);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
-  return failed;
-}
-
 static HrStatus start(HrError* error)
 {
   HrOscEndpoint* endpoint = &server.endpoint;
@@ -302,7 +264,7 @@ static HrStatus start(HrError* error)
   hr_osc_outbox_init(&endpoint->outbox, -1);
   atomic_store(&server.stop, false);
 
-  const int failed = start_thread();
+  const int failed = hr_osc_thread_start(&server.thread, run, NULL);
   if (failed) {
     close(server.wake);
     return hr_error(error, HR_ERR_LIMIT, "OSC is off: its thread could not be started (%s).",
@@ -319,6 +281,8 @@ static void stop(void)
   pthread_join(server.thread, NULL);
 
   HrOscEndpoint* endpoint = &server.endpoint;
+  hr_osc_zeroconf_stop(server.zeroconf);
+  server.zeroconf = NULL;
   if (endpoint->socket >= 0) {
     hr_osc_url_file_remove();
     close(endpoint->socket);
@@ -370,6 +334,7 @@ static HrStatus open_socket(HrError* error)
   leave();
   atomic_store(&server.url, server.url_text);
   hr_osc_url_file_write(server.url_text, warned ? NULL : error);
+  server.zeroconf = hr_osc_zeroconf_start(&address);
   return HR_OK;
 }
 

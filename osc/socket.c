@@ -74,6 +74,9 @@ HrStatus hr_osc_socket_open(struct in_addr listen, int* descriptor, struct socka
   }
   const int size = RECEIVE_BUFFER;
   setsockopt(opened, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  // With it comes at which of our addresses each packet was sent: reached.h.
+  const int on = 1;
+  setsockopt(opened, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
 
   st = bind_first_free(opened, listen, address, first, error);
   if (st) {

@@ -114,8 +114,10 @@ static const Command table[] = {
     {{"notes", HR_COMMAND_QUERY, "", NOTE_ROW,
       "Tell what was said of the music on this branch; rating and emotion are 0 where nobody said"},
      hr_run_notes},
-    {{"send", HR_COMMAND_VALUE, "message:m", "",
-      "Play a MIDI message: it is put out and kept, by the one who sends it"},
+    {{"send", HR_COMMAND_VALUE, "message:m position:p?", "",
+      "Play a MIDI message, now or when the music comes to a place: it is put out and kept, by the "
+      "one who sends it. What waits is forgotten when the music jumps past its place, and by "
+      "panic"},
      hr_run_send},
     {{"rename", HR_COMMAND_VALUE, "branch:b name:s", BRANCH_ROW, "Give a branch another name"},
      hr_run_rename},
@@ -126,7 +128,9 @@ static const Command table[] = {
      hr_run_restore},
     {{"tree", HR_COMMAND_VALUE, "name:s", "", "Go on with another tree, or begin one"},
      hr_run_tree},
-    {{"panic", HR_COMMAND_TRIGGER, "", "", "End every note that replay has started"}, hr_run_panic},
+    {{"panic", HR_COMMAND_TRIGGER, "", "",
+      "End every note that replay or send has started, and forget what was sent for later"},
+     hr_run_panic},
     {{"list", HR_COMMAND_QUERY, "from:i? count:i?", LIST_ROW,
       "Tell all branches, or so many from a number on"},
      hr_run_list},

@@ -347,6 +347,10 @@ HrStatus hr_run_slot(HrCall* call)
 {
   HrBranchId branch = 0;
   int64_t slot;
+  if (!call->count) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "%s needs the number of a slot.",
+                    call->info->verb);
+  }
   HrStatus status = hr_call_count(call, 0, 0, &slot);
   if (status || !slot) {
     return status;

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** Three hundred years at 120 beats a minute: what is reckoned from there does not overflow. */
+#define TICK_BOUND (INT64_C(1) << 55)
+
 void hr_call_row(HrCall* call, const HrValue* values, size_t count)
 {
   if (call->answer && call->answer->row) {
@@ -36,12 +39,12 @@ HrStatus hr_call_not_playing(HrCall* call)
                   call->info->verb);
 }
 
-/** A whole number, from any kind of number. */
+/** A whole number, from any kind of number that has no fraction. */
 bool hr_call_integer(const HrValue* value, int64_t* integer)
 {
   if (value->type == HR_VALUE_NUMBER && fabs(value->number) < 9e18) {
-    *integer = llround(value->number);
-    return true;
+    *integer = (int64_t)value->number;
+    return (double)*integer == value->number;
   }
   *integer = value->integer;
   return value->type == HR_VALUE_INTEGER || value->type == HR_VALUE_TICK;
@@ -66,12 +69,12 @@ HrStatus hr_call_count(HrCall* call, size_t index, int64_t otherwise, int64_t* c
 /** What a toggle is to become. */
 HrStatus hr_call_toggle(HrCall* call, bool now, bool* wanted)
 {
-  int64_t value = !now;
-  if (call->count && !hr_call_integer(&call->args[0], &value)) {
+  double value = !now;
+  if (call->count && !hr_call_number(&call->args[0], &value)) {
     return hr_error(call->error, HR_ERR_ARGUMENT, "%s takes 1 for on, 0 for off.",
                     call->info->verb);
   }
-  *wanted = value != 0;
+  *wanted = value != 0.0;
   return HR_OK;
 }
 
@@ -137,8 +140,8 @@ HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index)
     unsigned digits;
     char surplus;
     number = sscanf(value->text, "#%u%c", &digits, &surplus) == 1 ? digits : 0;
-  } else {
-    hr_call_integer(value, &number);
+  } else if (!hr_call_integer(value, &number)) {
+    return 0;
   }
   if (number > 0 && number <= UINT32_MAX) {
     found = hr_prepared_find(session->prepared, hr_branch_id(tree, (uint32_t)number));
@@ -272,7 +275,9 @@ HrStatus hr_call_position(HrCall* call, size_t index, HrTick* tick)
   }
   if (value->type == HR_VALUE_TICK || position.in_ticks) {
     *tick = value->type == HR_VALUE_TICK ? value->integer : position.tick;
-    return HR_OK;
+    return *tick > -TICK_BOUND && *tick < TICK_BOUND
+               ? HR_OK
+               : hr_error(call->error, HR_ERR_ARGUMENT, "That tick is too far away.");
   }
   if (value->type != HR_VALUE_TEXT) {
     position.bars = value->type == HR_VALUE_NUMBER ? value->number : (double)value->integer;

@@ -49,7 +49,7 @@ HrStatus hr_call_tell_branch(HrCall* call, HrBranchId branch);
 
 /* ---- Arguments ----------------------------------------------------------- */
 
-/** A whole number, from any kind of number. */
+/** A whole number, from any kind of number that has no fraction. */
 bool hr_call_integer(const HrValue* value, int64_t* integer);
 
 /** Any number. */

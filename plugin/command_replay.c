@@ -339,7 +339,9 @@ static bool find_quantum(const HrValue* value, HrQuantum* quantum, uint32_t* bar
   int64_t number = -1;
   int end = 0;
   if (value->type != HR_VALUE_TEXT) {
-    hr_call_integer(value, &number);
+    if (!hr_call_integer(value, &number)) {
+      return false;
+    }
   } else if (sscanf(value->text, "%" SCNd64 " bars%n", &number, &end) == 1 && end &&
              !value->text[end]) {
     *quantum = HR_QUANTUM_BAR;

@@ -62,6 +62,7 @@ HR_REALTIME static void publish(HrEngine* engine)
   atomic_store_explicit(&shared->malformed, engine->malformed, order);
   atomic_store_explicit(&shared->unheard, engine->output.unheard, order);
   atomic_store_explicit(&shared->dropped, recorder->dropped, order);
+  atomic_store_explicit(&shared->sends_done, engine->sends.done, order);
   atomic_store_explicit(&shared->capture, recorder->capture, memory_order_release);
   atomic_store_explicit(&shared->frames, (uint64_t)engine->block, memory_order_release);
 }
@@ -89,6 +90,7 @@ HrEngine* hr_engine_new(double rate)
     return NULL;
   }
   hr_player_init(&engine->player, engine->streams, &engine->output);
+  hr_sends_init(&engine->sends);
   memcpy(engine->settings, hr_setting_defaults, sizeof engine->settings);
   engine->enabled = true;
   engine->ahead.ring = HR_NO_STREAM;
@@ -144,7 +146,8 @@ bool hr_engine_request(HrEngine* engine, uint32_t type, const void* payload, uin
 
 /* ---- The block --------------------------------------------------------- */
 
-/** The earliest of what is pending, the loop's end and the end of a silence. */
+/** The earliest of what is pending, the loop's end, the end of a silence and a message
+ * that waits. */
 HR_REALTIME static HrAction next_turn(const HrEngine* engine)
 {
   HrAction next = {.kind = HR_ACTION_NONE, .tick = INT64_MAX};
@@ -160,6 +163,11 @@ HR_REALTIME static HrAction next_turn(const HrEngine* engine)
   if (silence < next.tick) {
     next.kind = HR_ACTION_SILENCE;
     next.tick = silence;
+  }
+  const HrSendMessage* const sent = hr_sends_first(&engine->sends);
+  if (sent && engine->clock.running && sent->at < next.tick) {
+    next.kind = HR_ACTION_SEND;
+    next.tick = sent->at;
   }
   return next;
 }
@@ -185,6 +193,36 @@ HR_REALTIME static HrAction next_action(const HrEngine* engine)
   return next;
 }
 
+/** Record a message that is music. */
+HR_REALTIME static void keep(HrEngine* engine, const uint8_t* bytes, uint32_t size)
+{
+  const bool music = bytes[0] != ACTIVE_SENSING && bytes[0] != TIMING_CLOCK;
+  if (music && hr_engine_records(engine)) {
+    hr_engine_record(engine, engine->cursor, bytes, size);
+  }
+}
+
+/** Put out and keep, at the cursor, a message that somebody sends. */
+HR_REALTIME static void send_now(HrEngine* engine, const HrSendMessage* message)
+{
+  const uint8_t* const bytes = (const uint8_t*)(message + 1);
+  hr_output_put(&engine->output, engine->cursor, bytes, message->size);
+  hr_sounding_follow(&engine->sends.sounding, bytes, message->size);
+  engine->recorder.sender = (const char*)bytes + message->size;
+  engine->recorder.sender_size = message->author_size;
+  keep(engine, bytes, message->size);
+  engine->recorder.sender = NULL;
+}
+
+void hr_engine_leave_sends(HrEngine* engine, uint32_t frame, HrTick tick)
+{
+  uint8_t bytes[3];
+  while (hr_sounding_release(&engine->sends.sounding, bytes)) {
+    hr_output_put(&engine->output, frame, bytes, sizeof bytes);
+  }
+  hr_sends_forget(&engine->sends, tick);
+}
+
 HR_REALTIME static void act(HrEngine* engine, uint32_t frame, const HrAction* action)
 {
   switch (action->kind) {
@@ -196,6 +234,10 @@ HR_REALTIME static void act(HrEngine* engine, uint32_t frame, const HrAction* ac
     break;
   case HR_ACTION_SILENCE:
     hr_engine_park(engine, frame, hr_clock_bar_ceiling(&engine->clock, engine->last_event + 1, 1));
+    break;
+  case HR_ACTION_SEND:
+    send_now(engine, hr_sends_first(&engine->sends));
+    hr_sends_drop_first(&engine->sends);
     break;
   case HR_ACTION_PLAY:
     hr_engine_play_event(engine, frame, action->record, action->after);
@@ -250,6 +292,7 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrSink sin
   hr_output_begin(&engine->output, frames, sink);
   if (engine->release_all || (engine->enabled && !enabled)) {
     hr_player_release(&engine->player, 0);
+    hr_engine_leave_sends(engine, 0, INT64_MAX);
     hr_recorder_close_held(&engine->recorder, hr_engine_tick(engine, 0));
     engine->release_all = false;
   }
@@ -270,6 +313,7 @@ HR_REALTIME_SELDOM static void jump(HrEngine* engine, unsigned what, HrTick befo
   const bool starts = what & HR_CLOCK_STARTED;
   const bool round = !starts && here < before;
   hr_player_release(&engine->player, engine->cursor);
+  hr_engine_leave_sends(engine, engine->cursor, here);
   hr_recorder_close_held(&engine->recorder, before);
   engine->overdubbing = engine->layered = engine->over = false;
   engine->straight = false;
@@ -294,6 +338,7 @@ HR_REALTIME_SELDOM static void jump(HrEngine* engine, unsigned what, HrTick befo
 HR_REALTIME_SELDOM static void stop(HrEngine* engine, HrTick before)
 {
   hr_player_release(&engine->player, engine->cursor);
+  hr_engine_leave_sends(engine, engine->cursor, before);
   hr_recorder_close_held(&engine->recorder, before);
   engine->overdubbing = engine->layered = engine->over = false;
   engine->straight = false;
@@ -334,15 +379,6 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
   }
 }
 
-/** Record a message that is music. */
-HR_REALTIME static void keep(HrEngine* engine, const uint8_t* bytes, uint32_t size)
-{
-  const bool music = bytes[0] != ACTIVE_SENSING && bytes[0] != TIMING_CLOCK;
-  if (music && hr_engine_records(engine)) {
-    hr_engine_record(engine, engine->cursor, bytes, size);
-  }
-}
-
 void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
 {
   const uint32_t last = engine->frames ? engine->frames - 1 : 0;
@@ -360,12 +396,12 @@ void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint
 
 void hr_engine_send(HrEngine* engine, const HrSendMessage* message)
 {
-  const uint8_t* const bytes = (const uint8_t*)(message + 1);
-  hr_output_put(&engine->output, engine->cursor, bytes, message->size);
-  engine->recorder.sender = (const char*)bytes + message->size;
-  engine->recorder.sender_size = message->author_size;
-  keep(engine, bytes, message->size);
-  engine->recorder.sender = NULL;
+  if (message->at == HR_SEND_NOW) {
+    send_now(engine, message);
+  } else {
+    hr_sends_add(&engine->sends, message);
+    engine->calm = -1;
+  }
 }
 
 void hr_engine_poll(HrEngine* engine)

@@ -19,6 +19,7 @@
 #include "plugin/player.h"
 #include "plugin/recorder.h"
 #include "plugin/ring.h"
+#include "plugin/sends.h"
 
 #include <stdatomic.h>
 
@@ -40,6 +41,7 @@ typedef struct {
   _Atomic uint32_t playing;      ///< The ring being played, HR_NO_STREAM: none
   _Atomic uint32_t numbers_left; ///< For forks
   _Atomic uint64_t recorded, replayed, dropped, malformed, unheard;
+  _Atomic uint64_t sends_done; ///< Of the messages sent with a time
   _Atomic(HrCapture*) capture; ///< Ring being written to
 } HrShared;
 
@@ -65,6 +67,7 @@ typedef enum {
   HR_ACTION_TAKE_EFFECT, ///< What is pending
   HR_ACTION_END_LAP,
   HR_ACTION_SILENCE, ///< It ends
+  HR_ACTION_SEND,    ///< A message that waited
   HR_ACTION_PLAY,
 } HrActionKind;
 
@@ -98,6 +101,8 @@ typedef struct HrEngine {
   uint32_t settings[HR_SETTINGS]; ///< By HrSetting
   uint64_t malformed;
   bool release_all; ///< At the next block: the host may have lost our note-offs
+
+  HrSends sends; ///< By somebody else than the player
 
   bool replay;
   HrWanted wanted[HR_WISHES];

@@ -49,8 +49,13 @@ HR_REALTIME static inline HrTick hr_engine_lap_end(const HrEngine* engine)
 
 /* ---- engine.c --------------------------------------------------------------- */
 
-/** Put out and keep, at the cursor, a message that somebody sends; it is valid. */
+/** Take a message that somebody sends, which is valid: put it out and keep it, now or
+ * when the music has come to its place. */
 HR_REALTIME void hr_engine_send(HrEngine* engine, const HrSendMessage* message);
+
+/** The music goes on at `tick`: end what sounds of the messages sent, and forget those
+ * that were to come before. */
+HR_REALTIME void hr_engine_leave_sends(HrEngine* engine, uint32_t frame, HrTick tick);
 
 /* ---- engine_replay.c ------------------------------------------------------ */
 

@@ -13,7 +13,9 @@ void hr_engine_park(HrEngine* engine, uint32_t frame, HrTick tick)
 {
   HrClock* const clock = &engine->clock;
   const bool follows = clock->ever_rolled && clock->cued && !engine->side;
-  hr_clock_set(clock, hr_engine_frame(engine, frame), follows ? clock->cue_tick : tick, false);
+  const HrTick at = follows ? clock->cue_tick : tick;
+  hr_engine_leave_sends(engine, frame, at);
+  hr_clock_set(clock, hr_engine_frame(engine, frame), at, false);
   engine->straight = false;
 }
 
@@ -272,7 +274,7 @@ HrTick hr_engine_silence_tick(const HrEngine* engine)
   const HrClock* const clock = &engine->clock;
   const HrTick bars = engine->settings[HR_SET_SILENCE];
   if ((engine->replay && hr_player_plays(&engine->player)) || !bars || clock->rolling ||
-      !clock->running || hr_sounding_any(&engine->recorder.held)) {
+      !clock->running || hr_sounding_any(&engine->recorder.held) || engine->sends.count) {
     return INT64_MAX;
   }
   return hr_clock_bar_ceiling(clock, engine->last_event, 1) +

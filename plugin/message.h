@@ -39,11 +39,16 @@ enum {
   HR_MESSAGE_SEND,       ///< HrSendMessage, the MIDI message, the name of its author
 };
 
-/** Bytes of a message that somebody sends: the ring holds some of the longest. */
-enum { HR_SEND_MAX = 1024 };
+/** Bytes of a message that somebody sends: the ring holds some of the longest. And how
+ * many may wait for their time. */
+enum { HR_SEND_MAX = 1024, HR_SENDS_MAX = 64 };
+
+/** When a message is to be played that does not wait. */
+#define HR_SEND_NOW INT64_MIN
 
 /** A MIDI message that did not come from the input port. */
 typedef struct {
+  HrTick at;            ///< When the music is there; HR_SEND_NOW: at once
   uint32_t size;        ///< Of the message
   uint32_t author_size; ///< Of the name behind it, which is not terminated
 } HrSendMessage;

@@ -117,7 +117,7 @@ static bool is_no_wish(const HrPlugin* plugin, const HrPortRequest* request)
 static void run_port(HrPlugin* plugin, const HrPortRequest* request)
 {
   HrError error = {HR_OK, ""};
-  const HrValue value = hr_value_number((double)request->value);
+  const HrValue value = hr_value_number(round((double)request->value));
   if (is_no_wish(plugin, request)) {
     return;
   }

@@ -10,6 +10,7 @@
 #include <lv2/atom/util.h>
 
 #include <inttypes.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,7 +171,7 @@ static HrStatus set(HrPlugin* plugin, const Property* property, const LV2_Atom* 
     return hr_error(error, HR_ERR_ARGUMENT, "A property takes a text or a number.");
   }
   if (property->verb) {
-    const HrValue value = is_text ? hr_value_text(text) : hr_value_number(number);
+    const HrValue value = is_text ? hr_value_text(text) : hr_value_number(round(number));
     return hr_command_run(plugin->session, property->verb, &value, 1, "property", NULL, error);
   }
   if (property->urid != offsetof(HrUris, hr_store)) {

@@ -80,6 +80,7 @@ struct HrSessionImpl {
   unsigned retired_count;
   HrNumbers numbers; ///< Branch numbers for forks by command
 
+  uint64_t sends;                 ///< So many messages were sent with a time
   uint32_t settings[HR_SETTINGS]; ///< By HrSetting, as the engine has or will have them
   bool replay;
   HrQuantum quantum;

@@ -30,7 +30,7 @@ formatted() {
 }
 
 tidy() {
-  flags=$(pkg-config --cflags lv2 lmdb libxxhash liblo smf cmocka lilv-0 jack zlib libxml-2.0 json-c lua5.1)
+  flags=$(pkg-config --cflags lv2 lmdb libxxhash liblo avahi-client smf cmocka lilv-0 jack zlib libxml-2.0 json-c lua5.1)
   flags="-std=c11 -D_GNU_SOURCE -DHR_VERSION=__FILE__ -DHR_TEST_BUNDLE=__FILE__ -DHR_TEST_DATA=__FILE__ -I. $flags"
   export flags
   # shellcheck disable=SC2016 # expanded by the inner shell

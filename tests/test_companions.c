@@ -238,6 +238,112 @@ static void test_send_refused(void** state)
   assert_int_equal(state_now().recorded, before.recorded + 1);
 }
 
+/* ---- Later ---------------------------------------------------------------------------- */
+
+/** The frame at which a message came out; fails if it did not. */
+static int64_t frame_of(size_t from, uint8_t status, uint8_t key)
+{
+  for (size_t i = from; i < rig.output_count; ++i) {
+    if (rig.output[i].bytes[0] == status && rig.output[i].bytes[1] == key) {
+      return rig.output[i].frame;
+    }
+  }
+  fail_msg("%02x %d did not come out", status, key);
+  return 0;
+}
+
+static HrStatus send_note(uint8_t status, uint8_t key, HrValue when)
+{
+  return RUN("bot", "send", hr_value_integer(status), hr_value_integer(key), hr_value_integer(80),
+             when);
+}
+
+/** Messages come when the music is at their place, to the frame, whatever the order they
+ * were sent in. */
+static void test_send_later(void** state)
+{
+  (void)state;
+  const uint8_t on[3] = {0x90, 64, 80};
+  const uint8_t bytes[3] = {0x90, 65, 80};
+  play_bars(1);
+  const int64_t start = frame_of(0, 0x90, 60); // Bar 1
+  const size_t from = rig.output_count;
+  assert_ok(send_note(0x80, 64, hr_value_text("3.2")));
+  assert_ok(send_note(0x90, 64, hr_value_integer(3)));
+  assert_ok(RUN("bot", "send", hr_value_bytes(bytes, 3), hr_value_tick(ticks(10))));
+  assert_ok(send_note(0x80, 65, hr_value_text("21288960t"))); // ticks(11)
+  assert_ok(RUN("bot", "send", hr_value_integer(0xc0), hr_value_integer(7), hr_value_text("2.3")));
+  assert_int_equal(rig.output_count, from);
+  rig_run(&rig, 4 * BAR);
+  assert_int_equal(frame_of(from, 0xc0, 7) - start, BAR + 2 * BEAT);
+  assert_int_equal(frame_of(from, 0x90, 64) - start, 2 * BAR);
+  assert_int_equal(frame_of(from, 0x80, 64) - start, 2 * BAR + BEAT);
+  assert_int_equal(frame_of(from, 0x90, 65) - start, 2 * BAR + 2 * BEAT);
+  assert_int_equal(frame_of(from, 0x80, 65) - start, 2 * BAR + 3 * BEAT);
+  assert_string_equal(author_of("main", on), "bot");
+  assert_nothing_hangs(0);
+}
+
+/** Nothing is played late: a place that is past is refused, and one that the music jumps
+ * over forgotten. */
+static void test_send_too_late(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BAR);
+  const size_t from = rig.output_count;
+  assert_refused(send_note(0x90, 64, hr_value_integer(1)));
+  assert_refused(send_note(0x90, 64, hr_value_text("nowhere")));
+  assert_ok(send_note(0x90, 65, hr_value_integer(3)));
+  assert_ok(send_note(0x90, 66, hr_value_text("6.1")));
+  assert_ok(send_note(0x80, 66, hr_value_text("6.2")));
+  rig_transport(&rig, true, 4 * BAR);
+  rig_run(&rig, 3 * BAR);
+  assert_false(came_out(from, 0x90, 64));
+  assert_false(came_out(from, 0x90, 65));
+  assert_true(came_out(from, 0x90, 66));
+  assert_nothing_hangs(0);
+}
+
+/** Only so many wait, and the next is told so. */
+static void test_send_too_many(void** state)
+{
+  (void)state;
+  play_bars(1);
+  for (unsigned i = 0; i < HR_SENDS_MAX; ++i) {
+    assert_ok(send_note(0x80, (uint8_t)i, hr_value_integer(3)));
+  }
+  assert_int_equal(send_note(0x80, 1, hr_value_integer(3)), HR_ERR_LIMIT);
+  assert_non_null(strstr(rig.error, "64 messages wait"));
+  rig_run(&rig, 2 * BAR);
+  assert_true(came_out(0, 0x80, HR_SENDS_MAX - 1));
+  assert_ok(send_note(0x80, 1, hr_value_integer(9)));
+}
+
+/** Panic ends what somebody has sent, for the ear and in the record, and what waits. */
+static void test_panic_ends_what_was_sent(void** state)
+{
+  (void)state;
+  const uint8_t on[3] = {0x90, 64, 80};
+  const uint8_t pedal[3] = {0xb0, 64, 127};
+  play_bars(1);
+  const size_t from = rig.output_count;
+  assert_ok(RUN("bot", "send", hr_value_bytes(on, 3)));
+  assert_ok(RUN("bot", "send", hr_value_bytes(pedal, 3)));
+  assert_ok(send_note(0x90, 70, hr_value_integer(3)));
+  assert_ok(ask("panic"));
+  rig_run(&rig, 3 * BAR);
+  assert_true(came_out(from, 0x80, 64));
+  assert_true(came_out(from, 0xb0, 64));
+  assert_int_equal(rig.output[rig.output_count - 1].bytes[2], 0); // The pedal is up
+  assert_false(came_out(from, 0x90, 70));
+  assert_nothing_hangs(from);
+  assert_string_equal(author_of("main", on), "bot");
+  assert_ok(ask("replay"));
+  rig_run(&rig, 3 * BAR);
+  assert_nothing_hangs(0);
+}
+
 /* ---- Forks in the past, slots -------------------------------------------------------- */
 
 static void test_fork_ago(void** state)
@@ -316,10 +422,18 @@ static void test_stats(void** state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      TEST(test_notes),        TEST(test_notes_refused),
-      TEST(test_send),         TEST(test_send_over_the_past),
-      TEST(test_send_refused), TEST(test_fork_ago),
-      TEST(test_slot_replay),  TEST(test_branch),
+      TEST(test_notes),
+      TEST(test_notes_refused),
+      TEST(test_send),
+      TEST(test_send_over_the_past),
+      TEST(test_send_refused),
+      TEST(test_send_later),
+      TEST(test_send_too_late),
+      TEST(test_send_too_many),
+      TEST(test_panic_ends_what_was_sent),
+      TEST(test_fork_ago),
+      TEST(test_slot_replay),
+      TEST(test_branch),
       TEST(test_stats),
   };
   return cmocka_run_group_tests_name("companions", tests, NULL, NULL);

@@ -801,8 +801,19 @@ static void send_own_messages(const xmlNode* node, bool down)
   }
 }
 
+/** The controls that were pressed so far, by hr_layout_control(). */
+static bool pressed[256];
+
+static void note_press(const char* name)
+{
+  for (size_t i = 0; i < hr_layout_count(); ++i) {
+    pressed[i] = pressed[i] || !strcmp(hr_layout_control(i)->name, name);
+  }
+}
+
 static void touch(const char* name, bool down)
 {
+  note_press(name);
   for (size_t i = 0; i < tablet.nodes.count; ++i) {
     if (!strcmp(name_of(tablet.nodes.nodes[i]), name)) {
       send_own_messages(tablet.nodes.nodes[i], down);
@@ -1058,6 +1069,97 @@ static void test_tablet_slots(void** state)
   wait_shown("trouble", "");
 }
 
+/** A full grid: every slot leads to its branch, and says so. */
+static void test_tablet_every_slot(void** state)
+{
+  enum { SLOTS = 16 };
+  char label[32];
+  (void)state;
+  play_note(60);
+  wait_shown("slot1_state", "NOW");
+  tap("quantum_now");
+  wait_lit("quantum_now", true);
+  for (int slot = 2; slot <= SLOTS; ++slot) {
+    tap("fork");
+    snprintf(label, sizeof label, "slot%d_state", slot);
+    wait_shown(label, "NOW");
+  }
+  for (int slot = 1; slot <= SLOTS; ++slot) {
+    char name[256];
+    snprintf(label, sizeof label, "slot%d", slot);
+    tap(label);
+    snprintf(label, sizeof label, "slot%d_state", slot);
+    wait_shown(label, "NOW");
+    snprintf(label, sizeof label, "slot%d_label", slot);
+    snprintf(name, sizeof name, "%s", shown(label));
+    wait_shown("branch", name);
+    assert_string_equal(branch_of_plugin(), name);
+  }
+}
+
+/** What waits is shown, and can be called off; each quantum is lit while it holds. */
+static void test_tablet_waits_and_cancels(void** state)
+{
+  (void)state;
+  static const char* const quanta[] = {"quantum_beat", "quantum_loop", "quantum_now",
+                                       "quantum_bar"};
+  play_note(60);
+  wait_shown("branch", "main");
+  for (size_t i = 0; i < LENGTH(quanta); ++i) {
+    tap(quanta[i]);
+    wait_lit(quanta[i], true);
+  }
+  tap("fork");
+  wait_shown("slot2_state", "NOW");
+  play_note(62);
+  settle(); // Past the moment in which a tap means the bar line just passed
+  tap("slot1");
+  wait_shown("slot1_state", "NEXT");
+  tap("cancel");
+  wait_shown("slot1_state", "");
+  wait_shown("slot2_state", "NOW");
+}
+
+static void test_tablet_loops_and_redoes(void** state)
+{
+  (void)state;
+  for (int bar = 0; bar < 5; ++bar) {
+    play_note(60);
+    for (int block = 0; block < 18; ++block) { // With that a bar at 120 beats a minute
+      host_run(tablet.host, 4800);
+    }
+  }
+  wait_shown("branch", "main");
+  tap("grab");
+  wait_lit("loop", true);
+  tap("loop");
+  wait_lit("loop", false);
+  tap("loop");
+  wait_lit("loop", true);
+  tap("stop");
+  wait_lit("replay", false);
+  tap("quantum_now");
+  tap("fork");
+  wait_shown("slot2_state", "NOW");
+  tap("undo");
+  wait_shown("slot1_state", "NOW");
+  tap("redo");
+  wait_shown("slot2_state", "NOW");
+  wait_shown("trouble", "");
+}
+
+/** The tests before have pressed everything there is to press. */
+static void test_every_control_was_pressed(void** state)
+{
+  (void)state;
+  assert_in_range(hr_layout_count(), 1, LENGTH(pressed));
+  for (size_t i = 0; i < hr_layout_count(); ++i) {
+    if (hr_layout_control(i)->verb && !pressed[i]) {
+      fail_msg("nobody pressed %s", hr_layout_control(i)->name);
+    }
+  }
+}
+
 int main(void)
 {
 #define ON_TABLET(test) cmocka_unit_test_setup_teardown(test, switch_on, switch_off)
@@ -1078,6 +1180,10 @@ int main(void)
       ON_TABLET(test_tablet_finds_the_plugin_again),
       ON_TABLET(test_tablet_marks),
       ON_TABLET(test_tablet_slots),
+      ON_TABLET(test_tablet_every_slot),
+      ON_TABLET(test_tablet_waits_and_cancels),
+      ON_TABLET(test_tablet_loops_and_redoes),
+      cmocka_unit_test(test_every_control_was_pressed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -359,8 +359,7 @@ static bool is_release(const Form* form, HrCommandKind kind)
 static void check_form(Client* client, const char* path, const HrOscRow* row, const Form* form)
 {
   const bool release = is_release(form, row->kind);
-  const bool idle = release || form->outcome == REFUSED || row->kind == HR_COMMAND_QUERY;
-  char* before = idle ? strdup(music_state()) : NULL;
+  char* const before = strdup(music_state());
   send_form(client, path, form);
   const char* closing = client_answer(client, path, rows, sizeof rows);
 
@@ -370,15 +369,15 @@ static void check_form(Client* client, const char* path, const HrOscRow* row, co
   if (form->outcome == REFUSED && (is_ok(closing) || !strstr(closing, "\" 2 \""))) {
     fail_msg("%s was not refused: %s", form->types, closing);
   }
-  if (before) {
-    assert_string_equal(before, music_state());
-    free(before);
-  }
   for (const char* line = rows; *line; line = strchr(line, '\n') + 1) {
     if (count_values(line) != count_words(row->answer)) {
       fail_msg("%s is to answer \"%s\", not %s", path, row->answer, line);
     }
   }
+  if (release || !is_ok(closing) || row->kind == HR_COMMAND_QUERY) {
+    assert_string_equal(before, music_state());
+  }
+  free(before);
 }
 
 /** Every argument form there is, to every address there is: each gets exactly one

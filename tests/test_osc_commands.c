@@ -80,7 +80,7 @@ static const Case cases[] = {
     {"rate", {"5", "good"}, {{NULL, NULL}}, 0},
     {"emotion", {"1", "0", "-1", "proud"}, {{NULL, NULL}}, 0},
     {"notes", {NULL}, {{"note", "said"}}, 0},
-    {"send", {"144"}, {{NULL, NULL}}, 0},
+    {"send", {"144", "9999"}, {{NULL, NULL}}, 0},
     {"rename", {"2", "name #"}, {{NULL, NULL}}, 0},
     {"hide", {"2"}, {{"switch", "main"}}, 0},
     {"restore", {"2"}, {{NULL, NULL}}, 0},
@@ -241,7 +241,7 @@ static const char* osc_types(char type, HrCommandKind kind)
 {
   switch (type) {
   case 'i':
-    return kind == HR_COMMAND_TOGGLE ? "ifdTF" : "ifd";
+    return kind == HR_COMMAND_TOGGLE ? "ifdTF" : "ifdT";
   case 'f':
     return "fdi";
   case 'b':
@@ -282,6 +282,9 @@ static void add_as(Request* request, char type, char osc, const char* value)
     request->types[request->count] = osc;
     snprintf(request->texts[request->count++], NAME, "#%s", value);
     return;
+  }
+  if (type == 'i' && osc == 'T' && strcmp(value, "1")) {
+    osc = 'i'; // It stands for 1 alone
   }
   if (type == 'p' && osc == 'h') {
     snprintf(text, sizeof text, "%.0f", (strtod(value, NULL) - 1.0) * 4 * HR_TICKS_PER_QUARTER);
@@ -325,11 +328,11 @@ static char next_value(const char** at)
   return (char)(ticks ? 'h' : 'f');
 }
 
-/** Each row has the values that the table says, of its types. */
-static void check_rows(const HrOscRow* row)
+/** Each of `rows` has the values that the table says, of its types. */
+static void check_values(const char* address, const char* wanted_values)
 {
   for (const char* at = rows; *at; ++at) {
-    const char* columns = row->answer;
+    const char* columns = wanted_values;
     while (*at != '\n') {
       const char* const colon = columns + strcspn(columns, ": ");
       const char wanted = (char)(*colon == ':' ? colon[1] : '*');
@@ -337,13 +340,13 @@ static void check_rows(const HrOscRow* row)
       const bool fits =
           wanted == '*' || wanted == found || (strchr("ifd", wanted) && strchr("hf", found));
       if (!*columns || !fits) {
-        fail_msg("%s is to answer \"%s\", not %s", row->address, row->answer, rows);
+        fail_msg("%s is to tell \"%s\", not %s", address, wanted_values, rows);
       }
       columns += strcspn(columns, " ");
       columns += strspn(columns, " ");
     }
     if (*columns) {
-      fail_msg("%s left out \"%s\": %s", row->address, columns, rows);
+      fail_msg("%s left out \"%s\": %s", address, columns, rows);
     }
   }
 }
@@ -357,7 +360,7 @@ static void run(Client* client, const HrOscRow* row, const Case* item, const Req
     fail_msg("%s ,%s answered \"%s\", where the table says \"%s\"", row->address, request->types,
              rows, row->answer);
   }
-  check_rows(row);
+  check_values(row->address, row->answer);
 }
 
 static void begin_row(Request* request, const HrOscRow* row)
@@ -382,6 +385,28 @@ static void press_and_release(Client* client, const HrOscRow* row, const Case* i
   }
 }
 
+/** N and I count as nothing, wherever they are; further arguments than it knows are ignored. */
+static void nothing_and_surplus(Client* client, const HrOscRow* row, const Case* item, size_t least,
+                                size_t most)
+{
+  Request request;
+  begin_row(&request, row);
+  add(&request, 'N', "");
+  add_arguments(&request, row, item, least, least, 's');
+  add(&request, 'I', "");
+  run(client, row, item, &request);
+  if (most < ARGUMENTS) {
+    begin_row(&request, row);
+    if (row->kind == HR_COMMAND_TRIGGER) {
+      add(&request, 'i', "1");
+    }
+    add_arguments(&request, row, item, most, most, 's');
+    add(&request, 'i', "7");
+    add(&request, 's', "more");
+    run(client, row, item, &request);
+  }
+}
+
 static void run_case(Client* client, const HrOscRow* row, const Case* item)
 {
   char type = 's';
@@ -397,6 +422,7 @@ static void run_case(Client* client, const HrOscRow* row, const Case* item)
     add_arguments(&request, row, item, count, count, 's');
     run(client, row, item, &request);
   }
+  nothing_and_surplus(client, row, item, item->least ? item->least : least, most);
   for (size_t i = 0; i < most; ++i) {
     argument(row->arguments, i, &type, &optional);
     for (const char* osc = osc_types(type, row->kind); *osc; ++osc) {
@@ -453,6 +479,245 @@ static void test_nothing_is_missing(void** state)
     if (row.type != HR_OSC_ROW_FEEDBACK && !find_case(row.verb)) {
       fail_msg("%s is tried by no case here", row.address);
     }
+  }
+}
+
+/* ---- What must be refused --------------------------------------------------------- */
+
+/** All that a malformed message could change. */
+static char* music_now(Client* client)
+{
+  static const char* const verbs[] = {"list", "log", "marks", "notes", "trees"};
+  static const char* const keys[] = {"branch",     "pending",  "record",  "replay",  "loop",
+                                     "loop_start", "loop_end", "thru",    "overdub", "quantum",
+                                     "snap",       "standing", "silence", "rolling", "tree",
+                                     "recorded",   "trouble",  "head"};
+  char* const text = calloc(1, 1 << 20);
+  size_t used = 0;
+  Request request;
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
+    begin(&request, verbs[i]);
+    must(client, &request);
+    used += (size_t)snprintf(text + used, (1 << 20) - used, "%s", rows);
+    assert_true(used < 1 << 20);
+  }
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; ++i) {
+    begin(&request, "get");
+    add(&request, 's', keys[i]);
+    must(client, &request);
+    used += (size_t)snprintf(text + used, (1 << 20) - used, "%s", rows);
+    assert_true(used < 1 << 20);
+  }
+  return text;
+}
+
+static void must_not(Client* client, const Request* request)
+{
+  const char* const closing = answer(client, request);
+  if (is_ok(closing) || *rows || !(strstr(closing, "\" 2 \"") || strstr(closing, "\" 3 \""))) {
+    fail_msg("%s ,%s \"%s\" was to be refused: %s", request->path, request->types,
+             request->texts[0], closing);
+  }
+}
+
+/** Values of the wrong kind for an argument of the table's type: an OSC type and a text
+ * each. Some verbs take a number for each of the words they know. */
+static const char* const* wrong_values(char type, const char* verb)
+{
+  static const char* const whole[] = {"sno number", "f1.5", "d-0.25", NULL};
+  static const char* const number[] = {"sno number", NULL};
+  static const char* const place[] = {"sno such place", "s1.0", "s1.2.3", "h8e18", "h-8e18", NULL};
+  static const char* const branch[] = {"sno such branch", "i0", "f-1", "f1.5", "s#0", NULL};
+  static const char* const text[] = {"i7", "f0.5", NULL};
+  static const char* const word[] = {"i99", "f0.5", "sno such word", NULL};
+  static const char* const midi[] = {"snote", "i1", "f144.5", "i256", NULL};
+  const bool words =
+      !strcmp(verb, "quantum") || !strcmp(verb, "standing") || !strcmp(verb, "tempo/source");
+  switch (type) {
+  case 'i':
+    return whole;
+  case 'f':
+    return number;
+  case 'p':
+    return place;
+  case 'b':
+    return branch;
+  case 'm':
+    return midi;
+  default:
+    return words ? word : text;
+  }
+}
+
+/** The arguments of a row, with another value for one of them. */
+static void refuse_with(Client* client, const HrOscRow* row, const Case* item, size_t count,
+                        size_t wrong, char osc, const char* value)
+{
+  Request request;
+  begin_row(&request, row);
+  add_arguments(&request, row, item, wrong, wrong, 's');
+  add(&request, osc, value);
+  for (size_t i = wrong + 1; i < count; ++i) {
+    char type = 's';
+    bool optional = false;
+    argument(row->arguments, i, &type, &optional);
+    add_as(&request, type, osc_types(type, row->kind)[0], item->arguments[i]);
+  }
+  must_not(client, &request);
+}
+
+/** Any one argument wrong, or one that is needed left out: an error, and no change. */
+static void refuse_case(Client* client, const HrOscRow* row, const Case* item)
+{
+  char type = 's';
+  bool optional = false;
+  size_t needed = item->least;
+  for (size_t i = 0; argument(row->arguments, i, &type, &optional); ++i) {
+    needed = !optional && i >= needed ? i + 1 : needed;
+  }
+  for (size_t count = 0; count < needed; ++count) {
+    Request request;
+    begin_row(&request, row);
+    add_arguments(&request, row, item, count, count, 's');
+    must_not(client, &request);
+  }
+  for (size_t i = 0; argument(row->arguments, i, &type, &optional); ++i) {
+    const size_t count = i < needed ? needed : i + 1;
+    refuse_with(client, row, item, count, i, 't', "");
+    refuse_with(client, row, item, count, i, 's', "two\nlines");
+    if (type != 'm') {
+      refuse_with(client, row, item, count, i, 'm', "");
+    }
+    const bool any = type == 's' && optional; // What is no text there is another one's, or surplus
+    for (const char* const* wrong = wrong_values(type, row->verb); !any && *wrong; ++wrong) {
+      if (row->kind != HR_COMMAND_TOGGLE || **wrong == 's') {
+        refuse_with(client, row, item, count, i, **wrong, *wrong + 1);
+      }
+    }
+  }
+}
+
+static void test_wrong_arguments(void** state)
+{
+  Client* const client = *state;
+  Request request;
+  begin(&request, "fork");
+  must(client, &request);
+  sleep_ms(50);
+  for (size_t i = 0; i < hr_osc_row_count(); ++i) {
+    HrOscRow row;
+    hr_osc_row(i, &row);
+    if (row.type == HR_OSC_ROW_FEEDBACK) {
+      continue;
+    }
+    char* const before = music_now(client);
+    refuse_case(client, &row, find_case(row.verb));
+    char* const after = music_now(client);
+    if (strcmp(before, after)) {
+      fail_msg("%s changed something that it refused:\n%s\n%s", row.address, before, after);
+    }
+    free(before);
+    free(after);
+  }
+}
+
+/* ---- Long texts ------------------------------------------------------------------ */
+
+/** Put together the last texts of all rows that are like the first. */
+static void join_texts(char* text, size_t size)
+{
+  static char line[4096];
+  const char* const begins = strstr(rows, " \"\xC3");
+  assert_non_null(begins);
+  const size_t same = (size_t)(begins - rows) + 2;
+  size_t used = 0;
+  for (const char* at = rows; *at; at += strcspn(at, "\n") + 1) {
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+    assert_memory_equal(line, rows, same);
+    line[strlen(line) - 1] = '\0'; // The quote
+    used += (size_t)snprintf(text + used, size - used, "%s", line + same);
+    assert_true(used < size);
+  }
+}
+
+/** The longest note there may be goes in by one packet and comes back in several rows,
+ * cut between characters; a longer one is refused. */
+static void test_long_note(void** state)
+{
+  static uint8_t bytes[WIRE_SIZE];
+  static char text[HR_NOTE_TEXT_MAX + 3];
+  static char joined[HR_NOTE_TEXT_MAX + 3];
+  Client* const client = *state;
+  Request request;
+  for (size_t i = 0; i < HR_NOTE_TEXT_MAX; i += 2) {
+    memcpy(text + i, i % 14 ? "\xC3\xA9" : "\xC3\xA0", 3);
+  }
+  begin(&request, "note");
+  client_send_bytes(client, bytes, serialise(bytes, request.path, "s", text));
+  assert_true(is_ok(client_answer(client, request.path, rows, sizeof rows)));
+  join_texts(joined, sizeof joined);
+  assert_string_equal(joined, text);
+  begin(&request, "notes");
+  must(client, &request);
+  join_texts(joined, sizeof joined);
+  assert_string_equal(joined, text);
+  assert_in_range(client->largest, 100, 1400);
+
+  char* const before = music_now(client);
+  strcat(text, "\xC3\xA9");
+  begin(&request, "note");
+  client_send_bytes(client, bytes, serialise(bytes, request.path, "s", text));
+  client_error(client, request.path, HR_ERR_ARGUMENT, "1 to 4000 bytes");
+  char* const after = music_now(client);
+  assert_string_equal(before, after);
+  free(before);
+  free(after);
+}
+
+/* ---- What is told ------------------------------------------------------------------ */
+
+/** An address of the table as it begins a line: of this instance, and of the first slot. */
+static void feedback_address(char* address, size_t size, const char* pattern)
+{
+  const char* const own = strstr(pattern, "<number>");
+  char start[16] = "";
+  if (own) {
+    snprintf(start, sizeof start, "/hr/%u", hr_session_number(rig.session));
+    pattern = own + strlen("<number>");
+  }
+  const size_t length = strcspn(pattern, "<");
+  snprintf(address, size, "\n%s%.*s%s ", start, (int)length, pattern, pattern[length] ? "1" : "");
+}
+
+/** Everything that the table says is told comes, with the values it says. */
+static void test_every_feedback(void** state)
+{
+  enum { HEARTBEAT_MS = 2500 };
+  Client* const client = *state;
+  static char told[1 << 20];
+  size_t used = 0;
+  subscribe(client);
+  const int64_t until_ms = now_ms() + HEARTBEAT_MS;
+  const char* line;
+  while ((line = client_next(client, until_ms - now_ms()))) {
+    used += (size_t)snprintf(told + used, sizeof told - used, "\n%s", line);
+    assert_true(used < sizeof told);
+  }
+  for (size_t i = 0; i < hr_osc_row_count(); ++i) {
+    HrOscRow row;
+    hr_osc_row(i, &row);
+    if (row.type != HR_OSC_ROW_FEEDBACK) {
+      continue;
+    }
+    char address[80];
+    feedback_address(address, sizeof address, row.address);
+    const char* const found = strstr(told, address);
+    if (!found) {
+      fail_msg("%s was not told", row.address);
+    }
+    const char* const values = found + strlen(address);
+    snprintf(rows, sizeof rows, "%.*s\n", (int)strcspn(values, "\n"), values);
+    check_values(row.address, row.arguments);
   }
 }
 
@@ -520,6 +785,9 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_nothing_is_missing),
       cmocka_unit_test_setup_teardown(test_every_command, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_wrong_arguments, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_long_note, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_every_feedback, setup, teardown),
       cmocka_unit_test_setup_teardown(test_position_rate, setup, teardown),
       cmocka_unit_test_setup_teardown(test_hold_to_replay, setup, teardown),
   };

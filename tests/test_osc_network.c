@@ -85,11 +85,12 @@ static void send_bytes(int descriptor, const struct sockaddr_in* to, const void*
   }
 }
 
-/** True if /hr/ping is answered to a socket of `own`. */
+/** True if /hr/ping is answered to a socket of `own`, and from the address that was asked. */
 static bool answered(const char* own, const struct sockaddr_in* to, int timeout_ms)
 {
   uint8_t bytes[WIRE_SIZE];
   const int descriptor = open_socket(own);
+  assert_int_equal(connect(descriptor, (const struct sockaddr*)to, sizeof *to), 0);
   send_bytes(descriptor, to, bytes, serialise(bytes, "/hr/ping", ""));
   const bool result = hears(descriptor, "halfremembered", timeout_ms);
   close(descriptor);
@@ -99,7 +100,7 @@ static bool answered(const char* own, const struct sockaddr_in* to, int timeout_
 /* ---- Another machine ------------------------------------------------ */
 
 /** A process in a network namespace of its own, joined to this one by a cable:
- * 10.77.0.1 here, 10.77.0.2 and 10.77.0.3 there. */
+ * 10.77.0.1 and 10.77.0.9 here, 10.77.0.2 and 10.77.0.3 there. */
 typedef struct {
   pid_t process;
   int asks;    ///< Takes a Question
@@ -152,7 +153,8 @@ static bool join(const Peer* peer)
   snprintf(command, sizeof command,
            "exec 2>/dev/null; ip link set lo up && "
            "ip link add hr0 type veth peer name hr1 netns %ld && "
-           "ip address add 10.77.0.1/24 dev hr0 && ip link set hr0 up && "
+           "ip address add 10.77.0.1/24 dev hr0 && ip address add 10.77.0.9/24 dev hr0 && "
+           "ip link set hr0 up && "
            "nsenter -t %ld -n sh -c 'ip address add 10.77.0.2/24 dev hr1 && "
            "ip address add 10.77.0.3/24 dev hr1 && ip link set hr1 up'",
            (long)peer->process, (long)peer->process);
@@ -266,6 +268,10 @@ static void test_other_machines(void** state)
   assert_false(peer_is_answered(&peer, "10.77.0.3", host, QUIET_MS));
   assert_int_equal(read_counters("127.0.0.1").foreign, 1);
   assert_true(answered("127.0.0.1", &local, ANSWER_MS));
+
+  // The answer comes from the address that was asked, not from the first of the interface.
+  assert_true(peer_is_answered(&peer, "10.77.0.2", "10.77.0.9", ANSWER_MS));
+  assert_true(peer_is_answered(&peer, "10.77.0.2", host, ANSWER_MS));
 
   // Both are, and the one address is listened on alone.
   serve(session, host, "10.77.0.2/31", "");

@@ -54,7 +54,7 @@ pd_names() { told "$scratch/pd.log" 'state: hr 1 branch' | tr -d '\134'; }
 stage_current() { last "$scratch/stage.log" 'shows branch'; }
 stage_replay() { [ "$(last "$scratch/stage.log" 'shows replay.lit')" = 0.9 ] && echo 1 || echo 0; }
 
-stage_slot() { last "$scratch/stage.log" 'shows slot1.lit'; }
+stage_lit() { last "$scratch/stage.log" "shows $1.lit"; }
 
 # ---- What each of them does -----------------------------------------------------------
 
@@ -111,6 +111,71 @@ again() {
   check "$2 holds what the store holds" wait_for 20 same "${1}_current" current
 }
 
+# ---- Every pad ---------------------------------------------------------------------------------
+
+# pads FILE: the names of all pads of the session
+pads() {
+  node -e 'const s = JSON.parse(require("fs").readFileSync(process.argv[1], "utf8"))
+    for (const w of s.content.widgets) if (w.type === "button") console.log(w.id)' "$1"
+}
+
+is_lit() { [ "$(stage_lit "$1")" = "$2" ]; }
+is_dark() { ! is_lit "$1" 0.9; }
+is_on() { [ "$(last "$scratch/stage.log" "shows $1 ")" = "$2" ]; } # A pad that changes over
+in_slot() { [ "$(store get number | sed -n 's/^number *//p')" = "$(numbers | sed -n "${1}p")" ]; }
+numbers() { store list | awk 'NR > 1 { print $1 }'; }
+entries() { store "$1" | awk 'NR > 1' | wc -l; }
+more() { [ "$(entries "$1")" -gt "$2" ]; }
+
+# does PAD CONDITION...: pressed, it does what it is for
+does() {
+  local pad=$1
+  shift
+  pressed="$pressed $pad"
+  stage_press "$pad"
+  check "Open Stage Control's $pad does what it is for" wait_for 2 "$@"
+}
+
+stage_every_pad() {
+  local pad slot before count pressed=
+  for pad in quantum_beat quantum_bar quantum_loop quantum_now; do
+    does "$pad" is_lit "$pad" 0.9
+  done
+  for pad in record thru; do
+    does "$pad" is_on "$pad" 0
+    does "$pad" is_on "$pad" 1
+  done
+  for pad in overdub loop; do
+    does "$pad" is_on "$pad" 1
+    does "$pad" is_on "$pad" 0
+  done
+  before=$(current)
+  does fork differs current "$before"
+  count=$(entries list)
+  for ((slot = 1; slot <= 16; ++slot)); do # An empty one does nothing
+    does "slot$slot" in_slot $((slot < count ? slot : count))
+  done
+  does previous in_slot $((count - 1))
+  does next in_slot "$count"
+  does undo in_slot $((count - 1))
+  does redo in_slot "$count"
+  does slot1 in_slot 1
+  does grab is_on loop 1
+  does replay is_lit replay 0.9
+  does stop is_dark replay
+  for pad in mark note; do
+    does "$pad" more "${pad}s" "$(entries "${pad}s")"
+  done
+  for pad in cancel panic; do
+    does "$pad" is_on record 1 # Nothing to be seen: at least nothing goes wrong
+  done
+  check "every pad of Open Stage Control was pressed" \
+    test "$(pads "$bin/halfremembered.lv2/halfremembered.json" | sort)" = \
+    "$(tr ' ' '\n' <<<"${pressed# }" | sort -u)"
+}
+
+# ---- All of them ----------------------------------------------------------------------------------
+
 start_jack
 start_plugin
 list minuet 8 >"$scratch/minuet.list"
@@ -143,14 +208,14 @@ else
     "$port" <"$scratch/stage.in" >"$scratch/stage.log" 2>&1 &
   pids[stage]=$!
   session stage "Open Stage Control"
-  if grep -q '"id": "slot1"' "$bin/halfremembered.lv2/halfremembered.json"; then
-    stage_press slot1
-    check "Open Stage Control goes to the first branch by its slot" \
-      wait_for 10 stored "$(names | head -n 1)"
-    check "and shows that it is there" wait_for 10 is stage_slot 0.9
-  fi
+  stage_press slot1
+  check "Open Stage Control goes to the first branch by its slot" \
+    wait_for 10 stored "$(names | head -n 1)"
+  check "and shows that it is there" wait_for 10 is_lit slot1 0.9
   clients+=(stage)
 fi
+
+[ "${#clients[@]}" -lt 3 ] || stage_every_pad
 
 # ---- The host is started anew -------------------------------------------------------------------
 
