@@ -580,6 +580,7 @@ limited() ( # COMMAND...: with little address space
 hr_limited() { limited hr "$@"; }
 check "with little address space" gives 0 hr_limited get store/limit
 check "the limit is told" says 'store/limit *536870912$'
+check "verify with little address space" gives 0 hr_limited verify
 hr log
 check "looking writes no journal" [ "$(wc -l <out)" = "$entries" ]
 check "rename" gives 0 hr rename minuet "Menuett"
