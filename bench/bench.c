@@ -97,21 +97,44 @@ const char* bench_package_version(const char* package)
   return found ? version : "unknown version";
 }
 
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+/** A file of results, to be written on; NULL if none are wanted. */
+static FILE* data_file(const char* table)
+{
+  const char* const folder = getenv("HR_BENCH_DATA");
+  char path[PATH_MAX];
+  if (!folder) {
+    return NULL;
+  }
+  snprintf(path, sizeof path, "%s/%s.tsv", folder, table);
+  FILE* const file = fopen(path, "a");
+  bench_require(file, "HR_BENCH_DATA must be a folder that can be written to.");
+  return file;
+}
+
 static void print_machine(void)
 {
   struct utsname system;
   struct statfs folder;
   uname(&system);
+  const char* const processor =
+      file_line("/proc/cpuinfo", "model name", sizeof "model name\t: " - 1);
+  const long processors = sysconf(_SC_NPROCESSORS_ONLN);
   const bool in_memory = !statfs(disk, &folder) && folder.f_type == TMPFS_MAGIC;
-  printf("machine   %s, %ld processors, %s %s, load %s\n",
-         file_line("/proc/cpuinfo", "model name", sizeof "model name\t: " - 1),
-         sysconf(_SC_NPROCESSORS_ONLN), system.sysname, system.release,
-         file_line("/proc/loadavg", "", 0));
-#ifdef __clang__
-  printf("compiler  %s\n", __VERSION__);
-#else
-  printf("compiler  gcc %s\n", __VERSION__);
-#endif
+  printf("machine   %s, %ld processors, %s %s, load %s\n", processor, processors, system.sysname,
+         system.release, file_line("/proc/loadavg", "", 0));
+  FILE* const file = data_file("machine");
+  if (file) {
+    fprintf(file, "%s, %ld processors\t%s %s\t%s\t%s\n", processor, processors, system.sysname,
+            system.release, COMPILER, mdb_version(NULL, NULL, NULL));
+    fclose(file);
+  }
+  printf("compiler  " COMPILER "\n");
   printf("versions  HalfRemembered " HR_VERSION ", %s\n", mdb_version(NULL, NULL, NULL));
   printf("store     in %s%s\n", disk,
          in_memory ? ", which is memory, no disk: set TMPDIR to a folder on one" : "");
@@ -237,4 +260,39 @@ void bench_times_free(BenchTimes* times)
 {
   free(times->clocks);
   *times = (BenchTimes){0};
+}
+
+/* ---- Results ------------------------------------------------------------ */
+
+static int compare_values(const void* a, const void* b)
+{
+  const double one = *(const double*)a;
+  const double other = *(const double*)b;
+  return (one > other) - (one < other);
+}
+
+BenchSpread bench_spread(const double* values, size_t count)
+{
+  double sorted[16];
+  bench_require(count && count <= sizeof sorted / sizeof *sorted, "A spread is of 1 to 16 values.");
+  memcpy(sorted, values, count * sizeof *values);
+  qsort(sorted, count, sizeof *sorted, compare_values);
+  return (BenchSpread){sorted[count / 2], sorted[0], sorted[count - 1]};
+}
+
+BenchSpread bench_times_spread(const BenchTimes* times)
+{
+  return (BenchSpread){bench_times_ns(times, 0.5), bench_times_ns(times, 0.01),
+                       bench_times_ns(times, 0.99)};
+}
+
+void bench_data(const char* table, const char* row, const char* measure, const char* unit,
+                BenchSpread value)
+{
+  FILE* const file = data_file(table);
+  if (file) {
+    fprintf(file, "%s\t%s\t%s\t%.6g\t%.6g\t%.6g\n", row, measure, unit, value.median, value.least,
+            value.most);
+    fclose(file);
+  }
 }

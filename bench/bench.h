@@ -3,7 +3,7 @@
 
 /** @file bench.h
  * What the benchmarks share: a clock, times and their percentiles, folders to
- * work in, and a line on the machine.
+ * work in, a line on the machine, and results for tables and pictures.
  *
  * Threads: bench_clock() any; a BenchTimes one at a time; the rest the main one.
  *
@@ -75,5 +75,23 @@ void bench_times_sort(BenchTimes* times);
 double bench_times_ns(const BenchTimes* times, double share);
 
 void bench_times_free(BenchTimes* times);
+
+/* ---- Results ------------------------------------------------------------ */
+
+/** A measure's middle, and from where to where it went. */
+typedef struct {
+  double median, least, most;
+} BenchSpread;
+
+/** Of up to 16 values. */
+BenchSpread bench_spread(const double* values, size_t count);
+
+/** Of times, sorted, in nanoseconds: from their first to their 99th percentile. */
+BenchSpread bench_times_spread(const BenchTimes* times);
+
+/** Keep a result for the tables and pictures of docs/infinite-canvas-storage.md: a
+ * line in `table`.tsv, in the folder that HR_BENCH_DATA names, if it is set. */
+void bench_data(const char* table, const char* row, const char* measure, const char* unit,
+                BenchSpread value);
 
 #endif

@@ -138,8 +138,11 @@ static void warm(const char* path)
 
 /* ---- Printing ------------------------------------------------------------------ */
 
-static void print_head(const char* what)
+static const char* table; ///< Of the data that is kept
+
+static void print_head(const char* what, const char* data)
 {
+  table = data;
   printf("\n%-34s %9s %9s %9s %9s %9s   us\n", what, "count", "median", "90 %", "99 %", "worst");
 }
 
@@ -148,6 +151,7 @@ static void print_times(const char* name, const BenchTimes* times)
   printf("%-34s %9zu %9.1f %9.1f %9.1f %9.1f\n", name, times->count,
          bench_times_ns(times, 0.5) / 1e3, bench_times_ns(times, 0.9) / 1e3,
          bench_times_ns(times, 0.99) / 1e3, bench_times_ns(times, 1.0) / 1e3);
+  bench_data(table, name, "time", "ns", bench_times_spread(times));
 }
 
 static void print_bar(const char* what, double value, double bar, const char* unit)
@@ -199,7 +203,7 @@ static void bench_seeks(void)
   BenchTimes deep = {0};
   HrStore* const store = open_made(&sizes->many, 0);
   warm(hr_store_path(store));
-  print_head("Seek, warm");
+  print_head("Seek, warm", "seek");
   time_seeks(store, &sizes->many, SHALLOW, &shallow);
   print_times("10^3 forks deep", &shallow);
   time_seeks(store, &sizes->many, DEEP, &deep);
@@ -284,7 +288,7 @@ static void bench_forks(void)
   unlink(file_path(sizes->few.file)); // It has more branches after each time
   warm(made(stores[0]));
   warm(made(stores[1]));
-  print_head("Fork");
+  print_head("Fork", "fork");
   for (unsigned way = 0; way < FORK_WAYS; ++way) {
     for (unsigned i = 0; i < 2; ++i) {
       time_forks(stores[i], (ForkWay)way, &times[i][way]);
@@ -341,7 +345,7 @@ static void bench_opening(void)
   for (unsigned i = 0; i < 3; ++i) {
     made(stores[i]);
   }
-  print_head("Open, and the first event");
+  print_head("Open, and the first event", "open");
   for (unsigned i = 0; i < 6; ++i) {
     const Sized* const store = stores[i / 2];
     time_opens(store, i % 2, &times);
@@ -477,7 +481,7 @@ static void bench_cold(void)
   BenchTimes times = {0};
   double late[2];
   bench_require(store, "Out of memory.");
-  print_head("Seek, cold, 16 times the memory");
+  print_head("Seek, cold, 16 times the memory", "cold-seek");
   for (unsigned i = 0; i < 2; ++i) {
     time_cold(&ours[i], store, &times);
     late[i] = microseconds(&times, 0.99);

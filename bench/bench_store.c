@@ -71,26 +71,6 @@ static HrTick base_of(unsigned batch)
   return (HrTick)batch * BATCH * (TICKS_APART / 4);
 }
 
-static int compare(const void* a, const void* b)
-{
-  const double one = *(const double*)a;
-  const double other = *(const double*)b;
-  return (one > other) - (one < other);
-}
-
-typedef struct {
-  double median, least, most;
-} Spread;
-
-/** Of up to 16 values. */
-static Spread spread_of(const double* values, size_t count)
-{
-  double sorted[16];
-  memcpy(sorted, values, count * sizeof *values);
-  qsort(sorted, count, sizeof *sorted, compare);
-  return (Spread){sorted[count / 2], sorted[0], sorted[count - 1]};
-}
-
 static double seconds_since(uint64_t begun)
 {
   return bench_ns((double)(bench_clock() - begun)) / 1e9;
@@ -196,13 +176,13 @@ static double ingest(const Peer* peer)
 }
 
 /** Ours against `peer`, turn by turn. */
-static Spread ratio_to(unsigned peer)
+static BenchSpread ratio_to(unsigned peer)
 {
   double ratios[TURNS];
   for (unsigned turn = 0; turn < TURNS; ++turn) {
     ratios[turn] = rates[OURS][turn] / rates[peer][turn];
   }
-  return spread_of(ratios, TURNS);
+  return bench_spread(ratios, TURNS);
 }
 
 static void print_bar(const char* what, unsigned peer, double bar)
@@ -223,11 +203,13 @@ static void measure_ingest(void)
   printf("Ingest of %u events, %u in a transaction, %u turns\n", BATCH * BATCHES, BATCH, TURNS);
   printf("%-18s %26s %24s  %s\n", "", "million events a second", "ours, times as fast", "");
   for (unsigned i = 0; i < CONTENDERS; ++i) {
-    const Spread rate = spread_of(rates[i], TURNS);
-    const Spread ratio = ratio_to(i);
+    const BenchSpread rate = bench_spread(rates[i], TURNS);
+    const BenchSpread ratio = ratio_to(i);
     printf("%-18s %8.1f (%6.1f to %6.1f) %8.2f (%5.2f to %5.2f)  %s\n", contender(i)->name,
            rate.median, rate.least, rate.most, ratio.median, ratio.least, ratio.most,
            contender(i)->package ? bench_package_version(contender(i)->package) : "");
+    bench_data("ingest", contender(i)->name, "ingest", "million events/s", rate);
+    bench_data("ingest", contender(i)->name, "ours, times as fast", "", ratio);
   }
   const unsigned rocksdb = ratio_to(PEER_ROCKSDB).median < ratio_to(PEER_ROCKSDB_NOLOG).median
                                ? PEER_ROCKSDB
@@ -286,9 +268,14 @@ static void measure_size(void)
   close_ours(self);
   const double in_bulk = file_bytes(bulk) / ((double)BATCH * BATCHES);
   const double recorded = record_live(live) / LIVE_EVENTS;
+  const double midi = export_midi(live) / LIVE_EVENTS;
   printf("\nBytes an event, of the whole file: %.3f in bulk, %.3f of %u recorded live; as a MIDI "
          "file %.3f\n",
-         in_bulk, recorded, LIVE_EVENTS, export_midi(live) / LIVE_EVENTS);
+         in_bulk, recorded, LIVE_EVENTS, midi);
+  bench_data("size", "in bulk", "size", "bytes/event", (BenchSpread){in_bulk, in_bulk, in_bulk});
+  bench_data("size", "recorded live", "size", "bytes/event",
+             (BenchSpread){recorded, recorded, recorded});
+  bench_data("size", "MIDI file of it", "size", "bytes/event", (BenchSpread){midi, midi, midi});
   printf("Bar: at most 8.5. %s\n", in_bulk <= 8.5 && recorded <= 8.5 ? "Met." : "Missed.");
   unlink(bulk);
 }
@@ -421,14 +408,16 @@ static void measure_scan(void)
   }
   printf("\nWarm scan of %.2f GB, %u times\n", (double)size / 1e9, SCANS);
   for (unsigned kind = 0; kind < SCAN_KINDS; ++kind) {
-    const Spread rate = spread_of(gigabytes[kind], SCANS);
-    const Spread ratio = spread_of(ratios[kind], SCANS);
+    const BenchSpread rate = bench_spread(gigabytes[kind], SCANS);
+    const BenchSpread ratio = bench_spread(ratios[kind], SCANS);
     printf("%-20s %6.2f GB/s (%5.2f to %5.2f), %5.2f times memchr (%4.2f to %4.2f)\n", names[kind],
            rate.median, rate.least, rate.most, ratio.median, ratio.least, ratio.most);
+    bench_data("scan", names[kind], "scan", "GB/s", rate);
+    bench_data("scan", names[kind], "of memchr", "times", ratio);
   }
   printf("Bar: at least 0.6 times memchr. With checksums: %s Without: %s\n",
-         spread_of(ratios[SCAN_PATH], SCANS).median >= 0.6 ? "met." : "missed.",
-         spread_of(ratios[SCAN_LMDB], SCANS).median >= 0.6 ? "met." : "missed.");
+         bench_spread(ratios[SCAN_PATH], SCANS).median >= 0.6 ? "met." : "missed.",
+         bench_spread(ratios[SCAN_LMDB], SCANS).median >= 0.6 ? "met." : "missed.");
   mdb_env_close(env);
   munmap(bytes, size);
   hr_store_close(store);
@@ -494,6 +483,8 @@ static void measure_cold_replay(void)
     printf("%-20s median %6.0f us, 99 %% %6.0f us, worst %6.0f us\n",
            ask ? "asked for ahead" : "not asked for", bench_times_ns(&times[ask], 0.5) / 1e3,
            bench_times_ns(&times[ask], 0.99) / 1e3, bench_times_ns(&times[ask], 1.0) / 1e3);
+    bench_data("cold-replay", ask ? "asked for ahead" : "not asked for", "fill a ring", "ns",
+               bench_times_spread(&times[ask]));
     bench_times_free(&times[ask]);
   }
 }
