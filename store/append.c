@@ -94,8 +94,7 @@ HrStatus hr_tail_close(HrTxn* txn)
   const HrStatus status = hr_tail_flush(txn);
   tail->branch.id = 0;
   tail->open = false;
-  free(tail->state);
-  tail->state = NULL;
+  tail->state_known = false;
   return status;
 }
 
@@ -184,7 +183,7 @@ static HrStatus end_node(HrTxn* txn)
 {
   HrTail* const tail = &txn->tail;
   const HrStatus status = put_open_node(txn);
-  if (!status && tail->open && tail->state) {
+  if (!status && tail->open && tail->state_known) {
     hr_chase_node(tail->state, tail->node, INT64_MAX);
   }
   tail->open = tail->open && status;
@@ -198,10 +197,11 @@ static HrStatus make_checkpoint(HrTxn* txn, uint8_t** state, uint32_t* size)
 {
   HrTail* const tail = &txn->tail;
   HrStatus status = HR_OK;
-  if (!tail->state) {
-    tail->state = malloc(sizeof *tail->state);
+  if (!tail->state_known) {
+    tail->state = tail->state ? tail->state : malloc(sizeof *tail->state);
     status =
         tail->state ? hr_chase_at(txn, tail->branch.id, INT64_MAX, tail->state) : HR_ERR_NO_MEMORY;
+    tail->state_known = status == HR_OK;
   }
   return status ? status : hr_checkpoint_make(tail->state, state, size);
 }
@@ -374,7 +374,7 @@ static HrStatus put_full_node(HrTxn* txn, HrTick base, const HrWord* words,
   begin_node(tail, node, tick, options);
   put_words(tail, node, HR_NODE_WORDS, base, words, HR_NODE_WORDS);
   node->checksum = hr_node_checksum(node, &key);
-  if (tail->state) {
+  if (tail->state_known) {
     hr_chase_node(tail->state, node, INT64_MAX);
   }
   return HR_OK;

@@ -45,8 +45,9 @@ typedef struct {
   HrTickKey key;
   HrNodeHeader* node; ///< HR_NODE_SIZE bytes, or more for one long event
   size_t bytes;       ///< Allocated at `node`
-  HrChase* state;     ///< What the nodes before leave a synthesizer in; NULL: not known
-  bool open;          ///< `node` and `key` are set
+  HrChase* state;     ///< What the nodes before leave a synthesizer in, if `state_known`
+  bool state_known;
+  bool open; ///< `node` and `key` are set
   bool dirty;
 } HrTail;
 

@@ -120,11 +120,11 @@ HrStatus hr_txn_begin_lost(HrStore* store, HrTxn** txn)
 
 static void close_cursors(HrTxn* txn)
 {
-  MDB_cursor* const cursors[] = {txn->branches, txn->nodes};
-  for (size_t i = 0; i < sizeof cursors / sizeof *cursors; ++i) {
-    if (cursors[i]) {
-      mdb_cursor_close(cursors[i]);
-    }
+  if (txn->branches) {
+    mdb_cursor_close(txn->branches);
+  }
+  if (txn->nodes) {
+    mdb_cursor_close(txn->nodes);
   }
 }
 

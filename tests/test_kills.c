@@ -100,7 +100,7 @@ static int play_until_killed(const char* store, uint32_t worked)
     const int number = (int)(id / 40);
     const bool forks = id % 40 == 0 && id < worked && number < BRANCHES;
     if (id % 10 == 0 && id < worked && number < BRANCHES) {
-      command(id / 10 % 4, number);
+      command((int)(id / 10 % 4), number);
     }
     rig.idle = forks || id >= worked; // Acknowledged before it is in the store
     play(id);
