@@ -160,6 +160,7 @@ $(BUILD)/tests/test_layouts: $(LAYOUT_OBJ)
 $(BUILD)/tests/test_power_loss: $(BUILD)/tests/disk_trace.o
 
 $(BUILD)/bench/bench_scale: $(SCALE_OBJ)
+$(BUILD)/bench/bench_map: $(BUILD)/bench/scale_cold.o
 $(BUILD)/bench/bench_store: $(PEERS_OBJ)
 
 $(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
