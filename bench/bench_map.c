@@ -3,7 +3,7 @@
 
 /* What the system charges for a mapped file: bench_map [pages|tables]...
  *
- *   pages    Reading one byte of a page of 4 KiB, at random places of a file: mapped
+ *   pages    Reading one byte of a page of 4 KiB, at places that lie apart: mapped
  *            already; in memory, and mapped by that read (a minor fault); on the disk (a
  *            major fault), the disk idle, and while another process writes and syncs. By
  *            pread() as well, into a buffer.
@@ -86,7 +86,7 @@ static long minor_faults(void)
  * only the times of those that were minor faults: one of them may map as much as 2 MiB. */
 static void time_reads(const File* file, unsigned count, bool faults, BenchTimes* times)
 {
-  const uint64_t places = file->size / AROUND;
+  const uint64_t places = (file->size - PAGE) / AROUND + 1;
   bench_times_begin(times, count);
   for (unsigned i = 0; i < count; ++i) {
     const uint64_t at = i * (uint64_t)STEP % places * AROUND;
