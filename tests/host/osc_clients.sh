@@ -3,11 +3,10 @@
 # SPDX-License-Identifier: ISC
 
 # osc_clients.sh BUILD
-# Controllers as people have them, with the plugin in jalv: oscsend and oscdump,
-# the patch that is shipped in Pure Data, and the session for Open Stage Control
-# over npm's "osc". Each subscribes, forks, switches, replays, renames and finds
-# the plugin again after the host was started anew; what it shows then is what the
-# store holds.
+# Controllers as people have them, with the plugin in jalv: the example for a shell, oscsend
+# and oscdump, the patch that is shipped in Pure Data, and the session for Open Stage Control
+# over npm's "osc". Each of the last three renames as well, and finds the plugin again
+# after the host was started anew; what it shows then is what the store holds.
 
 set -u
 . tests/host/lib.sh
@@ -174,12 +173,30 @@ stage_every_pad() {
     "$(tr ' ' '\n' <<<"${pressed# }" | sort -u)"
 }
 
+# ---- The example for a shell --------------------------------------------------------------------
+
+example_told() { grep -q "/hr/1/state/$1" "$scratch/example.log"; }
+
+marked_here() { store log | grep -q 'marked "here" on "idea"'; }
+
+run_example() { timeout 20 bash "$bin/halfremembered.lv2/osc.sh" "$url" >"$scratch/example.log" 2>&1; }
+
+shell_example() {
+  check "the example for a shell runs" run_example
+  check "it is told the new branch" example_told 'current is [0-9]* "idea"'
+  check "it hears a branch" example_told 'replay i 1'
+  check "its branch is in the store" test "$(names | grep -cx idea)" = 1
+  check "its mark is in the store" marked_here
+  check "it goes back to where it came from" wait_for 5 stored main
+}
+
 # ---- All of them ----------------------------------------------------------------------------------
 
 start_jack
 start_plugin
 list minuet 8 >"$scratch/minuet.list"
 play played song:in "$scratch/minuet.list"
+shell_example
 osc "$url" quantum s now
 
 spawn oscdump stdbuf -oL oscdump "$dump_port"
