@@ -43,6 +43,13 @@ told() {
 
 dump_current() { last "$scratch/oscdump.log" '/hr/1/state/current is [0-9]*' | tr -d '"'; }
 dump_replay() { last "$scratch/oscdump.log" '/hr/1/state/replay i'; }
+# Of each branch: number, name, parent, state, and whether it is the current one.
+dump_branches() {
+  sed -n 's|.*/hr/1/branch [a-z]* *||p' "$scratch/oscdump.log" | tr -d '"' |
+    awk '{ row[$1] = $1 " " $2 " " $3 " " $(NF - 1) " " $NF } END { for (n = 1; n in row; n++) print row[n] }'
+}
+branches() { store list | awk 'NR > 1 { print $1 " " $2 " " $3 " " $(NF - 1) " " $NF }'; }
+
 dump_names() { told "$scratch/oscdump.log" '/hr/1/branch [a-z]*'; }
 
 # Pure Data prints spaces in names as "\ ".
@@ -54,6 +61,8 @@ stage_current() { last "$scratch/stage.log" 'shows branch'; }
 stage_replay() { [ "$(last "$scratch/stage.log" 'shows replay.lit')" = 0.9 ] && echo 1 || echo 0; }
 
 stage_lit() { last "$scratch/stage.log" "shows $1.lit"; }
+
+is_hidden() { branches | grep -q "^$1 .* hidden 0\$"; }
 
 # ---- What each of them does -----------------------------------------------------------
 
@@ -243,7 +252,9 @@ for client in "${clients[@]}"; do
   check "$client finds the plugin again" wait_for 20 same "${client}_current" current
   again "$client" "$client" "$(current)"
 done
-check "oscdump holds all names in the end" wait_for 10 same dump_names names
+osc "$url" hide i 2
+check "a branch is hidden in the end" wait_for 10 is_hidden 2
+check "oscdump holds all branches as the store does" wait_for 10 same dump_branches branches
 check "Pure Data holds all names in the end" wait_for 10 same pd_names names
 finish song
 stop_jack
