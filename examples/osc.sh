@@ -18,8 +18,8 @@ sleep 0.2
 oscsend "$url" /hr/subscribe i "$listen" # The whole state now, then what changes
 oscsend "$url" /hr/1/quantum s now       # Do not wait for the next bar
 oscsend "$url" /hr/1/fork s idea         # What is played from here on is "idea"
-oscsend "$url" /hr/1/mark s start
 sleep 1
+oscsend "$url" /hr/1/mark s here
 oscsend "$url" /hr/1/switch s main # Back to where it came from
 oscsend "$url" /hr/1/replay
 sleep 1

@@ -308,7 +308,6 @@ static void write_bounds(FILE* file)
       "| bundles inside one another | %d |\n"
       "| arguments of a message | %d |\n"
       "| bytes of an address | %d |\n"
-      "\n"
       "| commands that a pattern stands for, on each instance | %d |\n"
       "| characters of the instance and of the command in a pattern | %d |\n"
       "| packets a second from one IP address and port, and at once | %d, %d |\n"

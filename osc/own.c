@@ -20,14 +20,21 @@ HrStatus hr_osc_run_ping(HrOscRequest* request, HrError* error)
 {
   (void)error;
   const HrOscEndpoint* endpoint = request->endpoint;
+  HrSessionState state;
+  char trouble[sizeof state.trouble_text] = "";
   int64_t count = 0;
   for (const HrOscInstance* instance = endpoint->instances; instance; instance = instance->next) {
+    hr_session_state(instance->session, &state);
+    if (state.trouble && !*trouble) {
+      memcpy(trouble, state.trouble_text, sizeof trouble);
+    }
     ++count;
   }
-  const HrValue values[] = {hr_value_text("halfremembered"), hr_value_text(HR_VERSION),
-                            hr_value_integer(HR_OSC_PROTOCOL), hr_value_integer(count),
-                            hr_value_text(endpoint->url)};
-  hr_osc_answer_row(request, values, 5);
+  const HrValue values[] = {
+      hr_value_text("halfremembered"),   hr_value_text(HR_VERSION),
+      hr_value_integer(HR_OSC_PROTOCOL), hr_value_integer(count),
+      hr_value_text(endpoint->url),      hr_value_text(*trouble ? trouble : "ready")};
+  hr_osc_answer_row(request, values, sizeof values / sizeof *values);
   return HR_OK;
 }
 

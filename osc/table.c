@@ -16,8 +16,9 @@ typedef struct {
 } OwnRow;
 
 static const OwnRow own_rows[] = {
-    {{"ping", HR_COMMAND_QUERY, "", "program:s version:s protocol:i instances:i url:s",
-      "Is anybody there? Answers at once, whatever is loaded."},
+    {{"ping", HR_COMMAND_QUERY, "", "program:s version:s protocol:i instances:i url:s state:s",
+      "Is anybody there? Answers at once, whatever is loaded. The state is the word ready, "
+      "or says what keeps the store of an instance from working."},
      hr_osc_run_ping},
     {{"instances", HR_COMMAND_QUERY, "", "number:i tree:s branch:s running:i",
       "The plugins loaded in this host, one row each."},

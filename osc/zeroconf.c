@@ -12,9 +12,11 @@
 #include <avahi-common/error.h>
 #include <avahi-common/malloc.h>
 #include <avahi-common/simple-watch.h>
+#include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +32,7 @@ struct HrOscZeroconf {
   struct sockaddr_in address;
   AvahiSimplePoll* poll;
   pthread_t thread;
+  sem_t ended;      ///< The thread has nothing left to do but release()
   atomic_int users; ///< The thread, and who started it: the last one frees all
 
   /* The thread's own. */
@@ -152,6 +155,7 @@ static void release(HrOscZeroconf* zeroconf)
 {
   if (atomic_fetch_sub(&zeroconf->users, 1) == 1) {
     avahi_simple_poll_free(zeroconf->poll);
+    sem_destroy(&zeroconf->ended);
     free(zeroconf);
   }
 }
@@ -173,6 +177,7 @@ static void* run(void* data)
     }
   }
   disconnect(zeroconf);
+  sem_post(&zeroconf->ended);
   release(zeroconf);
   return NULL;
 }
@@ -185,15 +190,33 @@ HrOscZeroconf* hr_osc_zeroconf_start(const struct sockaddr_in* address)
   }
   zeroconf->address = *address;
   zeroconf->poll = avahi_simple_poll_new();
+  sem_init(&zeroconf->ended, 0, 0);
   atomic_store(&zeroconf->users, 2);
   if (!zeroconf->poll || hr_osc_thread_start(&zeroconf->thread, run, zeroconf)) {
     if (zeroconf->poll) {
       avahi_simple_poll_free(zeroconf->poll);
     }
+    sem_destroy(&zeroconf->ended);
     free(zeroconf);
     return NULL;
   }
   return zeroconf;
+}
+
+/** Wait for the thread's end, STOP_MS at most; false if it has not come. Not by a join with
+ * a time limit, which sanitizers do not know: for them the thread would go on. */
+static bool wait_for_end(HrOscZeroconf* zeroconf)
+{
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_nsec += STOP_MS * 1000000L;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  int failed;
+  do {
+    failed = sem_clockwait(&zeroconf->ended, CLOCK_MONOTONIC, &until);
+  } while (failed && errno == EINTR);
+  return !failed;
 }
 
 void hr_osc_zeroconf_stop(HrOscZeroconf* zeroconf)
@@ -201,13 +224,10 @@ void hr_osc_zeroconf_stop(HrOscZeroconf* zeroconf)
   if (!zeroconf) {
     return;
   }
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_nsec += STOP_MS * 1000000L;
-  until.tv_sec += until.tv_nsec / 1000000000;
-  until.tv_nsec %= 1000000000;
   avahi_simple_poll_quit(zeroconf->poll);
-  if (pthread_clockjoin_np(zeroconf->thread, NULL, CLOCK_MONOTONIC, &until)) {
+  if (wait_for_end(zeroconf)) {
+    pthread_join(zeroconf->thread, NULL);
+  } else {
     pthread_detach(zeroconf->thread); // It waits for the daemon, and ends when that answers
   }
   release(zeroconf);

@@ -45,7 +45,9 @@ static const Command table[] = {
     {{"cancel", HR_COMMAND_TRIGGER, "", "", "Forget the switch or replay that waits for its time"},
      hr_run_cancel},
     {{"replay", HR_COMMAND_TRIGGER, "", "",
-      "Hear this branch: from its start (or the loop's), or along with the host if that rolls"},
+      "Hear this branch, or the one that a switch waits to go to: from its start (or the loop's), "
+      "or "
+      "along with the host if that rolls"},
      hr_run_replay},
     {{"replay/at", HR_COMMAND_VALUE, "position:p", "", "Hear this branch from a place on it"},
      hr_run_replay_at},

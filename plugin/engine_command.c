@@ -132,11 +132,35 @@ HR_REALTIME static void forget_pending(HrEngine* engine)
   }
 }
 
+/** Have a replay that comes while a switch waits heard on the branch switched to: a pad and
+ * then "replay", or both in a bundle, mean that. False if it is no such replay. The stream
+ * it brings is one of the branch that is left. */
+HR_REALTIME static bool join_switch(HrEngine* engine, const HrGoMessage* go)
+{
+  HrGoMessage* const pending = &engine->pending;
+  const bool replay = go->what == (HR_GO_REPLAY | HR_GO_LOCATE) ||
+                      (go->what == HR_GO_REPLAY && go->quantum != HR_QUANTUM_NOW);
+  if (!replay || !(pending->what & HR_GO_SWITCH)) {
+    return false;
+  }
+  HrStreamStart stream = go->stream;
+  hr_player_drop(&engine->player, &stream);
+  if (go->what & HR_GO_LOCATE || !(pending->what & HR_GO_REPLAY)) {
+    hr_player_drop(&engine->player, &pending->stream);
+    pending->stream = stream;
+  }
+  pending->what = HR_GO_SWITCH | go->what;
+  return true;
+}
+
 /** A fork happens; anything else waits for its time, in place of what waited before. */
 HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
 {
   if (go->what & HR_GO_FORK) {
     fork_now(engine, go);
+    return;
+  }
+  if (join_switch(engine, go)) {
     return;
   }
   forget_pending(engine);

@@ -53,10 +53,12 @@ installs() {
 ./usr/bin/halfremembered
 ./usr/lib/lv2/halfremembered.lv2/halfremembered.json
 ./usr/lib/lv2/halfremembered.lv2/halfremembered.pd
+./usr/lib/lv2/halfremembered.lv2/halfremembered.scd
 ./usr/lib/lv2/halfremembered.lv2/halfremembered.so
 ./usr/lib/lv2/halfremembered.lv2/halfremembered.tosc
 ./usr/lib/lv2/halfremembered.lv2/halfremembered.ttl
 ./usr/lib/lv2/halfremembered.lv2/manifest.ttl
+./usr/lib/lv2/halfremembered.lv2/osc.sh
 ./usr/share/man/man1/halfremembered.1
 END
   "${make[@]}" uninstall && ! find "$scratch/root" -type f | grep .

@@ -14,6 +14,7 @@ build=$1
 shift
 [ $# -gt 0 ] || set -- lint bundle unit asan tsan fuzz hosts
 
+export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp ${TSAN_OPTIONS:-}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=0

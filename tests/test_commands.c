@@ -830,6 +830,45 @@ static void test_replay_from_a_mark(void** state)
   assert_non_null(strstr(rig.error, "\"nowhere\" is no position."));
 }
 
+/** A switch and then "replay" is heard on the branch switched to, from its start: in one
+ * block, and while the switch waits for its bar. */
+static void test_replay_joins_a_switch(void** state)
+{
+  const RigEvent* ons[32];
+  (void)state;
+  jam(8, 60);
+  rest();
+  assert_ok(say("fork/at", "1.2", "b", NULL));
+  jam(4, 80);
+  rest();
+  assert_branch("b");
+  assert_ok(say("quantum", "now", NULL, NULL));
+  rig.output_count = 0;
+  assert_ok(command_by("test", "switch", "main", NULL, NULL));
+  assert_ok(say("replay", NULL, NULL, NULL));
+  rig_run(&rig, BAR);
+  assert_branch("main");
+  assert_in_range(note_ons(ons, 32), 2, 5);
+  assert_int_equal(ons[0]->bytes[1], 60);
+  assert_int_equal(ons[1]->bytes[1], 61);
+
+  assert_ok(say("quantum", "bar", NULL, NULL));
+  say_number("snap", 0);
+  assert_ok(say("switch", "b", NULL, NULL));
+  assert_ok(say("replay", NULL, NULL, NULL));
+  assert_string_equal(state_now().pending_name, "b");
+  assert_branch("main");
+  rig.output_count = 0;
+  rig_run(&rig, 3 * BAR);
+  assert_branch("b");
+  assert_in_range(note_ons(ons, 32), 5, 32);
+  size_t first = 0;
+  while (ons[first]->bytes[1] != 60) { // What main had left in its bar
+    ++first;
+  }
+  assert_int_equal(ons[first + 1]->bytes[1], 80);
+}
+
 /** A mark belongs to the paths that run through it, and to no others. */
 static void test_marks_and_forks(void** state)
 {
@@ -936,6 +975,7 @@ int main(void)
       TEST(test_grab_then_merge),
       TEST(test_marks),
       TEST(test_replay_from_a_mark),
+      TEST(test_replay_joins_a_switch),
       TEST(test_marks_and_forks),
       TEST(test_names_of_marks),
       TEST(test_hide_the_current_branch),

@@ -553,8 +553,9 @@ static struct {
   lua_State* lua;
   int socket;
   struct sockaddr_in plugin;
-  double ahead_ms; ///< Of the true time
-  char mark[64];   ///< The mark told last
+  double ahead_ms;     ///< Of the true time
+  char mark[64];       ///< The mark told last
+  char colours[17][8]; ///< Told of each slot, from 1
   Host* host;
 } tablet;
 
@@ -687,11 +688,22 @@ static void take_mark(const char* path, lo_message message)
   }
 }
 
+static void take_colour(const char* path, lo_message message)
+{
+  lo_arg** const values = lo_message_get_argv(message);
+  if (!strcmp(path, "/hr/1/state/slot")) {
+    assert_string_equal(lo_message_get_types(message), "iisis");
+    assert_in_range(values[0]->i, 1, LENGTH(tablet.colours) - 1);
+    snprintf(tablet.colours[values[0]->i], sizeof tablet.colours[0], "%s", &values[4]->s);
+  }
+}
+
 static void take_message(const uint8_t* bytes, size_t size)
 {
   lo_message message = lo_message_deserialise((void*)bytes, size, NULL);
   assert_non_null(message);
   take_mark((const char*)bytes, message);
+  take_colour((const char*)bytes, message);
   lua_getglobal(tablet.lua, "receive");
   lua_pushstring(tablet.lua, (const char*)bytes);
   push_arguments(message);
@@ -737,6 +749,18 @@ static const char* shown(const char* name)
 {
   static char text[256];
   lua_getglobal(tablet.lua, "text_of");
+  lua_pushstring(tablet.lua, name);
+  call(1, 1);
+  snprintf(text, sizeof text, "%s", lua_tostring(tablet.lua, -1));
+  lua_pop(tablet.lua, 1);
+  return text;
+}
+
+/** The colour of a pad, as rrggbb. */
+static const char* colour_of(const char* name)
+{
+  static char text[8];
+  lua_getglobal(tablet.lua, "hex_of");
   lua_pushstring(tablet.lua, name);
   call(1, 1);
   snprintf(text, sizeof text, "%s", lua_tostring(tablet.lua, -1));
@@ -1069,7 +1093,7 @@ static void test_tablet_slots(void** state)
   wait_shown("trouble", "");
 }
 
-/** A full grid: every slot leads to its branch, and says so. */
+/** A full grid: every slot leads to its branch, says so, and has the branch's colour. */
 static void test_tablet_every_slot(void** state)
 {
   enum { SLOTS = 16 };
@@ -1090,6 +1114,11 @@ static void test_tablet_every_slot(void** state)
     tap(label);
     snprintf(label, sizeof label, "slot%d_state", slot);
     wait_shown(label, "NOW");
+    snprintf(label, sizeof label, "slot%d", slot);
+    assert_string_equal(colour_of(label), tablet.colours[slot]);
+    for (int other = 1; other < slot; ++other) {
+      assert_string_not_equal(tablet.colours[other], tablet.colours[slot]);
+    }
     snprintf(label, sizeof label, "slot%d_label", slot);
     snprintf(name, sizeof name, "%s", shown(label));
     wait_shown("branch", name);

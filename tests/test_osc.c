@@ -78,8 +78,8 @@ static void test_ping(void** state)
   client_send(client, "/hr/ping", "");
   char expected[256];
   snprintf(expected, sizeof expected,
-           "/reply \"/hr/ping\" \"row\" \"halfremembered\" \"%s\" %d 2 \"%s\"", HR_VERSION,
-           HR_OSC_PROTOCOL, hr_osc_url());
+           "/reply \"/hr/ping\" \"row\" \"halfremembered\" \"%s\" %d 2 \"%s\" \"ready\"",
+           HR_VERSION, HR_OSC_PROTOCOL, hr_osc_url());
   assert_string_equal(client_expect(client, "/"), expected);
   assert_string_equal(client_expect(client, "/"), "/reply \"/hr/ping\" \"ok\"");
   assert_null(client_next(client, QUIET_MS));
@@ -401,6 +401,31 @@ static void test_every_address_in_every_form(void** state)
   // No second closing came for any of them.
   assert_null(client_find(client, "/reply", QUIET_MS));
   assert_null(client_find(client, "/error", 0));
+}
+
+/** A name may be so long and no longer; and what looks like a path is only ever a name. */
+static void test_names(void** state)
+{
+  Client* client = *state;
+  char name[HR_NAME_MAX + 2];
+  memset(name, 'x', sizeof name);
+  name[HR_NAME_MAX + 1] = '\0';
+  char* const before = strdup(music_state());
+  client_send(client, path_of("rename"), "ss", "main", name);
+  client_error(client, path_of("rename"), HR_ERR_ARGUMENT, "");
+  client_send(client, path_of("fork"), "s", name);
+  client_error(client, path_of("fork"), HR_ERR_ARGUMENT, "");
+  assert_string_equal(before, music_state());
+  free(before);
+  name[HR_NAME_MAX] = '\0';
+  client_send(client, path_of("fork"), "s", name);
+  client_ok(client, path_of("fork"));
+
+  char store[LINE_SIZE];
+  snprintf(store, sizeof store, "\"store\" \"%s\"\n", scratch_path("music.hr"));
+  client_send(client, path_of("tree"), "s", "../elsewhere.hr");
+  client_ok(client, path_of("tree"));
+  expect_row(client, "get", "store", store);
 }
 
 /* ---- What must do nothing ------------------------------------------- */
@@ -746,6 +771,9 @@ static void test_trouble_is_told(void** state)
       hr_session_attach(third, &(HrAttachment){.store = scratch_path("no-store")}, &error),
       HR_ERR_NOT_A_STORE);
   serve(third);
+  client_send(client, "/hr/ping", "");
+  assert_true(is_ok(client_answer(client, "/hr/ping", rows, sizeof rows)));
+  assert_non_null(strstr(rows, "no-store"));
   client_send(client, "/hr/subscribe", "i", 1);
   assert_true(is_ok(client_answer(client, "/hr/subscribe", rows, sizeof rows)));
   snprintf(path, sizeof path, "/hr/%u/state/trouble ", hr_session_number(third));
@@ -1210,6 +1238,7 @@ int main(void)
       SERVED(test_answers_are_not_answered),
       SERVED(test_all_instances),
       SERVED(test_every_address_in_every_form),
+      SERVED(test_names),
       SERVED(test_truncated_packets),
       SERVED(test_liblo_over_reads),
       SERVED(test_random_packets),

@@ -721,6 +721,123 @@ static void test_every_feedback(void** state)
   }
 }
 
+/** True if a line for this instance that begins so comes soon. */
+static bool is_told(Client* client, const char* rest, int64_t until_ms)
+{
+  char line[64];
+  snprintf(line, sizeof line, "/hr/%u/%s", hr_session_number(rig.session), rest);
+  return client_find(client, line, until_ms - now_ms()) != NULL;
+}
+
+/** What changes is told at once, and echoed to its control: all that would come only with
+ * the next round, up to a second later, comes too late here. */
+static void test_changes_are_told_at_once(void** state)
+{
+  enum { TURNS = 6, SOON_MS = 300 };
+  static const struct {
+    const char* verb;
+    const char* item;
+    int first; ///< It is the other one before
+  } changes[] = {{"record", "state/record", 0},
+                 {"thru", "state/thru", 0},
+                 {"overdub", "state/overdub", 1},
+                 {"follow", "state/replay", 1},
+                 {"loop", "state/loop", 1}};
+  enum { ALL = TURNS * sizeof changes / sizeof *changes };
+  Client* const client = *state;
+  unsigned soon = 0;
+  subscribe(client);
+  for (unsigned i = 0; i < ALL; ++i) {
+    const int on = (changes[i / TURNS].first + (int)i % TURNS) % 2;
+    char item[32];
+    char echo[32];
+    char value[4];
+    Request request;
+    snprintf(value, sizeof value, "%d", on);
+    snprintf(item, sizeof item, "%s %d", changes[i / TURNS].item, on);
+    snprintf(echo, sizeof echo, "%s %d", changes[i / TURNS].verb, on);
+    begin(&request, changes[i / TURNS].verb);
+    add(&request, 'i', value);
+    must(client, &request);
+    const int64_t until_ms = now_ms() + SOON_MS;
+    soon += is_told(client, item, until_ms) && is_told(client, echo, until_ms);
+  }
+  assert_in_range(soon, ALL * 3 / 4, ALL); // A loaded machine may be late now and then
+}
+
+/** A switch that waits is told, with fewer and fewer beats left, and then that it took place. */
+static void test_pending_is_told(void** state)
+{
+  static const char* const steps[][2] = {{"fork", "beside"}, {"switch", "main"},
+                                         {"quantum", "bar"}, {"snap", NULL},
+                                         {"replay", NULL},   {"switch", "beside"}};
+  Client* const client = *state;
+  subscribe(client);
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; ++i) {
+    Request request;
+    begin(&request, steps[i][0]);
+    if (steps[i][1]) {
+      add(&request, 's', steps[i][1]);
+    } else if (!strcmp(steps[i][0], "snap")) {
+      add(&request, 'i', "0");
+    }
+    must(client, &request);
+    sleep_ms(20);
+  }
+  assert_true(is_told(client, "state/pending 2 \"beside\"", now_ms() + ANSWER_MS));
+  unsigned times = 0;
+  double left = 5.0;
+  char current[64];
+  snprintf(current, sizeof current, "/hr/%u/state/current 2 \"beside\"",
+           hr_session_number(rig.session));
+  const char* line = client_next(client, ANSWER_MS);
+  for (; line && strcmp(line, current) != 0; line = client_next(client, ANSWER_MS)) {
+    double beats = 0.0;
+    if (sscanf(line, "/hr/%*u/state/pending_beats %lf", &beats) == 1 && beats > 0.0) {
+      assert_true(beats <= left);
+      times += beats < left;
+      left = beats;
+    }
+  }
+  assert_non_null(line);
+  assert_true(times > 1);
+  assert_true(is_told(client, "state/pending 0 \"\"", now_ms() + ANSWER_MS));
+}
+
+/** What a program plays moves the head, and is counted. */
+static void test_playing_is_told(void** state)
+{
+  Client* const client = *state;
+  Request request;
+  uint64_t before = 0;
+  uint64_t after = 0;
+  double quarters = 0.0;
+  char head[64];
+  begin(&request, "get");
+  add(&request, 's', "recorded");
+  must(client, &request);
+  assert_int_equal(sscanf(rows, "\"recorded\" %" SCNu64, &before), 1);
+  subscribe(client);
+  read_state(client, rows, sizeof rows);
+  snprintf(head, sizeof head, "/hr/%u/state/head ", hr_session_number(rig.session));
+  const char* line = strstr(rows, head);
+  assert_non_null(line);
+  const double head_before = strtod(line + strlen(head), NULL);
+  begin(&request, "send");
+  add(&request, 'i', "144");
+  add(&request, 'i', "60");
+  add(&request, 'i', "100");
+  must(client, &request);
+  while (quarters <= head_before) {
+    quarters = strtod(client_expect(client, head) + strlen(head), NULL);
+  }
+  begin(&request, "get");
+  add(&request, 's', "recorded");
+  must(client, &request);
+  assert_int_equal(sscanf(rows, "\"recorded\" %" SCNu64, &after), 1);
+  assert_int_equal(after, before + 1);
+}
+
 /* ---- Positions ------------------------------------------------------------------- */
 
 /** How many positions come within a second. */
@@ -788,6 +905,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(test_wrong_arguments, setup, teardown),
       cmocka_unit_test_setup_teardown(test_long_note, setup, teardown),
       cmocka_unit_test_setup_teardown(test_every_feedback, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_changes_are_told_at_once, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_pending_is_told, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_playing_is_told, setup, teardown),
       cmocka_unit_test_setup_teardown(test_position_rate, setup, teardown),
       cmocka_unit_test_setup_teardown(test_hold_to_replay, setup, teardown),
   };

@@ -38,6 +38,45 @@ static void expect_line(Client* client, const char* rest)
 
 /* ---- Pads ------------------------------------------------------------------------ */
 
+/** The colour told of a slot, as rrggbb; it must be one. */
+static void read_colour(const char* text, int slot, char colour[8])
+{
+  char begin[64];
+  snprintf(begin, sizeof begin, "/hr/%u/state/slot %d ", hr_session_number(sessions[0]), slot);
+  const char* const line = strstr(text, begin);
+  assert_non_null(line);
+  const char* const end = line + strcspn(line, "\n");
+  assert_int_equal(sscanf(end - 8, "\"%7[0-9a-f]\"", colour), 1);
+  assert_int_equal(strlen(colour), 6);
+}
+
+/** Each branch has a colour of its own, and keeps it wherever one goes. */
+static void test_colours(void** state)
+{
+  Client* client = *state;
+  char colours[HR_OSC_SLOTS][8];
+  for (int i = 0; i < HR_OSC_SLOTS; ++i) {
+    say(client, "fork", NULL);
+  }
+  subscribe(client);
+  read_state(client, rows, sizeof rows);
+  for (int i = 0; i < HR_OSC_SLOTS; ++i) {
+    read_colour(rows, i + 1, colours[i]);
+    for (int j = 0; j < i; ++j) {
+      assert_string_not_equal(colours[i], colours[j]);
+    }
+  }
+  say(client, "switch", "main");
+  client_send(client, "/hr/refresh", "");
+  client_ok(client, "/hr/refresh");
+  read_state(client, rows, sizeof rows);
+  for (int i = 0; i < HR_OSC_SLOTS; ++i) {
+    char again[8];
+    read_colour(rows, i + 1, again);
+    assert_string_equal(again, colours[i]);
+  }
+}
+
 static void test_slots(void** state)
 {
   Client* client = *state;
@@ -384,6 +423,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
       SERVED(test_slots),
+      SERVED(test_colours),
       SERVED(test_hold),
       SERVED(test_echoes),
       SERVED(test_heartbeat),

@@ -106,3 +106,9 @@ function brightness_of(name)
   local color = assert(root:findByName(name, true), name).color
   return color and math.max(color.r, color.g, color.b) or -1
 end
+
+function hex_of(name)
+  local color = assert(root:findByName(name, true), name).color
+  local function part(channel) return math.floor(channel * 255 + 0.5) end
+  return string.format('%02x%02x%02x', part(color.r), part(color.g), part(color.b))
+end

@@ -15,6 +15,9 @@ check="$demo libcmocka-dev liblilv-dev lilv-utils sordi ardour
        libxml2-dev libjson-c-dev liblua5.1-0-dev puredata-core nodejs avahi-daemon avahi-utils dbus
        clang clang-format clang-tidy libclang-rt-dev shellcheck iproute2"
 
+# Debian's nodejs comes without npm, others' with it.
+command -v npm >/dev/null || check="$check npm"
+
 case ${1:-} in
 build) wanted=$build ;;
 demo) wanted=$demo ;;

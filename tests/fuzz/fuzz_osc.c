@@ -9,6 +9,8 @@
 #include "osc/feedback.h"
 #include "osc/packet.h"
 #include "osc/table.h"
+#include "plugin/session_internal.h"
+#include "store/internal.h"
 #include "tests/rig.h"
 #include "tests/scratch.h"
 
@@ -156,6 +158,14 @@ static bool is_malformed(const uint8_t* data, size_t size)
   return malformed;
 }
 
+/** Transactions that the store has taken. */
+static size_t count_commits(void)
+{
+  MDB_envinfo info = {0};
+  mdb_env_info(rig.session->binding.store->env, &info);
+  return info.me_last_txnid;
+}
+
 /** Tell whoever has subscribed, and forget them: with no socket nothing reaches
  * them, and they would be owed the whole state for ever. */
 static void tell(void)
@@ -181,10 +191,11 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
   const bool malformed = is_malformed(data, size);
   uint8_t* const bytes = copy(data, size, HR_OSC_PADDING);
   hr_session_state(rig.session, &before);
+  const size_t commits = count_commits();
   hr_osc_dispatch(&endpoint, &from, bytes, size, now_ns);
   hr_session_state(rig.session, &after);
   free(bytes);
-  if (malformed && before.revision != after.revision) {
+  if (malformed && (before.revision != after.revision || commits != count_commits())) {
     abort();
   }
   hr_osc_dispatch_due(&endpoint, 64, now_ns);

@@ -3,11 +3,10 @@
 # SPDX-License-Identifier: ISC
 
 # osc_clients.sh BUILD
-# Controllers as people have them, with the plugin in jalv: oscsend and oscdump,
-# the patch that is shipped in Pure Data, and the session for Open Stage Control
-# over npm's "osc". Each subscribes, forks, switches, replays, renames and finds
-# the plugin again after the host was started anew; what it shows then is what the
-# store holds.
+# Controllers as people have them, with the plugin in jalv: the example for a shell, oscsend
+# and oscdump, the patch that is shipped in Pure Data, and the session for Open Stage Control
+# over npm's "osc". Each of the last three renames as well, and finds the plugin again
+# after the host was started anew; what it shows then is what the store holds.
 
 set -u
 . tests/host/lib.sh
@@ -44,6 +43,13 @@ told() {
 
 dump_current() { last "$scratch/oscdump.log" '/hr/1/state/current is [0-9]*' | tr -d '"'; }
 dump_replay() { last "$scratch/oscdump.log" '/hr/1/state/replay i'; }
+# Of each branch: number, name, parent, state, and whether it is the current one.
+dump_branches() {
+  sed -n 's|.*/hr/1/branch [a-z]* *||p' "$scratch/oscdump.log" | tr -d '"' |
+    awk '{ row[$1] = $1 " " $2 " " $3 " " $(NF - 1) " " $NF } END { for (n = 1; n in row; n++) print row[n] }'
+}
+branches() { store list | awk 'NR > 1 { print $1 " " $2 " " $3 " " $(NF - 1) " " $NF }'; }
+
 dump_names() { told "$scratch/oscdump.log" '/hr/1/branch [a-z]*'; }
 
 # Pure Data prints spaces in names as "\ ".
@@ -55,6 +61,8 @@ stage_current() { last "$scratch/stage.log" 'shows branch'; }
 stage_replay() { [ "$(last "$scratch/stage.log" 'shows replay.lit')" = 0.9 ] && echo 1 || echo 0; }
 
 stage_lit() { last "$scratch/stage.log" "shows $1.lit"; }
+
+is_hidden() { branches | grep -q "^$1 .* hidden 0\$"; }
 
 # ---- What each of them does -----------------------------------------------------------
 
@@ -174,12 +182,30 @@ stage_every_pad() {
     "$(tr ' ' '\n' <<<"${pressed# }" | sort -u)"
 }
 
+# ---- The example for a shell --------------------------------------------------------------------
+
+example_told() { grep -q "/hr/1/state/$1" "$scratch/example.log"; }
+
+marked_here() { store log | grep -q 'marked "here" on "idea"'; }
+
+run_example() { timeout 20 bash "$bin/halfremembered.lv2/osc.sh" "$url" >"$scratch/example.log" 2>&1; }
+
+shell_example() {
+  check "the example for a shell runs" run_example
+  check "it is told the new branch" example_told 'current is [0-9]* "idea"'
+  check "it hears a branch" example_told 'replay i 1'
+  check "its branch is in the store" test "$(names | grep -cx idea)" = 1
+  check "its mark is in the store" marked_here
+  check "it goes back to where it came from" wait_for 5 stored main
+}
+
 # ---- All of them ----------------------------------------------------------------------------------
 
 start_jack
 start_plugin
 list minuet 8 >"$scratch/minuet.list"
 play played song:in "$scratch/minuet.list"
+shell_example
 osc "$url" quantum s now
 
 spawn oscdump stdbuf -oL oscdump "$dump_port"
@@ -226,7 +252,9 @@ for client in "${clients[@]}"; do
   check "$client finds the plugin again" wait_for 20 same "${client}_current" current
   again "$client" "$client" "$(current)"
 done
-check "oscdump holds all names in the end" wait_for 10 same dump_names names
+osc "$url" hide i 2
+check "a branch is hidden in the end" wait_for 10 is_hidden 2
+check "oscdump holds all branches as the store does" wait_for 10 same dump_branches branches
 check "Pure Data holds all names in the end" wait_for 10 same pd_names names
 finish song
 stop_jack
