@@ -283,7 +283,8 @@ static HrStatus find_origin(Export* export, HrTxn* txn, HrBranchId branch)
 static HrStatus write_file(Export* export, HrTxn* txn, const HrBranch* branch, FILE* file)
 {
   uint64_t damaged = 0;
-  HrStatus status = hr_timeline_read(&export->timeline, txn, branch->id, INT64_MIN, &damaged);
+  HrStatus status =
+      hr_timeline_read(&export->timeline, txn, branch->id, INT64_MIN, INT64_MAX, &damaged);
   status = status ? status : read_marks(export, txn, branch->id);
   status = status ? status : find_origin(export, txn, branch->id);
   status =
@@ -636,7 +637,8 @@ static HrStatus summarise(const Import* import, Summary* summary)
   HrStatus status = hr_branch_get(import->txn, import->branch, &branch);
   status = status ? status : hr_branch_name(import->txn, import->branch, summary->branch);
   status = status ? status
-                  : hr_timeline_read(&timeline, import->txn, import->branch, INT64_MIN, &damaged);
+                  : hr_timeline_read(&timeline, import->txn, import->branch, INT64_MIN, INT64_MAX,
+                                     &damaged);
   if (!status) {
     hr_text_duration(summary->length, hr_timeline_place(&timeline, branch.head_tick).seconds);
   }
