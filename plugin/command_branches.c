@@ -46,8 +46,9 @@ static HrStatus aim_at_start(HrCall* call, HrBranchId branch, HrGoMessage* go)
   }
   const bool rolling = hr_call_rolling(session);
   const HrTick start = session->loop.on ? session->loop.start : first < 0 ? first : 0;
-  go->what |= rolling ? HR_GO_REPLAY : HR_GO_REPLAY | HR_GO_LOCATE;
-  return hr_call_open_stream(call, branch, rolling ? hr_call_now(session) : start, &go->stream);
+  go->what |= HR_GO_REPLAY;
+  return rolling ? hr_call_open_stream(call, branch, hr_call_now(session), &go->stream)
+                 : hr_call_locate(call, branch, start, go);
 }
 
 /** Fill in the part of a message that makes `branch` the current one. */
@@ -195,8 +196,9 @@ static HrStatus find_ago(HrCall* call, double bars, HrTick* tick)
     return status;
   }
   status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
-  status = status ? status
-                  : hr_timeline_read(&timeline, txn, call->session->branch, INT64_MIN, &damaged);
+  status = status
+               ? status
+               : hr_timeline_read(&timeline, txn, call->session->branch, INT64_MIN, now, &damaged);
   hr_txn_abort(txn);
   *tick = hr_timeline_tick(&timeline, (double)hr_timeline_place(&timeline, now).bar - bars, 0.0);
   hr_timeline_free(&timeline);

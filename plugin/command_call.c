@@ -248,7 +248,8 @@ static HrStatus find_tick(HrCall* call, const Position* position, HrTick* tick)
   if (session->branch) {
     status = hr_txn_begin(session->binding.store, HR_READ, &txn);
     status =
-        status ? status : hr_timeline_read(&timeline, txn, session->branch, INT64_MIN, &damaged);
+        status ? status
+               : hr_timeline_read(&timeline, txn, session->branch, INT64_MIN, INT64_MAX, &damaged);
     hr_txn_abort(txn);
   }
   *tick = hr_timeline_tick(&timeline, position->bars, position->beats);
@@ -356,4 +357,20 @@ HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick at, HrStrea
     return hr_error(call->error, status, "Too many switches at once. Try again.");
   }
   return status ? hr_call_fail(call, status) : HR_OK;
+}
+
+HrStatus hr_call_locate(HrCall* call, HrBranchId branch, HrTick tick, HrGoMessage* go)
+{
+  HrTimeline timeline = {0};
+  HrTxn* txn = NULL;
+  uint64_t damaged = 0;
+  HrStatus status = hr_txn_begin(call->session->binding.store, HR_READ, &txn);
+  status = status ? status : hr_timeline_read(&timeline, txn, branch, INT64_MIN, tick, &damaged);
+  hr_txn_abort(txn);
+  const HrTimelinePoint there = hr_timeline_at(&timeline, tick);
+  hr_timeline_free(&timeline);
+  go->what |= HR_GO_LOCATE | HR_GO_BARS;
+  go->bar_tick = there.bar_tick;
+  go->bar = there.bar - 1;
+  return status ? hr_call_fail(call, status) : hr_call_open_stream(call, branch, tick, &go->stream);
 }

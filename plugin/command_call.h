@@ -107,6 +107,9 @@ HrStatus hr_call_prepare(HrCall* call);
 HrStatus hr_call_need_tree(HrCall* call);
 
 HrStatus hr_call_send(HrCall* call, uint32_t type, const void* payload, uint32_t size);
+/** Have `go` begin at `tick` of `branch`, on the own clock, in the bars of that music. */
+HrStatus hr_call_locate(HrCall* call, HrBranchId branch, HrTick tick, HrGoMessage* go);
+
 /** Open a stream of `branch` to be played at the clock's tick `at`. */
 HrStatus hr_call_open_stream(HrCall* call, HrBranchId branch, HrTick at, HrStreamStart* stream);
 

@@ -26,12 +26,10 @@ static HrStatus replay_from(HrCall* call, HrTick tick)
   HrSession* const session = call->session;
   HrGoMessage go = {
       .what = HR_GO_REPLAY, .quantum = session->quantum, .bars = session->quantum_bars};
-  if (!hr_call_rolling(session)) {
-    go.what |= HR_GO_LOCATE;
-  } else {
-    tick = hr_call_now(session);
-  }
-  const HrStatus status = hr_call_open_stream(call, session->branch, tick, &go.stream);
+  const HrStatus status =
+      hr_call_rolling(session)
+          ? hr_call_open_stream(call, session->branch, hr_call_now(session), &go.stream)
+          : hr_call_locate(call, session->branch, tick, &go);
   return status ? status : send_replay(call, &go);
 }
 

@@ -62,6 +62,10 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
     const HrTick since = go->what & HR_GO_PHASE ? tick - go->stream.at : 0;
     const HrTick there = go->stream.tick + since;
     clock->tempo = go->stream.tempo;
+    if (go->what & HR_GO_BARS) {
+      clock->bar_tick = go->bar_tick;
+      clock->bar = go->bar;
+    }
     hr_engine_leave_sends(engine, frame, there);
     hr_clock_set(clock, hr_engine_frame(engine, frame), there, true);
     go->stream.at = go->stream.tick;

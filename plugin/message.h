@@ -127,6 +127,7 @@ enum {
   HR_GO_FOLLOW = 1 << 7, ///< Replay on, but only once the host rolls
   HR_GO_PHASE =
       1 << 8, ///< HR_GO_LOCATE goes on from there as if it had been heard since `stream.at`
+  HR_GO_BARS = 1 << 9, ///< With HR_GO_LOCATE: bars are counted from `bar_tick`
 };
 
 typedef struct {
@@ -135,6 +136,8 @@ typedef struct {
   uint32_t bars;     ///< With HR_QUANTUM_BAR: every so many
   HrTarget target;
   HrStreamStart stream;
+  HrTick bar_tick; ///< With HR_GO_BARS: a bar line ...
+  int64_t bar;     ///< ... and which bar begins there, from 0
   HrTick park_tick;
   HrCaptureCause cause; ///< Of the switch, for the journal
 } HrGoMessage;

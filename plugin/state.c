@@ -18,6 +18,9 @@ static const char* const settings[] = {"record", "thru",     "overdub", "loop", 
                                        "snap",   "standing", "silence", "tempo/source"};
 enum { SETTINGS = sizeof settings / sizeof *settings, SETTINGS_TEXT = 512 };
 
+/** The one setting of two values, in ticks. */
+#define LOOP_RANGE "loop/range"
+
 static LV2_State_Status save_text(const HrPlugin* plugin, LV2_State_Store_Function store,
                                   LV2_State_Handle state, LV2_URID key, const char* text)
 {
@@ -59,22 +62,31 @@ static void write_setting(void* data, const HrValue* values, size_t count)
   }
 }
 
-/** Every setting, as rows of `get`. */
-static void each_setting(HrPlugin* plugin, const HrAnswer* answer)
+/** Every setting, as lines "verb value". The loop's range comes first: to set it
+ * turns the loop on, and `loop` says whether it is. */
+static void write_settings(HrPlugin* plugin, char lines[SETTINGS_TEXT])
 {
+  HrSessionState now;
+  hr_session_state(plugin->session, &now);
+  lines[0] = '\0';
+  if (now.loop_end > now.loop_start) {
+    snprintf(lines, SETTINGS_TEXT, LOOP_RANGE " %" PRId64 "t %" PRId64 "t\n", now.loop_start,
+             now.loop_end);
+  }
   for (unsigned i = 0; i < SETTINGS; ++i) {
     const HrValue key = hr_value_text(settings[i]);
-    hr_command_run(plugin->session, "get", &key, 1, "session", answer, NULL);
+    hr_command_run(plugin->session, "get", &key, 1, "session", &(HrAnswer){write_setting, lines},
+                   NULL);
   }
 }
 
 uint64_t hr_state_hash(HrPlugin* plugin)
 {
   HrSessionState now;
-  char lines[SETTINGS_TEXT] = "";
+  char lines[SETTINGS_TEXT];
   char text[sizeof now.store_path + sizeof lines + 64];
   hr_session_state(plugin->session, &now);
-  each_setting(plugin, &(HrAnswer){write_setting, lines});
+  write_settings(plugin, lines);
   const int size = snprintf(text, sizeof text, "%s\n#%u #%u\n%s", now.store_path, now.tree,
                             hr_branch_number(now.branch), lines);
   return XXH3_64bits(text, (size_t)size);
@@ -121,8 +133,8 @@ LV2_State_Status hr_state_save(LV2_Handle handle, LV2_State_Store_Function store
     }
   }
   if (!status) {
-    char lines[SETTINGS_TEXT] = "";
-    each_setting(plugin, &(HrAnswer){write_setting, lines});
+    char lines[SETTINGS_TEXT];
+    write_settings(plugin, lines);
     status = save_text(plugin, store, state, uris->hr_settings, lines);
   }
   atomic_store(&plugin->state_known, hr_state_hash(plugin));
@@ -146,6 +158,19 @@ static const char* retrieve_text(const HrPlugin* plugin, LV2_State_Retrieve_Func
   return text;
 }
 
+/** Set the loop's range, if it is another one: what is heard need not begin anew. */
+static void restore_loop_range(HrPlugin* plugin, const char* text)
+{
+  HrSessionState now;
+  HrTick start, end;
+  hr_session_state(plugin->session, &now);
+  if (sscanf(text, "%" SCNd64 "t %" SCNd64 "t", &start, &end) == 2 &&
+      (start != now.loop_start || end != now.loop_end)) {
+    const HrValue range[] = {hr_value_tick(start), hr_value_tick(end)};
+    hr_command_run(plugin->session, LOOP_RANGE, range, 2, "session", NULL, NULL);
+  }
+}
+
 /** Run "verb value" for each line, if it is a setting. */
 static void restore_settings(HrPlugin* plugin, char* text)
 {
@@ -157,6 +182,9 @@ static void restore_settings(HrPlugin* plugin, char* text)
       *space = '\0';
       for (i = 0; i < SETTINGS && strcmp(line, settings[i]); ++i) {
       }
+    }
+    if (space && !strcmp(line, LOOP_RANGE)) {
+      restore_loop_range(plugin, space + 1);
     }
     if (i == SETTINGS) {
       continue; // Of a newer version

@@ -120,7 +120,7 @@ static HrStatus read_span(HrTimeline* timeline, const HrSpan* span)
 }
 
 HrStatus hr_timeline_read(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, HrTick from,
-                          uint64_t* damaged)
+                          HrTick until, uint64_t* damaged)
 {
   HrPath path;
   HrTempo tempo;
@@ -134,6 +134,9 @@ HrStatus hr_timeline_read(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, H
       after_damage = true;
       status = HR_OK;
       continue;
+    }
+    if (!status && span.base + span.words->offset > until) {
+      status = HR_END;
     }
     if (!status && after_damage) {
       hr_timeline_span_tempo(&span, &tempo);

@@ -55,11 +55,11 @@ HrStatus hr_timeline_apply(HrTimeline* timeline, const HrEvent* event);
 /** Tempo and meter in force before the first event of a span. */
 void hr_timeline_span_tempo(const HrSpan* span, HrTempo* tempo);
 
-/** Append the tempo and meter changes on the path of `branch` from `from` on,
- * and count the nodes that fail their checksum in `damaged`; behind such a node
- * the next one says what was in force. */
+/** Append the tempo and meter changes on the path of `branch` from `from` to
+ * `until`, maybe some later ones, and count the nodes that fail their checksum in `damaged`; behind
+ * such a node the next one says what was in force. */
 HrStatus hr_timeline_read(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, HrTick from,
-                          uint64_t* damaged);
+                          HrTick until, uint64_t* damaged);
 
 /** What is in force at `tick`, moved there: its `tick` and `seconds` are those
  * of `tick`. O(log points). */

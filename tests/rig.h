@@ -36,6 +36,7 @@ typedef struct {
   bool rolling;
   int64_t host_frame;
   double tempo;
+  float beats_per_bar;
   double speed; ///< Of the host's transport while it rolls
   bool tell;    ///< Send the position with the next block
   bool idle;    ///< The session does not work: what is captured waits
@@ -57,7 +58,7 @@ static inline bool rig_write(void* handle, uint32_t frame, const uint8_t* bytes,
 
 static inline bool rig_open(Rig* rig, const HrAttachment* where)
 {
-  *rig = (Rig){.block = 256, .tempo = 120.0, .speed = 1.0};
+  *rig = (Rig){.block = 256, .tempo = 120.0, .beats_per_bar = 4.0f, .speed = 1.0};
   rig->engine = hr_engine_new(RIG_RATE);
   rig->session = hr_session_new(rig->engine, NULL);
   HrError error = {HR_OK, ""};
@@ -101,7 +102,7 @@ static inline void rig_run_block(Rig* rig, uint32_t frames)
                                  .frame = rig->host_frame,
                                  .speed = rig->rolling ? rig->speed : 0.0,
                                  .tempo = rig->tempo,
-                                 .beats_per_bar = 4.0,
+                                 .beats_per_bar = rig->beats_per_bar,
                                  .beat_unit = 4};
     hr_engine_position(rig->engine, 0, &position);
     rig->tell = false;

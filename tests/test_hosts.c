@@ -169,12 +169,14 @@ static void assert_complete(const EventList* heard, uint64_t start, const EventL
   }
 }
 
-/** No note and no pedal is left on. */
+/** No note and no pedal is left on, and none began while it still sounded. */
 static void assert_silent(const EventList* heard)
 {
   HrSounding sounding = {0};
   for (size_t i = 0; i < heard->count; ++i) {
-    hr_sounding_follow(&sounding, heard->events[i].bytes, (uint32_t)heard->events[i].size);
+    const uint8_t* const bytes = heard->events[i].bytes;
+    hr_sounding_follow(&sounding, bytes, (uint32_t)heard->events[i].size);
+    assert_true((bytes[0] & 0xf0) != 0x90 || sounding.notes[bytes[0] & 15][bytes[1]] <= 1);
   }
   assert_int_equal(sounding.count, 0);
   assert_int_equal(sounding.pedals, 0);
@@ -640,6 +642,10 @@ static void test_many_instances(void** state)
 
 typedef enum {
   EDGE_FORK,
+  EDGE_FORK_COMMAND,
+  EDGE_UNDO,
+  EDGE_MERGE,
+  EDGE_GRAB,
   EDGE_SWITCH,
   EDGE_LOOP,
   EDGE_HOST_LOOP,
@@ -663,6 +669,18 @@ static void come_to(Host* host, Edge edge, const char* saved)
     host_midi(host, 0, on, sizeof on);
     host_run(host, BLOCK);
     host_midi(host, 0, off, sizeof off);
+    break;
+  case EDGE_FORK_COMMAND:
+    command(host, "fork", NULL);
+    break;
+  case EDGE_UNDO: // Of the switch that led here
+    command(host, "undo", NULL);
+    break;
+  case EDGE_MERGE:
+    command(host, "merge", "other");
+    break;
+  case EDGE_GRAB:
+    command(host, "grab", NULL);
     break;
   case EDGE_SWITCH:
     command(host, "switch", "other");
@@ -735,7 +753,7 @@ static void test_nothing_hangs(void** state)
       assert_int_equal(sounding.pedals, 1 << 3);
       come_to(host, edge, saved);
       host_run_for(host, (uint64_t)8 * RATE, BLOCK);
-      if (edge == EDGE_LOOP || edge == EDGE_HOST_LOOP) {
+      if (edge == EDGE_LOOP || edge == EDGE_HOST_LOOP || edge == EDGE_GRAB) {
         command(host, "stop", NULL);
         stand_at(host, 0);
       }

@@ -749,7 +749,9 @@ static void test_properties(void** state)
   }
 }
 
-static void change_settings(const Host* host)
+enum { LOOP_START = 4 * HR_TICKS_PER_QUARTER, LOOP_END = 10 * HR_TICKS_PER_QUARTER };
+
+static void change_settings(const Host* host, bool loop)
 {
   command(host, "record", hr_value_integer(0));
   command(host, "thru", hr_value_integer(0));
@@ -759,9 +761,13 @@ static void change_settings(const Host* host)
   command(host, "standing", hr_value_text("append"));
   command(host, "silence", hr_value_integer(3));
   command(host, "tempo/source", hr_value_text("host"));
+  const HrValue range[] = {hr_value_tick(LOOP_START), hr_value_tick(LOOP_END)};
+  assert_int_equal(hr_command_run(session_of(host), "loop/range", range, 2, "test", NULL, NULL),
+                   HR_OK);
+  command(host, "loop", hr_value_integer(loop));
 }
 
-static void assert_changed_settings(const Host* host)
+static void assert_changed_settings(const Host* host, bool loop)
 {
   const HrSessionState now = state_of(host);
   assert_false(now.record);
@@ -772,6 +778,9 @@ static void assert_changed_settings(const Host* host)
   assert_int_equal(now.standing, HR_STANDING_APPEND);
   assert_int_equal(now.silence_bars, 3);
   assert_int_equal(now.tempo_source, HR_TEMPO_HOST);
+  assert_int_equal(now.loop, loop);
+  assert_int_equal(now.loop_start, LOOP_START);
+  assert_int_equal(now.loop_end, LOOP_END);
 }
 
 /** What was set from elsewhere is saved, and restored, whatever the ports show. */
@@ -790,7 +799,7 @@ static void test_saved_settings(void** state)
       host_control(host, "quantum", 1.0f);
       host_run_for(host, RATE / 4, 256);
     }
-    change_settings(host);
+    change_settings(host, way);
     char* saved = host_save(host);
     host_free(host);
     for (int policy = 0; policy < HOST_POLICIES; ++policy) {
@@ -799,7 +808,7 @@ static void test_saved_settings(void** state)
       host_restore(host, saved);
       host_activate(host);
       host_run_for(host, RATE / 2, 256);
-      assert_changed_settings(host);
+      assert_changed_settings(host, way);
       char* again = host_save(host);
       assert_string_equal(saved, again);
       free(again);

@@ -315,6 +315,42 @@ static void test_every_so_many_bars(void** state)
   assert_string_equal(state_now().quantum_name, "2 bars");
 }
 
+/** Two bars of four beats and four of three: bar 4 begins at beat 11. Heard from there
+ * after the session was opened anew, its bars are those that were played. */
+static void test_bars_are_counted_along_the_music(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1", .branch = "#1"};
+  record_beats(2, 60);
+  rig.beats_per_bar = 3.0f;
+  rig_transport(&rig, true, 2 * BAR);
+  for (int i = 0; i < 12; ++i) {
+    play_note((int64_t)i * BEAT, (uint8_t)(70 + i), BEAT / 2);
+  }
+  rig_run(&rig, 12 * BEAT);
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  const HrValue at[2] = {hr_value_text("2"), hr_value_text("other")};
+  assert_ok(rig_command(&rig, "fork/at", at, 2));
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 512);
+  assert_ok(rig_say(&rig, "replay/at", "4"));
+  rig_run(&rig, BEAT);
+  assert_ok(rig_say(&rig, "switch", "other"));
+  rig_run(&rig, 2 * BEAT - 512);
+  assert_string_equal(state_now().branch_name, "main");
+  rig_run(&rig, 1024);
+  assert_string_equal(state_now().branch_name, "other");
+
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 512);
+  assert_ok(rig_say(&rig, "replay/at", "4"));
+  rig_run(&rig, 3 * BEAT + BEAT / 2);
+  say_number("grab", 1);
+  assert_true(state_now().loop_start == ticks(11) && state_now().loop_end == ticks(14));
+}
+
 /* ---- While the host stands ----------------------------------------------------------- */
 
 static void stand_and_play(const char* what)
@@ -563,6 +599,7 @@ int main(void)
       TEST(test_nothing_to_grab),
       TEST(test_a_late_tap_means_the_bar_just_passed),
       TEST(test_every_so_many_bars),
+      TEST(test_bars_are_counted_along_the_music),
       TEST(test_standing_appends),
       TEST(test_standing_off),
       TEST(test_silences_as_wished),

@@ -407,7 +407,7 @@ static void test_places_equal_those_of_the_whole_path(void** state)
     const size_t row = hr_branches_find(&branches, ids[i]);
     assert_ok(hr_branch_get(txn, ids[i], &branch));
     assert_int_not_equal(row, HR_NO_BRANCH);
-    assert_ok(hr_timeline_read(&timeline, txn, ids[i], INT64_MIN, &damaged));
+    assert_ok(hr_timeline_read(&timeline, txn, ids[i], INT64_MIN, INT64_MAX, &damaged));
     for (uint32_t n = 0; n < 20; ++n) {
       const HrTick tick = (HrTick)((double)branch.head_tick * n / 18.0);
       const HrPlace whole = hr_timeline_place(&timeline, tick);

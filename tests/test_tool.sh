@@ -634,6 +634,18 @@ check "no such mark" fails_with 1 'There is no mark "verse" on this branch' hr u
 check "undo of unmark" gives 0 hr undo
 hr marks
 check "undo of unmark is seen" says '  verse  *3\.1 '
+midi marked.mid 0 60 "00903c40 60803c40 $end"
+hr import marked.mid marked
+hr switch marked
+hr mark beat 1.2
+hr mark gone 1.2
+hr mark bar 1 2
+hr unmark gone
+hr export marked marked-out.mid -p 96
+marks="00ff0603""62617200903c40""60ff0604""6265617400803c40""8220ff0609""62617220""28656e6429""00ff2f00"
+check "marks are markers of the file, each before what is played there" [ "$(hex marked-out.mid)" = \
+  "4d546864000000060000000100604d54726b$(printf %08x $((${#marks} / 2)))$marks" ]
+hr switch Menuett
 check "a name that reads as a position" fails_with 1 '"5" reads as a position' hr mark 5
 check "no name" fails_with 1 'no usable name' hr mark ''
 check "a place that is none" fails_with 1 '"soon" is no position' hr mark x soon

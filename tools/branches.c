@@ -189,7 +189,8 @@ static HrStatus load_timeline(HrBranches* branches, HrTxn* txn, size_t row)
       return status;
     }
   }
-  return hr_timeline_read(&self->timeline, txn, self->branch.id, from, &branches->damaged);
+  return hr_timeline_read(&self->timeline, txn, self->branch.id, from, INT64_MAX,
+                          &branches->damaged);
 }
 
 HrStatus hr_branches_load(HrBranches* branches, HrTxn* txn, HrTreeId tree)

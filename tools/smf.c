@@ -29,10 +29,23 @@ bool hr_smf_resolution_valid(uint32_t ppq)
 
 /* ---- Export --------------------------------------------------------- */
 
+/** Files know no ranges: behind the name of a mark, this says where it ends. */
+#define RANGE_END " (end)"
+
+/** A mark, or where a range that is one ends. */
+typedef struct {
+  HrTick tick;
+  char text[HR_NAME_MAX + sizeof RANGE_END];
+} Marker;
+
 typedef struct {
   const HrTool* tool;
   HrMidiWriter writer;
   HrTimeline timeline; ///< Of the whole path
+  Marker* markers;     ///< By tick
+  size_t marker_count;
+  size_t marker_room;
+  size_t markers_written;
   HrTempo tempo;       ///< Written last
   HrTick origin;       ///< Becomes pulse 0: tick 0, or a bar line before the first event
   HrTick damaged_from; ///< Where a damaged stretch begins, while `in_damage`
@@ -85,8 +98,69 @@ static HrStatus put_meter(Export* export, HrTick tick, uint16_t beats, uint16_t 
   return put_meta(export, tick, HR_MIDI_METER, bytes, sizeof bytes);
 }
 
+static HrStatus add_marker(Export* export, HrTick tick, const char* name, const char* end)
+{
+  if (export->marker_count == export->marker_room) {
+    const size_t room = 2 * export->marker_room + 16;
+    Marker* const markers = realloc(export->markers, room * sizeof *markers);
+    if (!markers) {
+      return HR_ERR_NO_MEMORY;
+    }
+    export->markers = markers;
+    export->marker_room = room;
+  }
+  Marker* const marker = &export->markers[export->marker_count++];
+  marker->tick = tick;
+  snprintf(marker->text, sizeof marker->text, "%s%s", name, end);
+  return HR_OK;
+}
+
+static int compare_markers(const void* a, const void* b)
+{
+  const Marker* const first = a;
+  const Marker* const second = b;
+  return first->tick != second->tick ? (first->tick < second->tick ? -1 : 1)
+                                     : strcmp(first->text, second->text);
+}
+
+static HrStatus read_marks(Export* export, HrTxn* txn, HrBranchId branch)
+{
+  HrNote note = {.tick = INT64_MIN};
+  HrStatus status = HR_OK;
+  while (!status && !(status = hr_note_next(txn, branch, note.tick, note.id, &note))) {
+    if (note.kind != HR_NOTE_MARK || note.hidden) {
+      continue;
+    }
+    status = add_marker(export, note.tick, note.name, "");
+    if (!status && note.end_tick > note.tick) {
+      status = add_marker(export, note.end_tick, note.name, RANGE_END);
+    }
+  }
+  if (export->marker_count) {
+    qsort(export->markers, export->marker_count, sizeof *export->markers, compare_markers);
+  }
+  return status == HR_END ? HR_OK : status;
+}
+
+/** Write the marks up to `tick`. */
+static HrStatus put_marks(Export* export, HrTick tick)
+{
+  HrStatus status = HR_OK;
+  while (!status && export->markers_written < export->marker_count &&
+         export->markers[export->markers_written].tick <= tick) {
+    const Marker* const marker = &export->markers[export->markers_written++];
+    status = put_meta(export, marker->tick, HR_MIDI_MARKER, (const uint8_t*)marker->text,
+                      (uint32_t)strlen(marker->text));
+  }
+  return status;
+}
+
 static HrStatus export_event(Export* export, const HrEvent* event)
 {
+  const HrStatus marked = put_marks(export, event->tick);
+  if (marked) {
+    return marked;
+  }
   export->events += 1;
   if (event->kind == HR_EVENT_MIDI) {
     const HrMidiEvent message = {.pulse = to_pulse(export, event->tick),
@@ -153,7 +227,8 @@ static HrStatus export_span(Export* export, HrTxn* txn, const HrSpan* span)
   HrStatus status = HR_OK;
   if (export->in_damage || !export->events) {
     end_damage(export, txn, first);
-    status = catch_up(export, span, first);
+    status = put_marks(export, first);
+    status = status ? status : catch_up(export, span, first);
   }
   HrEvent event;
   uint32_t index = 0;
@@ -208,11 +283,14 @@ static HrStatus find_origin(Export* export, HrTxn* txn, HrBranchId branch)
 static HrStatus write_file(Export* export, HrTxn* txn, const HrBranch* branch, FILE* file)
 {
   uint64_t damaged = 0;
-  HrStatus status = hr_timeline_read(&export->timeline, txn, branch->id, INT64_MIN, &damaged);
+  HrStatus status =
+      hr_timeline_read(&export->timeline, txn, branch->id, INT64_MIN, INT64_MAX, &damaged);
+  status = status ? status : read_marks(export, txn, branch->id);
   status = status ? status : find_origin(export, txn, branch->id);
   status =
       status ? status : hr_midi_writer_begin(&export->writer, file, (uint16_t) export->tool->ppq);
   status = status ? status : export_path(export, txn, branch);
+  status = status ? status : put_marks(export, INT64_MAX);
   return status ? status : hr_midi_writer_end(&export->writer, to_pulse(export, branch->head_tick));
 }
 
@@ -268,6 +346,7 @@ static int export_branch(const HrTool* tool, HrTxn* txn, const char* branch_name
     }
   }
   hr_timeline_free(&export.timeline);
+  free(export.markers);
   return status || export.damaged_stretches ? HR_EXIT_FAILURE : HR_EXIT_OK;
 }
 
@@ -558,7 +637,8 @@ static HrStatus summarise(const Import* import, Summary* summary)
   HrStatus status = hr_branch_get(import->txn, import->branch, &branch);
   status = status ? status : hr_branch_name(import->txn, import->branch, summary->branch);
   status = status ? status
-                  : hr_timeline_read(&timeline, import->txn, import->branch, INT64_MIN, &damaged);
+                  : hr_timeline_read(&timeline, import->txn, import->branch, INT64_MIN, INT64_MAX,
+                                     &damaged);
   if (!status) {
     hr_text_duration(summary->length, hr_timeline_place(&timeline, branch.head_tick).seconds);
   }

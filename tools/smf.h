@@ -21,9 +21,9 @@
 /** True for a resolution at which ticks and pulses fall together. */
 bool hr_smf_resolution_valid(uint32_t ppq);
 
-/** Write the whole path of `branch` to `file`. What is damaged in the store is
- * left out and named; then the exit status is HR_EXIT_FAILURE although the file
- * was written. Returns an exit status. */
+/** Write the whole path of `branch` to `file`, and its marks as markers. What is damaged in the
+ * store is left out and named; then the exit status is HR_EXIT_FAILURE although the file was
+ * written. Returns an exit status. */
 int hr_smf_export(const HrTool* tool, const char* branch, const char* file);
 
 /** Read the file at `path` into a new branch `name` (NULL: the file's), forked from the
