@@ -53,6 +53,7 @@ BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_
 FUZZERS     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
+PAPER_TOOLS := $(addprefix $(BUILD)/tests/paper/,play list)
 
 C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* bench))
 
@@ -179,10 +180,20 @@ $(MAKE_MUSIC): $(MAKE_MUSIC).o
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs smf)
 
+$(PAPER_TOOLS): %: %.o $(HOST_OBJ) $(CORE_OBJ)
+	$(call say,link,$@)
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
+
+# The C of the paper, as tests/paper.sh finds it there.
+$(BUILD)/paper/examples: $(BUILD)/paper/examples.c tests/paper/prelude.h $(CORE_OBJ)
+	$(call say,compile,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -fno-lto -Wno-unused-function -include tests/paper/prelude.h -o $@ $< $(CORE_OBJ) \
+	  $(call packages,--libs $(CORE_PKGS)) -lm
+
 # Keep objects that make takes for intermediate.
 .SECONDARY:
 
--include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/fuzz tests/host tests/music bench)))
+-include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/fuzz tests/host tests/music tests/paper bench)))
 
 # Another build is this Makefile once more, with its own folder and flags.
 SANITIZER := CC=clang OPTIMISE='-O1 -g -fno-omit-frame-pointer'
@@ -222,7 +233,7 @@ setup: ## Install the Debian packages needed (HR_NO_INSTALL=1: only list them)
 
 # ---- Testing -----------------------------------------------------------------
 
-tests: $(TESTS) $(EVENT_TOOLS) $(MAKE_MUSIC) ## Compile the tests
+tests: $(TESTS) $(EVENT_TOOLS) $(MAKE_MUSIC) $(PAPER_TOOLS) ## Compile the tests
 
 check: all tests build-clang build-asan build-tsan build-fuzz ## Run every test
 	@tests/run.sh $(BUILD)
