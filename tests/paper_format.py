@@ -18,6 +18,7 @@ import sys
 import xxhash
 
 SECTION = "The format, byte by byte"
+EXAMPLE = "A node in full"
 FORMATS = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q", "i64": "<q",
            "be64": ">Q", "f32": "<f", "f64": "<d"}
 
@@ -35,6 +36,11 @@ def hash64(data, seed=0):
     return xxhash.xxh3_64_intdigest(data, seed)
 
 
+def hex_dump(text):
+    """The bytes of lines of 8 in hexadecimal, before what is said of them."""
+    return bytes.fromhex("".join(re.findall(r"^((?:[0-9a-f]{2} ){8})", text, re.M)))
+
+
 # ---- The description -----------------------------------------------------------
 
 
@@ -44,11 +50,13 @@ class Description:
     def __init__(self, paper):
         section = re.search(rf"^(#+) (?:[\d.]+ )?{SECTION}\n(.*?)(?=^#{{1,3}} |\Z)", paper, re.M | re.S)
         require(section, f'no section "{SECTION}"')
-        self.tables = {}
+        self.tables, self.example = {}, []
         for part in re.split(r"^####+ ", section[2], flags=re.M)[1:]:
             heading, _, text = part.partition("\n")
             rows = [[cell.strip() for cell in line.strip("| ").split(" | ")]
                     for line in text.splitlines() if line.startswith("|")]
+            if heading.strip() == EXAMPLE:
+                self.example = [hex_dump(block) for block in re.findall(r"^```text\n(.*?)^```", text, re.M | re.S)]
             if rows:
                 name = rows[0].index("field") if "field" in rows[0] else 0
                 self.tables[heading.strip()] = {
@@ -298,6 +306,12 @@ class Store:
             total += self.node(key, node, value)
         require(total == record["events"], "events miscounted")
 
+    def is_node(self, key, value):
+        """Whether a node that belongs to another store is sound; its author is somebody there."""
+        node = self.its.read("Node header", value)
+        require(self.key(key)[1] == node["base tick"], "a node under another's key")
+        return self.node(key, node, value) == node["events"]
+
     def node(self, key, node, value):
         require(node["magic"] == self.constant("node magic"), "no node")
         require(node["version"] == self.constant("node version"), "another version of nodes")
@@ -422,6 +436,8 @@ def main(paper, *files):
     passed = check("the stores hold something of every kind", all(kinds.values()))
     for data, expected in zip(stores, lists):
         passed &= compare(description, data, expected)
+    key, node = description.example
+    passed &= check("the example is a node", Store(description, stores[0]).is_node(key, node))
     wrong = list(wrong_rows(description))
     missed = [row for row in wrong_rows(description)
               if not any(noticed(description, data, expected) for data, expected in zip(stores, lists))]
