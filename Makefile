@@ -47,6 +47,8 @@ HOST_OBJ    := $(call objects,tests/host/lv2_*.c tests/host/events.c)
 TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 MAKE_STORE  := $(BUILD)/bench/make_store
+# Those whose figures docs/infinite-canvas-storage.md tells, in the order in which they are run.
+PAPER_BENCHES := $(filter $(addprefix $(BUILD)/bench/bench_,store scale disk map layouts engines travel run switch),$(BENCHES))
 SCALE_OBJ   := $(call objects,bench/scale_*.c)
 PEERS_OBJ   := $(BUILD)/bench/peers.o
 BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_OBJ),$(call objects,bench/*.c))
@@ -106,11 +108,11 @@ all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) $(LAY
 
 # These goals see to the packages they need before anything is compiled, and use
 # every processor.
-ifneq ($(filter bench check% demo fuzz run soak lint,$(MAKECMDGOALS)),)
+ifneq ($(filter bench paper-figures check% demo fuzz run soak lint,$(MAKECMDGOALS)),)
 READY     := setup
 MAKEFLAGS += --jobs=$(shell nproc)
 endif
-SETUP := $(if $(filter demo run,$(MAKECMDGOALS)),demo,$(if $(filter bench,$(MAKECMDGOALS)),bench,check))
+SETUP := $(if $(filter demo run,$(MAKECMDGOALS)),demo,$(if $(filter bench paper-figures,$(MAKECMDGOALS)),bench,check))
 
 $(BUILD)/%.o: %.c | $(READY)
 	@mkdir -p $(@D)
@@ -152,6 +154,14 @@ pictures: $(TOOL) ## Draw the controllers anew for the manual
 	@mkdir -p docs/controllers
 	$(TOOL) osc-layout picture >docs/controllers/page.svg
 	$(TOOL) osc-layout patch-picture >docs/controllers/patch.svg
+
+paper-figures: $(PAPER_BENCHES) ## Measure all that the paper tells, and write its tables and pictures anew
+	@rm -rf docs/data && mkdir docs/data
+	@for bench in $(PAPER_BENCHES); do HR_BENCH_DATA=docs/data $$bench || exit; done
+	@$(MAKE) --no-print-directory paper-pictures
+
+paper-pictures: ## Write the paper's tables and pictures from what was measured (docs/data)
+	/usr/bin/python3 docs/figures.py docs/infinite-canvas-storage.md
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
@@ -281,7 +291,7 @@ clean: ## Remove $(BUILD)
 	rm -rf $(BUILD)
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-.PHONY: all layouts pictures tests fuzz fuzzers build-fuzz build-clang build-asan build-tsan demo run setup check check-unit check-asan \
+.PHONY: all layouts pictures paper-figures paper-pictures tests fuzz fuzzers build-fuzz build-clang build-asan build-tsan demo run setup check check-unit check-asan \
         check-tsan check-hosts lint soak bench format install uninstall clean help
