@@ -59,15 +59,21 @@ write_examples() {
   echo '{NULL, NULL}}; return paper_run(examples, sizeof examples / sizeof *examples - 1); }'
 }
 
+every_example_is_run() {
+  local listed
+  listed=$(together c | grep -c "$example")
+  [ "$listed" -gt 0 ] && [ "$listed" -eq "$(together c | grep -c 'void example_')" ]
+}
+
 compile_c() {
-  mkdir -p "$build/paper" && write_examples >"$build/paper/examples.c" &&
+  mkdir -p "$build/paper" && rm -f "$build/paper/examples" && write_examples >"$build/paper/examples.c" &&
     make -s BUILD="$build" "$build/paper/examples"
 }
 
 run_c() { (cd "$scratch/examples" && "$build/paper/examples"); }
 
 compile_rust() {
-  together rust >"$scratch/paper.rs"
+  grep -q '#\[test\]' <(together rust) && together rust >"$scratch/paper.rs" || return
   # shellcheck disable=SC2046 # options
   /usr/bin/rustc --edition 2021 --test -D warnings -A dead_code -o "$scratch/rust" "$scratch/paper.rs" \
     $(printf -- '-C link-arg=%s ' "$build"/store/*.o -llmdb -lxxhash) \
@@ -130,6 +136,7 @@ described() {
 
 check "a store is recorded" record
 check "the languages of all blocks are known" known
+check "every example in C is run" every_example_is_run
 check "the C compiles" compile_c
 check "the C runs" run_c
 if [ -n "$(blocks rust)" ]; then

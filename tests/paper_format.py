@@ -408,7 +408,10 @@ def check(name, passed):
 
 def compare(description, data, expected):
     """Print the first line that differs, if any."""
-    found = read(description, data)
+    try:
+        found = read(description, data)
+    except Wrong as wrong:
+        return check(f"the description reads a store: {wrong}", False)
     for number, (ours, theirs) in enumerate(zip(found, expected), 1):
         if ours != theirs:
             print(f"line {number}: {ours}\nexpected: {theirs}")
