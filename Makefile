@@ -47,12 +47,15 @@ HOST_OBJ    := $(call objects,tests/host/lv2_*.c tests/host/events.c)
 TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 MAKE_STORE  := $(BUILD)/bench/make_store
+# Those whose figures docs/infinite-canvas-storage.md tells, in the order in which they are run.
+PAPER_BENCHES := $(filter $(addprefix $(BUILD)/bench/bench_,store scale disk map layouts engines travel run switch),$(BENCHES))
 SCALE_OBJ   := $(call objects,bench/scale_*.c)
 PEERS_OBJ   := $(BUILD)/bench/peers.o
 BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_OBJ),$(call objects,bench/*.c))
 FUZZERS     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
+PAPER_TOOLS := $(addprefix $(BUILD)/tests/paper/,play list)
 
 C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* bench))
 
@@ -105,11 +108,11 @@ all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) $(LAY
 
 # These goals see to the packages they need before anything is compiled, and use
 # every processor.
-ifneq ($(filter bench check% demo fuzz run soak lint,$(MAKECMDGOALS)),)
+ifneq ($(filter bench paper-figures check% demo fuzz run soak lint,$(MAKECMDGOALS)),)
 READY     := setup
 MAKEFLAGS += --jobs=$(shell nproc)
 endif
-SETUP := $(if $(filter demo run,$(MAKECMDGOALS)),demo,$(if $(filter bench,$(MAKECMDGOALS)),bench,check))
+SETUP := $(if $(filter demo run,$(MAKECMDGOALS)),demo,$(if $(filter bench paper-figures,$(MAKECMDGOALS)),bench,check))
 
 $(BUILD)/%.o: %.c | $(READY)
 	@mkdir -p $(@D)
@@ -152,6 +155,14 @@ pictures: $(TOOL) ## Draw the controllers anew for the manual
 	$(TOOL) osc-layout picture >docs/controllers/page.svg
 	$(TOOL) osc-layout patch-picture >docs/controllers/patch.svg
 
+paper-figures: $(PAPER_BENCHES) ## Measure all that the paper tells, and write its tables and pictures anew
+	@rm -rf docs/data && mkdir docs/data
+	@for bench in $(PAPER_BENCHES); do HR_BENCH_DATA=docs/data $$bench || exit; done
+	@$(MAKE) --no-print-directory paper-pictures
+
+paper-pictures: ## Write the paper's tables and pictures from what was measured (docs/data)
+	/usr/bin/python3 docs/figures.py docs/infinite-canvas-storage.md
+
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
@@ -180,10 +191,20 @@ $(MAKE_MUSIC): $(MAKE_MUSIC).o
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs smf)
 
+$(PAPER_TOOLS): %: %.o $(HOST_OBJ) $(CORE_OBJ)
+	$(call say,link,$@)
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
+
+# The C of the paper, as tests/paper.sh finds it there.
+$(BUILD)/paper/examples: $(BUILD)/paper/examples.c tests/paper/prelude.h $(CORE_OBJ)
+	$(call say,compile,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -fno-lto -Wno-unused-function -include tests/paper/prelude.h -o $@ $< $(CORE_OBJ) \
+	  $(call packages,--libs $(CORE_PKGS)) -lm
+
 # Keep objects that make takes for intermediate.
 .SECONDARY:
 
--include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/fuzz tests/host tests/music bench)))
+-include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/fuzz tests/host tests/music tests/paper bench)))
 
 # Another build is this Makefile once more, with its own folder and flags.
 SANITIZER := CC=clang OPTIMISE='-O1 -g -fno-omit-frame-pointer'
@@ -223,7 +244,7 @@ setup: ## Install the Debian packages needed (HR_NO_INSTALL=1: only list them)
 
 # ---- Testing -----------------------------------------------------------------
 
-tests: $(TESTS) $(EVENT_TOOLS) $(MAKE_MUSIC) ## Compile the tests
+tests: $(TESTS) $(EVENT_TOOLS) $(MAKE_MUSIC) $(PAPER_TOOLS) ## Compile the tests
 
 check: all tests build-clang build-asan build-tsan build-fuzz ## Run every test
 	@tests/run.sh $(BUILD)
@@ -271,7 +292,7 @@ clean: ## Remove $(BUILD)
 	rm -rf $(BUILD)
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-.PHONY: all layouts pictures tests fuzz fuzzers build-fuzz build-clang build-asan build-tsan demo run setup check check-unit check-asan \
+.PHONY: all layouts pictures paper-figures paper-pictures tests fuzz fuzzers build-fuzz build-clang build-asan build-tsan demo run setup check check-unit check-asan \
         check-tsan check-hosts lint soak bench format install uninstall clean help

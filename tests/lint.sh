@@ -12,7 +12,7 @@ shopt -s nullglob globstar
 c_files=({store,plugin,osc,tools,tests,bench}/**/*.[ch])
 sources=({store,plugin,osc,tools,tests,bench}/**/*.c)
 scripts=({tools,tests,bench,examples}/**/*.sh .ci/run)
-others=(Makefile .clang-tidy tests/.clang-tidy ttl/*.ttl tests/**/*.{lua,js,supp} examples/*.scd man/*.1)
+others=(Makefile .clang-tidy tests/.clang-tidy ttl/*.ttl {tests,docs}/**/*.{lua,js,py,supp} examples/*.scd man/*.1)
 
 licensed() {
   ! grep -L 'SPDX-License-Identifier: ISC' "${c_files[@]}" "${scripts[@]}" "${others[@]}" | grep .

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: ISC
 
 # run.sh BUILD [SUITE...]
-# Run the tests of the suites (all: lint bundle unit asan tsan fuzz hosts), each with
+# Run the tests of the suites (all: lint bundle paper unit asan tsan fuzz hosts), each with
 # a time limit, and count. A cmocka program counts with each of its tests, a
 # script with each line "ok ..." or "not ok ...", or as one by its exit status.
 # A test's output is shown only if it fails. "N passed, M failed" comes last.
@@ -12,7 +12,7 @@ set -u
 
 build=$1
 shift
-[ $# -gt 0 ] || set -- lint bundle unit asan tsan fuzz hosts
+[ $# -gt 0 ] || set -- lint bundle paper unit asan tsan fuzz hosts
 
 export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp ${TSAN_OPTIONS:-}"
 log=$(mktemp)
@@ -66,6 +66,7 @@ for suite in "$@"; do
   case $suite in
   lint) run lint 600 tests/lint.sh "$build" ;;
   bundle) run bundle 60 tests/bundle.sh "$build" ;;
+  paper) run paper 120 tests/paper.sh "$build" ;;
   unit)
     units "$build" ''
     for script in tests/test_*.sh; do

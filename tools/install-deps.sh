@@ -13,7 +13,8 @@ demo="$build libjack-jackd2-dev jackd2 jalv liblo-tools"
 bench="$build libcmocka-dev liblilv-dev x42-plugins libsqlite3-dev librocksdb-dev libgit2-dev git"
 check="$demo libcmocka-dev liblilv-dev lilv-utils sordi ardour
        libxml2-dev libjson-c-dev liblua5.1-0-dev puredata-core nodejs avahi-daemon avahi-utils dbus
-       clang clang-format clang-tidy libclang-rt-dev shellcheck iproute2"
+       clang clang-format clang-tidy libclang-rt-dev shellcheck iproute2
+       python3 python3-xxhash rustc flatbuffers-compiler capnproto"
 
 # Debian's nodejs comes without npm, others' with it.
 command -v npm >/dev/null || check="$check npm"
