@@ -14,6 +14,8 @@ BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
 PKG_CONFIG ?= pkg-config
 OPTIMISE   ?= -O2 -g
+CARGO      ?= /usr/bin/cargo
+RUSTC      ?= /usr/bin/rustc
 WARNINGS   ?= -Wall -Wextra -Wconversion -Wshadow -Werror
 
 # What happens to one event is spread over small functions of several files: inlined
@@ -57,7 +59,11 @@ EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
 PAPER_TOOLS := $(addprefix $(BUILD)/tests/paper/,play list)
 
-C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* bench))
+# The layouts that bench_layouts compares, in C, C++ and Rust.
+BYTES     := $(BUILD)/bench/layouts
+BYTES_OBJ := $(call objects,bench/layouts/*.c) $(BYTES)/flatbuffers.o $(BYTES)/capnproto.o $(BYTES)/rkyv.a
+
+C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* bench bench/*)) $(wildcard bench/layouts/*.cc)
 
 # ---- Flags -------------------------------------------------------------------
 
@@ -94,6 +100,10 @@ $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
 $(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
 $(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2
 $(BUILD)/bench/bench_store $(PEERS_OBJ): PEERS = sqlite3 rocksdb
+$(BUILD)/bench/bench_layouts $(BYTES_OBJ): PEERS = capnp
+$(BUILD)/bench/bench_layouts: private LDLIBS += -lstdc++
+# All layouts alike, in whatever language.
+$(BYTES_OBJ): OPTIMISE += -O3
 # The store as the plugin has it.
 $(BENCHES) $(MAKE_STORE): private OPTIMISE += $(FAST)
 $(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
@@ -173,10 +183,41 @@ $(BUILD)/tests/test_power_loss: $(BUILD)/tests/disk_trace.o
 $(BUILD)/bench/bench_scale: $(SCALE_OBJ)
 $(BUILD)/bench/bench_map: $(BUILD)/bench/scale_cold.o
 $(BUILD)/bench/bench_store: $(PEERS_OBJ)
+$(BUILD)/bench/bench_layouts: $(BYTES_OBJ)
 
 $(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
-	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS) $(PEERS)) -lm -ldl
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS) $(PEERS)) $(LDLIBS) -lm -ldl
+
+# The layouts of other languages' libraries.
+$(BYTES)/%.o: bench/layouts/%.cc | $(READY)
+	@mkdir -p $(@D)
+	$(call say,compile,$<)
+	$(Q)$(CXX) $(subst -std=c11,-std=c++17,$(ALL_CFLAGS)) -isystem $(@D) -MMD -MP -c -o $@ $<
+
+$(BYTES)/flatbuffers.o: $(BYTES)/node_generated.h
+$(BYTES)/node_generated.h: bench/layouts/node.fbs | $(READY)
+	@mkdir -p $(@D)
+	$(call say,make,$@)
+	$(Q)flatc --cpp -o $(@D) $<
+
+$(BYTES)/capnproto.o: $(BYTES)/node.capnp.h
+$(BYTES)/node.capnp.h: bench/layouts/node.capnp | $(READY)
+	@mkdir -p $(@D)
+	$(call say,make,$@)
+	$(Q)capnp compile --src-prefix=$(<D) -oc++:$(@D) $<
+
+# Debian's compiler and Debian's crates: nothing is fetched.
+$(BYTES)/rkyv.a: $(wildcard bench/layouts/rkyv/*) | $(READY)
+	@mkdir -p $(@D)/rkyv
+	$(call say,compile,bench/layouts/rkyv)
+	@command -v $(CARGO) >/dev/null && command -v $(RUSTC) >/dev/null || \
+	  { echo 'No Rust here: tools/install-deps.sh bench installs it' >&2; exit 1; }
+	$(Q)cp $^ $(@D)/rkyv
+	$(Q)cd $(@D)/rkyv && RUSTC=$(RUSTC) $(CARGO) build --quiet --release --offline \
+	  --config 'source.crates-io.replace-with="debian"' \
+	  --config 'source.debian.directory="/usr/share/cargo/registry"'
+	$(Q)cp $(@D)/rkyv/target/release/liblayout_rkyv.a $@
 
 # Made by build-asan and build-fuzz only: libFuzzer is clang's.
 $(FUZZERS): %: %.o $(CORE_OBJ)
@@ -204,7 +245,7 @@ $(BUILD)/paper/examples: $(BUILD)/paper/examples.c tests/paper/prelude.h $(CORE_
 # Keep objects that make takes for intermediate.
 .SECONDARY:
 
--include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/fuzz tests/host tests/music tests/paper bench)))
+-include $(wildcard $(addsuffix /*.d,$(addprefix $(BUILD)/,store plugin osc tools tests tests/fuzz tests/host tests/music tests/paper bench bench/layouts)))
 
 # Another build is this Makefile once more, with its own folder and flags.
 SANITIZER := CC=clang OPTIMISE='-O1 -g -fno-omit-frame-pointer'

@@ -9,10 +9,11 @@ set -u
 . tests/check.sh
 
 shopt -s nullglob globstar
-c_files=({store,plugin,osc,tools,tests,bench}/**/*.[ch])
+c_files=({store,plugin,osc,tools,tests,bench}/**/*.[ch] bench/layouts/*.cc)
 sources=({store,plugin,osc,tools,tests,bench}/**/*.c)
 scripts=({tools,tests,bench,examples}/**/*.sh .ci/run)
-others=(Makefile .clang-tidy tests/.clang-tidy ttl/*.ttl {tests,docs}/**/*.{lua,js,py,supp} examples/*.scd man/*.1)
+others=(Makefile .clang-tidy tests/.clang-tidy ttl/*.ttl {tests,docs}/**/*.{lua,js,py,supp} examples/*.scd man/*.1
+  bench/layouts/**/*.{fbs,capnp,rs,toml})
 
 licensed() {
   ! grep -L 'SPDX-License-Identifier: ISC' "${c_files[@]}" "${scripts[@]}" "${others[@]}" | grep .
