@@ -49,7 +49,8 @@ BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 MAKE_STORE  := $(BUILD)/bench/make_store
 SCALE_OBJ   := $(call objects,bench/scale_*.c)
 PEERS_OBJ   := $(BUILD)/bench/peers.o
-BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_OBJ),$(call objects,bench/*.c))
+ENGINES_OBJ := $(addprefix $(BUILD)/bench/,engines.o keepers.o syncs.o)
+BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_OBJ) $(ENGINES_OBJ),$(call objects,bench/*.c))
 FUZZERS     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
@@ -90,7 +91,9 @@ $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_DATA='"$(abspath tests/data)/"'
 $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
 $(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
 $(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2
-$(BUILD)/bench/bench_store $(PEERS_OBJ): PEERS = sqlite3 rocksdb
+$(BUILD)/bench/bench_store $(PEERS_OBJ) $(BUILD)/bench/bench_engines $(ENGINES_OBJ): PEERS = sqlite3 rocksdb
+# It has no pkg-config file.
+$(BUILD)/bench/bench_engines: LDLIBS = -lleveldb
 # The store as the plugin has it.
 $(BENCHES) $(MAKE_STORE): private OPTIMISE += $(FAST)
 $(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
@@ -161,10 +164,11 @@ $(BUILD)/tests/test_power_loss: $(BUILD)/tests/disk_trace.o
 
 $(BUILD)/bench/bench_scale: $(SCALE_OBJ)
 $(BUILD)/bench/bench_store: $(PEERS_OBJ)
+$(BUILD)/bench/bench_engines: $(ENGINES_OBJ) $(BUILD)/bench/scale_cold.o
 
 $(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
-	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS) $(PEERS)) -lm -ldl
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS) $(PEERS)) $(LDLIBS) -lm -ldl
 
 # Made by build-asan and build-fuzz only: libFuzzer is clang's.
 $(FUZZERS): %: %.o $(CORE_OBJ)

@@ -10,7 +10,7 @@ set -eu
 
 build='pkg-config liblmdb-dev libxxhash-dev liblo-dev libavahi-client-dev lv2-dev libsmf-dev zlib1g-dev'
 demo="$build libjack-jackd2-dev jackd2 jalv liblo-tools"
-bench="$build libcmocka-dev liblilv-dev x42-plugins libsqlite3-dev librocksdb-dev libgit2-dev git"
+bench="$build libcmocka-dev liblilv-dev x42-plugins libsqlite3-dev librocksdb-dev libleveldb-dev libgit2-dev git"
 check="$demo libcmocka-dev liblilv-dev lilv-utils sordi ardour
        libxml2-dev libjson-c-dev liblua5.1-0-dev puredata-core nodejs avahi-daemon avahi-utils dbus
        clang clang-format clang-tidy libclang-rt-dev shellcheck iproute2"
