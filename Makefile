@@ -53,7 +53,8 @@ MAKE_STORE  := $(BUILD)/bench/make_store
 PAPER_BENCHES := $(filter $(addprefix $(BUILD)/bench/bench_,store scale disk map layouts engines travel run switch),$(BENCHES))
 SCALE_OBJ   := $(call objects,bench/scale_*.c)
 PEERS_OBJ   := $(BUILD)/bench/peers.o
-BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_OBJ),$(call objects,bench/*.c))
+ENGINES_OBJ := $(addprefix $(BUILD)/bench/,engines.o keepers.o syncs.o)
+BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_OBJ) $(ENGINES_OBJ),$(call objects,bench/*.c))
 FUZZERS     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
@@ -99,7 +100,9 @@ $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_DATA='"$(abspath tests/data)/"'
 $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
 $(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
 $(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2
-$(BUILD)/bench/bench_store $(PEERS_OBJ): PEERS = sqlite3 rocksdb
+$(BUILD)/bench/bench_store $(PEERS_OBJ) $(BUILD)/bench/bench_engines $(ENGINES_OBJ): PEERS = sqlite3 rocksdb
+# It has no pkg-config file.
+$(BUILD)/bench/bench_engines: private LDLIBS += -lleveldb
 $(BUILD)/bench/bench_layouts $(BYTES_OBJ): PEERS = capnp
 $(BUILD)/bench/bench_layouts: private LDLIBS += -lstdc++
 # All layouts alike, in whatever language.
@@ -184,6 +187,7 @@ $(BUILD)/bench/bench_scale: $(SCALE_OBJ)
 $(BUILD)/bench/bench_map: $(BUILD)/bench/scale_cold.o
 $(BUILD)/bench/bench_store: $(PEERS_OBJ)
 $(BUILD)/bench/bench_layouts: $(BYTES_OBJ)
+$(BUILD)/bench/bench_engines: $(ENGINES_OBJ) $(BUILD)/bench/scale_cold.o
 
 $(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)

@@ -10,7 +10,7 @@ set -eu
 
 build='pkg-config liblmdb-dev libxxhash-dev liblo-dev libavahi-client-dev lv2-dev libsmf-dev zlib1g-dev'
 demo="$build libjack-jackd2-dev jackd2 jalv liblo-tools"
-bench="$build libcmocka-dev liblilv-dev x42-plugins libsqlite3-dev librocksdb-dev libgit2-dev git
+bench="$build libcmocka-dev liblilv-dev x42-plugins libsqlite3-dev librocksdb-dev libleveldb-dev libgit2-dev git
        g++ libflatbuffers-dev flatbuffers-compiler libcapnp-dev capnproto
        rustc cargo librust-rkyv-dev librust-rkyv-derive-dev librust-bytecheck-dev"
 check="$demo libcmocka-dev liblilv-dev lilv-utils sordi ardour
