@@ -48,8 +48,9 @@ TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 MAKE_STORE  := $(BUILD)/bench/make_store
 SCALE_OBJ   := $(call objects,bench/scale_*.c)
+TRAVEL_OBJ  := $(call objects,bench/travel_*.c)
 PEERS_OBJ   := $(BUILD)/bench/peers.o
-BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_OBJ),$(call objects,bench/*.c))
+BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(TRAVEL_OBJ) $(PEERS_OBJ),$(call objects,bench/*.c))
 FUZZERS     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
@@ -91,9 +92,11 @@ $(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
 $(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
 $(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2
 $(BUILD)/bench/bench_store $(PEERS_OBJ): PEERS = sqlite3 rocksdb
+$(BUILD)/bench/bench_travel $(TRAVEL_OBJ): PEERS = libgit2
 # The store as the plugin has it.
 $(BENCHES) $(MAKE_STORE): private OPTIMISE += $(FAST)
 $(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
+$(BUILD)/bench/bench_travel.o: CPPFLAGS += -DHR_TEST_MUSIC='"$(abspath tests/music)/"'
 
 # What is being made is said in a word; V=1 shows the commands.
 Q   := $(if $(V),,@)
@@ -161,6 +164,7 @@ $(BUILD)/tests/test_power_loss: $(BUILD)/tests/disk_trace.o
 
 $(BUILD)/bench/bench_scale: $(SCALE_OBJ)
 $(BUILD)/bench/bench_store: $(PEERS_OBJ)
+$(BUILD)/bench/bench_travel: $(TRAVEL_OBJ)
 
 $(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
