@@ -52,9 +52,10 @@ MAKE_STORE  := $(BUILD)/bench/make_store
 # Those whose figures docs/infinite-canvas-storage.md tells, in the order in which they are run.
 PAPER_BENCHES := $(filter $(addprefix $(BUILD)/bench/bench_,store scale disk map layouts engines travel run switch),$(BENCHES))
 SCALE_OBJ   := $(call objects,bench/scale_*.c)
+TRAVEL_OBJ  := $(call objects,bench/travel_*.c)
 PEERS_OBJ   := $(BUILD)/bench/peers.o
 ENGINES_OBJ := $(addprefix $(BUILD)/bench/,engines.o keepers.o syncs.o)
-BENCH_OBJ   := $(filter-out $(BENCHES:=.o) $(MAKE_STORE).o $(SCALE_OBJ) $(PEERS_OBJ) $(ENGINES_OBJ),$(call objects,bench/*.c))
+BENCH_OBJ   := $(addprefix $(BUILD)/bench/,bench.o disk.o lv2_plugin.o store_maker.o)
 FUZZERS     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EVENT_TOOLS := $(addprefix $(BUILD)/tests/host/,jack_midi midi_events wav_events)
 MAKE_MUSIC  := $(BUILD)/tests/music/make_music
@@ -103,6 +104,7 @@ $(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2
 $(BUILD)/bench/bench_store $(PEERS_OBJ) $(BUILD)/bench/bench_engines $(ENGINES_OBJ): PEERS = sqlite3 rocksdb
 # It has no pkg-config file.
 $(BUILD)/bench/bench_engines: private LDLIBS += -lleveldb
+$(BUILD)/bench/bench_travel $(TRAVEL_OBJ): PEERS = libgit2
 $(BUILD)/bench/bench_layouts $(BYTES_OBJ): PEERS = capnp
 $(BUILD)/bench/bench_layouts: private LDLIBS += -lstdc++
 # All layouts alike, in whatever language.
@@ -110,6 +112,7 @@ $(BYTES_OBJ): OPTIMISE += -O3
 # The store as the plugin has it.
 $(BENCHES) $(MAKE_STORE): private OPTIMISE += $(FAST)
 $(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
+$(BUILD)/bench/bench_travel.o: CPPFLAGS += -DHR_TEST_MUSIC='"$(abspath tests/music)/"'
 
 # What is being made is said in a word; V=1 shows the commands.
 Q   := $(if $(V),,@)
@@ -188,6 +191,7 @@ $(BUILD)/bench/bench_map: $(BUILD)/bench/scale_cold.o
 $(BUILD)/bench/bench_store: $(PEERS_OBJ)
 $(BUILD)/bench/bench_layouts: $(BYTES_OBJ)
 $(BUILD)/bench/bench_engines: $(ENGINES_OBJ) $(BUILD)/bench/scale_cold.o
+$(BUILD)/bench/bench_travel: $(TRAVEL_OBJ)
 
 $(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
