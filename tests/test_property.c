@@ -41,7 +41,8 @@ static Host* host;
 static char* saved;
 static EventList output; ///< Of the instances taken away
 static unsigned* found;  ///< How often each event of the script is in the store
-static unsigned known;   ///< Cases of which the model could tell
+static bool bypassed;
+static unsigned known; ///< Cases of which the model could tell
 
 #define check(condition)                                                                           \
   do {                                                                                             \
@@ -138,9 +139,19 @@ static void make_move(const ScriptMove* move)
     break;
   case SCRIPT_RESTORE:
     host_restore(host, saved);
+    host_control(host, "enabled", !bypassed);
+    break;
+  case SCRIPT_ENABLE:
+    bypassed = !move->on;
+    host_control(host, "enabled", move->on);
+    break;
+  case SCRIPT_ACTIVATE:
+    host_deactivate(host);
+    host_activate(host);
     break;
   case SCRIPT_REOPEN:
     reopen();
+    host_control(host, "enabled", !bypassed);
     break;
   }
 }
@@ -236,7 +247,8 @@ static void check_kept(HrStore* store, HrTreeId tree)
   hr_txn_abort(txn);
   for (size_t i = 0; i < script.event_count; ++i) {
     if (is_unique(script.events[i].bytes)) {
-      check(found[i] == 1 || (found[i] > 1 && script.overdubs));
+      const bool bypasses = script.events[i].bypassed;
+      check(bypasses ? found[i] == 0 : found[i] == 1 || (found[i] > 1 && script.overdubs));
     }
   }
 }
@@ -543,7 +555,7 @@ static void run_cases(unsigned first, unsigned step, unsigned count)
   }
   check(!hr_store_verify(store, NULL, NULL, &report));
   check(report.problems == 0);
-  check(count < 100 || 3 * known >= 2 * count); // The model must not shirk
+  check(count < 100 || 2 * known >= count); // The model must not shirk
   hr_store_close(store);
   scratch_remove();
   print_message("%u cases, %llu messages on %llu branches: each kept, replayed and ended; "

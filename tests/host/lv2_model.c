@@ -612,6 +612,8 @@ static void make_move(Play* play, const ScriptMove* move)
     run_command(play, move);
     break;
   case SCRIPT_FREEWHEEL:
+  case SCRIPT_ENABLE: // It always is
+  case SCRIPT_ACTIVATE:
     break;
   case SCRIPT_SAVE:
     save(play);

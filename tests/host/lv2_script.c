@@ -21,6 +21,7 @@ typedef struct {
   uint32_t sysexes;
   uint32_t sysex_max;
   bool saved;
+  bool bypassed;
 } Maker;
 
 static void* grow(void* array, size_t* room, size_t count, size_t size)
@@ -161,6 +162,17 @@ static void add_rare_move(Maker* maker)
   }
 }
 
+/** Bypass the plugin or not, or have it begin anew. */
+static void add_off_or_on(Maker* maker)
+{
+  if (choose(maker, 3)) {
+    maker->bypassed = !maker->bypassed;
+    add_move(maker, SCRIPT_ENABLE)->on = !maker->bypassed;
+  } else {
+    add_move(maker, SCRIPT_ACTIVATE);
+  }
+}
+
 /** Roll, stop, jump, go round; fork, switch, replay. */
 static void add_any_move(Maker* maker)
 {
@@ -188,6 +200,7 @@ static void add_any_move(Maker* maker)
     }
     break;
   default:
+    add_off_or_on(maker);
     break;
   }
   add_rare_move(maker);
@@ -394,11 +407,14 @@ static void place_events(Script* script)
   const ScriptMove* now = script->moves; // The first one sets the transport
   const ScriptMove* next = now + 1;
   const ScriptMove* const end = script->moves + script->move_count;
+  bool bypassed = false;
   for (size_t i = 0; i < script->event_count; ++i) {
     ScriptEvent* const event = &script->events[i];
     for (; next < end && next->frame <= event->frame; ++next) {
       now = next->kind == SCRIPT_TRANSPORT ? next : now;
+      bypassed = next->kind == SCRIPT_ENABLE ? !next->on : bypassed;
     }
+    event->bypassed = bypassed;
     event->host_frame = now->transport.rolling
                             ? transport_frame(&now->transport, event->frame - now->frame)
                             : INT64_MIN;
@@ -480,6 +496,7 @@ void script_make(Script* script, uint32_t seed)
   /* Let all that is held go. */
   add_cycles(&maker, quarters(&maker, 4), false);
   add_move(&maker, SCRIPT_FREEWHEEL)->on = false;
+  add_move(&maker, SCRIPT_ENABLE)->on = true;
   add_command(&maker, "stop", NULL, NULL);
   add_number_command(&maker, "overdub", 0);
   add_number_command(&maker, "loop", 0);

@@ -25,6 +25,7 @@ enum {
 typedef struct {
   int64_t frame;
   int64_t host_frame; ///< Where the transport is then; INT64_MIN: it stands still
+  bool bypassed;      ///< It only passes through
   bool past;          ///< Stamped one past the cycle, of which `frame` is the last
   uint32_t size;
   uint8_t bytes[8];  ///< The message, or the start of a longer one
@@ -37,6 +38,8 @@ typedef enum {
   SCRIPT_FREEWHEEL, ///< `on`
   SCRIPT_SAVE,      ///< Save the state
   SCRIPT_RESTORE,   ///< Restore what was saved last
+  SCRIPT_ENABLE,    ///< `on`, or bypassed
+  SCRIPT_ACTIVATE,  ///< Deactivate and activate
   SCRIPT_REOPEN,    ///< Save, take the instance away, restore into a new one
 } ScriptMoveKind;
 
