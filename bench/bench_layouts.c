@@ -13,6 +13,7 @@
  *   seek       the first event at or after a tick anywhere in the music: its page
  *              is found in an array of the pages' first ticks, the same for all;
  *              there each searches as it can
+ *   damage     how many of a page's bits, flipped one at a time, validation notices
  *
  * The bytes are in memory, and are more than the caches hold. Every sum and every
  * tick found is compared with the music, and none may take a message cut short. */
@@ -57,7 +58,8 @@ typedef struct {
   const Layout* layout;
   bool whole; ///< In one message
   char name[64];
-  double bytes; ///< In all
+  double bytes;   ///< In all
+  double noticed; ///< Of the first page's bits, per cent
   double build[TURNS], validate[TURNS], scan[TURNS], gigabytes[TURNS];
   BenchTimes seeks;
 } Contender;
@@ -211,12 +213,29 @@ static void measure_seeks(Contender* one)
   }
 }
 
+/** How many of a page's bits, flipped one at a time, does validation notice? */
+static void measure_damage(Contender* one)
+{
+  uint8_t* const bytes = buffer + pages[0].at;
+  const size_t bits = 8 * pages[0].size;
+  size_t noticed = 0;
+  for (size_t i = 0; i < bits; ++i) {
+    bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+    noticed += !one->layout->validate(bytes, pages[0].size);
+    bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+  }
+  one->noticed = 100.0 * (double)noticed / (double)bits;
+}
+
 static void measure(Contender* one, unsigned turn)
 {
   measure_build(one, turn);
   measure_validate(one, turn);
   measure_scan(one, turn);
   measure_seeks(one);
+  if (!turn && !one->whole) {
+    measure_damage(one);
+  }
 }
 
 /* ---- Showing ------------------------------------------------------------------------ */
@@ -230,12 +249,18 @@ static void show(Contender* one)
   const BenchSpread built = bench_spread(one->build, TURNS);
   bench_times_sort(&one->seeks);
   const BenchSpread sought = bench_times_spread(&one->seeks);
-  printf("%-32s %6.2f %5.0f (%4.0f to %4.0f) %5.2f %10.0f (%8.0f) %6.3f (%6.3f to %6.3f) "
-         "%5.0f (%4.0f to %4.0f)  %s\n",
+  printf("%-33s %6.2f %5.0f (%4.0f to %4.0f) %5.2f %10.0f (%8.0f) %6.3f (%6.3f to %6.3f) "
+         "%5.0f (%4.0f to %4.0f)",
          one->name, size, scanned.median, scanned.least, scanned.most, gigabytes.median,
          sought.median, sought.most, validated.median, validated.least, validated.most,
-         built.median, built.least, built.most,
-         one->layout->package ? bench_package_version(one->layout->package) : "");
+         built.median, built.least, built.most);
+  if (!one->whole) {
+    printf(" %6.2f  %s", one->noticed,
+           one->layout->package ? bench_package_version(one->layout->package) : "");
+    bench_data("layouts", one->name, "flipped bits noticed", "%",
+               (BenchSpread){one->noticed, one->noticed, one->noticed});
+  }
+  printf("\n");
   bench_data("layouts", one->name, "size", "bytes/event", (BenchSpread){size, size, size});
   bench_data("layouts", one->name, "scan", "million events/s", scanned);
   bench_data("layouts", one->name, "scan", "GB/s", gigabytes);
@@ -288,10 +313,10 @@ int main(void)
     }
   }
   printf("%u short events, in messages of a page and in one, %u turns\n", EVENTS, TURNS);
-  printf("%-32s %6s %26s %21s %25s %20s\n", "", "bytes/", "scan, million events/s,", "seek, ns",
-         "validate,", "build,");
-  printf("%-32s %6s %26s %21s %25s %20s\n", "", "event", "GB/s", "median (99 %)", "ns/event",
-         "million events/s");
+  printf("%-33s %6s %26s %21s %25s %20s %6s\n", "", "bytes/", "scan, million events/s,", "seek, ns",
+         "validate,", "build,", "bits");
+  printf("%-33s %6s %26s %21s %25s %20s %6s\n", "", "event", "GB/s", "median (99 %)", "ns/event",
+         "million events/s", "noticed, %");
   for (unsigned i = 0; i < contender_count; ++i) {
     show(&contenders[i]);
   }
