@@ -90,7 +90,8 @@ static void add_nodes(const Git* git, HrTxn* txn, const HrBranch* branch, uint64
     git_oid blob;
     char name[16];
     const uint64_t events = own < span.node->event_count ? own : span.node->event_count;
-    const size_t size = sizeof *span.node + events * sizeof(HrWord);
+    const size_t size = sizeof *span.node +
+                        (span.node->word_count - span.node->event_count + events) * sizeof(HrWord);
     must(git_blob_create_from_buffer(&blob, git->repository, span.node, size));
     snprintf(name, sizeof name, "%08x", number++);
     must(git_treebuilder_insert(NULL, builder, name, &blob, GIT_FILEMODE_BLOB));
