@@ -16,11 +16,11 @@
 #include "bench/store_maker.h"
 #include "bench/travel_git.h"
 
+#include <math.h>
 #include <smf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 enum {
@@ -83,8 +83,8 @@ static void load_piece(const char* path)
 
 static void load_music(void)
 {
-  load_piece(HR_TEST_MUSIC "prelude.mid");
-  load_piece(HR_TEST_MUSIC "minuet.mid");
+  load_piece(HR_TEST_DATA "../music/prelude.mid");
+  load_piece(HR_TEST_DATA "../music/minuet.mid");
 }
 
 /** One after the last event: nobody may fork another's branch further on, or what is
@@ -467,7 +467,7 @@ static void carry_elsewhere(const TravelBundle* bundle)
   const double nodes = (double)bundle->nodes;
   const double branches = (double)bundle->branches;
   const double each = nodes + branches + 1; // And one that says what is new
-  const double bundled = (double)((bundle->nodes + BUNDLE_NODES - 1) / BUNDLE_NODES) + 1;
+  const double bundled = ceil(nodes / BUNDLE_NODES) + 1;
   const double events = (double)bundle->events;
   carried(OBJECTS, (double)bundle->size + 2 * each * request_bytes, each, 2 * each, 0, 0);
   carried(OBJECTS_BUNDLED, (double)bundle->size + 2 * bundled * request_bytes, bundled, 2 * bundled,

@@ -53,7 +53,8 @@ static void add_midi(const Git* git, HrTxn* txn, const HrBranch* branch, uint64_
   uint8_t* bytes = malloc(room);
   size_t size = sizeof head;
   git_oid blob;
-  bench_require(bytes && !hr_path_open(txn, branch->id, INT64_MIN, &path), "Out of memory.");
+  bench_require(bytes, "Out of memory.");
+  bench_require(!hr_path_open(txn, branch->id, INT64_MIN, &path), "A branch cannot be read.");
   memcpy(bytes, head, sizeof head);
   while (!hr_path_next(&path, &event) && (path.span.branch != branch->id || own--)) {
     if (size + EVENT_BYTES_MAX + sizeof end > room) {
