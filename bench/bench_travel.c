@@ -421,6 +421,25 @@ static void carry_file(const TravelCopy* copy)
   bench_require(refused == HR_ERR_EXISTS, "A backup took two musics for one.");
 }
 
+/** Bytes of a bundle deflated; how long that takes, and to inflate it again. */
+static uint64_t deflated(const TravelBundle* bundle, double* deflate_ms, double* inflate_ms)
+{
+  uLongf small = compressBound(bundle->size);
+  uLongf size = bundle->size;
+  uint8_t* const bytes = malloc(small);
+  uint8_t* const again = malloc(size);
+  uint64_t begun = bench_clock();
+  bench_require(bytes && again && compress2(bytes, &small, bundle->bytes, size, 6) == Z_OK,
+                "Out of memory.");
+  *deflate_ms = milliseconds(begun);
+  begun = bench_clock();
+  bench_require(uncompress(again, &size, bytes, small) == Z_OK, "A bundle cannot be inflated.");
+  *inflate_ms = milliseconds(begun);
+  free(bytes);
+  free(again);
+  return small;
+}
+
 static void carry_bundle(Musician band[MUSICIANS], TravelBundle* bundle)
 {
   TravelHave have;
@@ -428,12 +447,8 @@ static void carry_bundle(Musician band[MUSICIANS], TravelBundle* bundle)
   travel_have(&band[2].copy, &have);
   travel_make(&band[1].copy, &have, bundle);
   const double make_ms = milliseconds(begun);
-  uLongf small = compressBound(bundle->size);
-  uint8_t* const bytes = malloc(small);
-  begun = bench_clock();
-  bench_require(bytes && compress2(bytes, &small, bundle->bytes, bundle->size, 6) == Z_OK,
-                "Out of memory.");
-  const double small_ms = milliseconds(begun);
+  double deflate_ms, inflate_ms;
+  const uint64_t small = deflated(bundle, &deflate_ms, &inflate_ms);
   begun = bench_clock();
   const uint64_t added = travel_apply(&band[2].copy, bundle);
   const double apply_ms = milliseconds(begun);
@@ -445,10 +460,10 @@ static void carry_bundle(Musician band[MUSICIANS], TravelBundle* bundle)
   results.branch_bytes[run] =
       (double)(bundle->size - bundle->node_bytes) / (double)bundle->branches;
   carried(BUNDLE, (double)(bundle->size + have.bytes), 1, 2, make_ms, apply_ms);
-  carried(BUNDLE_SMALL, (double)(small + have.bytes), 1, 2, make_ms + small_ms, apply_ms);
+  carried(BUNDLE_SMALL, (double)(small + have.bytes), 1, 2, make_ms + deflate_ms,
+          inflate_ms + apply_ms);
   bench_require(travel_content_names(bundle) == bundle->nodes, "Two nodes are the same.");
   travel_have_free(&have);
-  free(bytes);
 }
 
 static void carry_git(Musician band[MUSICIANS], const TravelHave* have)
