@@ -112,7 +112,7 @@ $(BYTES_OBJ): OPTIMISE += -O3
 # The store as the plugin has it.
 $(BENCHES) $(MAKE_STORE): private OPTIMISE += $(FAST)
 $(BUILD)/bench/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
-$(BUILD)/bench/bench_travel.o: CPPFLAGS += -DHR_TEST_MUSIC='"$(abspath tests/music)/"'
+$(BUILD)/bench/bench_travel.o: CPPFLAGS += -DHR_TEST_DATA='"$(abspath tests/data)/"'
 
 # What is being made is said in a word; V=1 shows the commands.
 Q   := $(if $(V),,@)

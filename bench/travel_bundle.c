@@ -309,13 +309,15 @@ static const TravelHeader* checked_header(const TravelBundle* bundle)
   return header;
 }
 
-/** Add the events of a node after the first `passed`. */
+/** Add the events of a node after the first `passed`. The state that it may begin with is
+ * not among them: the store makes it anew. */
 static void append_node(HrTxn* txn, HrBranchId branch, const HrNodeHeader* node, uint64_t passed)
 {
   const HrAppendOptions options = {.wall_clock_ns = node->wall_clock_ns};
-  bench_require(!(node->flags & HR_NODE_HAS_LONG), "Only short messages are played here.");
-  must(hr_append_words(txn, branch, node->base_tick, (const HrWord*)(node + 1) + passed,
-                       node->word_count - passed, &options));
+  const HrWord* const words = (const HrWord*)(node + 1);
+  const uint32_t state = node->word_count - node->event_count; // Words, as messages have one each
+  must(hr_append_words(txn, branch, node->base_tick, words + state + passed,
+                       node->event_count - passed, &options));
 }
 
 /** The branch of a record, forked if it is not here. */

@@ -53,7 +53,8 @@ static void add_midi(const Git* git, HrTxn* txn, const HrBranch* branch, uint64_
   uint8_t* bytes = malloc(room);
   size_t size = sizeof head;
   git_oid blob;
-  bench_require(bytes && !hr_path_open(txn, branch->id, INT64_MIN, &path), "Out of memory.");
+  bench_require(bytes, "Out of memory.");
+  bench_require(!hr_path_open(txn, branch->id, INT64_MIN, &path), "A branch cannot be read.");
   memcpy(bytes, head, sizeof head);
   while (!hr_path_next(&path, &event) && (path.span.branch != branch->id || own--)) {
     if (size + EVENT_BYTES_MAX + sizeof end > room) {
@@ -90,7 +91,8 @@ static void add_nodes(const Git* git, HrTxn* txn, const HrBranch* branch, uint64
     git_oid blob;
     char name[16];
     const uint64_t events = own < span.node->event_count ? own : span.node->event_count;
-    const size_t size = sizeof *span.node + events * sizeof(HrWord);
+    const size_t size = sizeof *span.node +
+                        (span.node->word_count - span.node->event_count + events) * sizeof(HrWord);
     must(git_blob_create_from_buffer(&blob, git->repository, span.node, size));
     snprintf(name, sizeof name, "%08x", number++);
     must(git_treebuilder_insert(NULL, builder, name, &blob, GIT_FILEMODE_BLOB));
