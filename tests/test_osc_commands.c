@@ -99,6 +99,7 @@ static const Case cases[] = {
 static Rig rig;
 static pthread_t audio;
 static atomic_bool over;
+static atomic_uint blocks; ///< Run so far, each with the work after it
 static char rows[1 << 20];
 
 static void* play(void* data)
@@ -107,9 +108,20 @@ static void* play(void* data)
   while (!atomic_load(&over)) {
     rig_run_block(&rig, rig.block);
     rig.output_count = 0;
+    atomic_fetch_add(&blocks, 1);
     sleep_ms(2);
   }
   return NULL;
+}
+
+/** Let the engine hear of a command, and the store of what came of it. */
+static void settle(void)
+{
+  enum { BLOCKS = 10 };
+  const unsigned before = atomic_load(&blocks);
+  while (atomic_load(&blocks) - before < BLOCKS) {
+    sleep_ms(2);
+  }
 }
 
 static int setup(void** state)
@@ -230,7 +242,7 @@ static void prepare(Client* client, const Case* item)
       add(&request, 's', item->before[i].text);
     }
     must(client, &request);
-    sleep_ms(20);
+    settle();
   }
 }
 
@@ -453,7 +465,7 @@ static void test_every_command(void** state)
   begin(&request, "fork"); // Slot 2, and branch 2
   add(&request, 's', "second");
   must(*state, &request);
-  sleep_ms(50);
+  settle();
   for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
     bool known = false;
     for (size_t j = 0; j < hr_osc_row_count() && !known; ++j) {
@@ -603,7 +615,7 @@ static void test_wrong_arguments(void** state)
   Request request;
   begin(&request, "fork");
   must(client, &request);
-  sleep_ms(50);
+  settle();
   for (size_t i = 0; i < hr_osc_row_count(); ++i) {
     HrOscRow row;
     hr_osc_row(i, &row);
@@ -782,7 +794,7 @@ static void test_pending_is_told(void** state)
       add(&request, 'i', "0");
     }
     must(client, &request);
-    sleep_ms(20);
+    settle();
   }
   assert_true(is_told(client, "state/pending 2 \"beside\"", now_ms() + ANSWER_MS));
   unsigned times = 0;
@@ -840,8 +852,8 @@ static void test_playing_is_told(void** state)
 
 /* ---- Positions ------------------------------------------------------------------- */
 
-/** How many positions come within a second. */
-static int count_positions(Client* client, double hertz)
+/** How many positions come a second, by those of two. */
+static double count_positions(Client* client, double hertz)
 {
   char line[64];
   int count = 0;
@@ -849,11 +861,18 @@ static int count_positions(Client* client, double hertz)
   client_ok(client, "/hr/position/rate");
   client_drain(client);
   snprintf(line, sizeof line, "/hr/%u/state/position ", hr_session_number(rig.session));
-  const int64_t until_ms = now_ms() + 1000;
-  while (client_find(client, line, until_ms - now_ms())) {
+  const int64_t begun_ms = now_ms();
+  while (client_find(client, line, begun_ms + 2000 - now_ms())) {
     ++count;
   }
-  return count;
+  return count * 1000.0 / (double)(now_ms() - begun_ms);
+}
+
+static void assert_rate(double rate, double least, double most)
+{
+  if (!(rate >= least && rate <= most)) {
+    fail_msg("%.1f a second is not from %.1f to %.1f", rate, least, most);
+  }
 }
 
 /** The clock moves: each subscriber is told as often as it wishes. */
@@ -867,10 +886,10 @@ static void test_position_rate(void** state)
   subscribe(slow);
   client_send(slow, "/hr/position/rate", "i", 2);
   client_ok(slow, "/hr/position/rate");
-  assert_in_range(count_positions(*state, 60.0), 25, 61);
-  assert_in_range(count_positions(*state, 5.0), 3, 6);
-  assert_in_range(count_positions(slow, 2.0), 1, 3);
-  assert_int_equal(count_positions(slow, 0.0), 0);
+  assert_rate(count_positions(*state, 60.0), 20.0, 63.0); // A loaded machine leaves some out
+  assert_rate(count_positions(*state, 5.0), 3.0, 6.0);
+  assert_rate(count_positions(slow, 2.0), 1.0, 3.0);
+  assert_rate(count_positions(slow, 0.0), 0.0, 0.0);
   client_free(slow);
 }
 
