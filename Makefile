@@ -50,7 +50,7 @@ TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 MAKE_STORE  := $(BUILD)/bench/make_store
 # Those whose figures docs/infinite-canvas-storage.md tells, in the order in which they are run.
-PAPER_BENCHES := $(filter $(addprefix $(BUILD)/bench/bench_,store scale disk map layouts engines travel run switch),$(BENCHES))
+PAPER_BENCHES := $(filter $(addprefix $(BUILD)/bench/bench_,store scale disk map layouts engines travel),$(BENCHES))
 SCALE_OBJ   := $(call objects,bench/scale_*.c)
 TRAVEL_OBJ  := $(call objects,bench/travel_*.c)
 PEERS_OBJ   := $(BUILD)/bench/peers.o
@@ -173,7 +173,8 @@ pictures: $(TOOL) ## Draw the controllers anew for the manual
 
 paper-figures: $(PAPER_BENCHES) ## Measure all that the paper tells, and write its tables and pictures anew
 	@rm -rf docs/data && mkdir docs/data
-	@for bench in $(PAPER_BENCHES); do HR_BENCH_DATA=docs/data $$bench || exit; done
+	@for bench in $(PAPER_BENCHES); do \
+	  HR_BENCH_DATA=docs/data HR_SCALE=full HR_BENCH_SECONDS=600 $$bench || exit; done
 	@$(MAKE) --no-print-directory paper-pictures
 
 paper-pictures: ## Write the paper's tables and pictures from what was measured (docs/data)

@@ -8,6 +8,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+/** Nodes that the system is asked to read in at a time: 1 MiB. */
+enum { ASKED_NODES = 256 };
+
 /** Division that rounds towards minus infinity; `divisor` is positive. */
 static int64_t floor_divide(int64_t number, int64_t divisor)
 {
@@ -124,11 +127,16 @@ HrStatus hr_timeline_read(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, H
 {
   HrPath path;
   HrTempo tempo;
+  HrTick next = from;
   bool after_damage = false;
   HrStatus status = hr_path_open(txn, branch, from, &path);
-  while (!status) {
+  for (uint32_t spans = 0; !status; ++spans) {
     HrSpan span = {0};
+    if (spans % ASKED_NODES == ASKED_NODES / 2) { // Short paths are not worth the asking
+      hr_path_will_need(txn, branch, next, ASKED_NODES + ASKED_NODES / 2);
+    }
     status = hr_path_next_span(&path, &span);
+    next = span.base;
     if (status == HR_ERR_DAMAGED && span.branch) {
       *damaged += 1;
       after_damage = true;
