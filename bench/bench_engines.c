@@ -35,7 +35,7 @@ enum {
   TURNS = 3,
   RUN = 80 * HR_NODE_WORDS, ///< Events appended at once: whole nodes, offsets in 32 bits
   COMMIT_RUNS = 6,          ///< In a transaction: 2 MB
-  DEFAULT_MB = 512,
+  DEFAULT_MB = 1000,
   LIVE_EVENTS = 70, ///< In a commit
   LIVE_COMMITS = 200,
   SEEKS = 20000,
