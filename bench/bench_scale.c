@@ -199,22 +199,26 @@ static void time_seeks(HrStore* store, const Sized* sized, uint32_t depth, Bench
 
 static void bench_seeks(void)
 {
-  BenchTimes shallow = {0};
-  BenchTimes deep = {0};
+  static const uint32_t depths[2] = {SHALLOW, DEEP};
+  BenchTimes times[2] = {0};
+  char name[64];
   HrStore* const store = open_made(&sizes->many, 0);
   warm(hr_store_path(store));
   print_head("Seek, warm", "seek");
-  time_seeks(store, &sizes->many, SHALLOW, &shallow);
-  print_times("10^3 forks deep", &shallow);
-  time_seeks(store, &sizes->many, DEEP, &deep);
-  print_times("10^6 forks deep", &deep);
-  print_bar("10^6 forks deep, median", microseconds(&deep, 0.5), 25, "us");
-  print_bar("10^6 forks deep, 99 %", microseconds(&deep, 0.99), 60, "us");
-  print_bar("10^6 against 10^3 forks deep", microseconds(&deep, 0.5) / microseconds(&shallow, 0.5),
-            3, "times");
+  for (unsigned i = 0; i < 2; ++i) {
+    time_seeks(store, &sizes->many, depths[i], &times[i]);
+    snprintf(name, sizeof name, "%u forks deep, %.0f MB", depths[i],
+             megabytes(hr_store_path(store)));
+    print_times(name, &times[i]);
+  }
+  const double shallow = microseconds(&times[0], 0.5);
+  const double deep = microseconds(&times[1], 0.5);
+  print_bar("10^6 forks deep, median", deep, 25, "us");
+  print_bar("10^6 forks deep, 99 %", microseconds(&times[1], 0.99), 60, "us");
+  print_bar("10^6 against 10^3 forks deep", deep / shallow, 3, "times");
   hr_store_close(store);
-  bench_times_free(&shallow);
-  bench_times_free(&deep);
+  bench_times_free(&times[0]);
+  bench_times_free(&times[1]);
 }
 
 /* ---- Forks --------------------------------------------------------------------- */
