@@ -7,13 +7,14 @@
 Write the tables, charts, pictures and single figures of the paper between its comments,
 from data/*.tsv beside it, and the charts and pictures themselves as figures/*.svg:
 
-    <!-- table: DATA; command: COMMAND; measures: A | B; rows: C | D; title: TITLE -->
-    <!-- chart: DATA; title: TITLE; command: COMMAND; measure: A; rows: C | D; name: NAME -->
+    <!-- table: DATA; command: COMMAND; measures: A | B; rows: C | D; title: TITLE; spread: WORDS -->
+    <!-- chart: DATA; title: TITLE; command: COMMAND; measure: A; rows: C | D; name: NAME; spread: WORDS -->
     <!-- picture: NAME; title: TITLE -->
     <!-- end -->
 
 and in a sentence <!-- value: DATA / ROW / MEASURE -->12 ns<!-- end -->. Only what is
-before the first semicolon is needed. --check: write nothing, say what would change.
+before the first semicolon is needed. "spread" says what a spread is, else from the least to
+the most. --check: write nothing, say what would change.
 """
 
 import math
@@ -98,7 +99,8 @@ def machine(folder):
 STEPS = {"ns": [(1, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")],
          "us": [(1e-3, "ns"), (1, "µs"), (1e3, "ms"), (1e6, "s")],
          "ms": [(1e-6, "ns"), (1e-3, "µs"), (1, "ms"), (1e3, "s")],
-         "bytes": [(1, "bytes"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB")]}
+         "bytes": [(1, "bytes"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB")],
+         "B": [(1, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"), (1e15, "PB")]}
 
 
 def scale(unit, value):
@@ -345,7 +347,8 @@ class Paper:
         return self.tables[name]
 
     def caption(self, options):
-        words = [options["title"] + "." if options.get("title") else "", "Median (least to most).", machine(self.folder) + "."]
+        words = [options["title"] + "." if options.get("title") else "",
+                 f"Median ({options.get('spread', 'least to most')}).", machine(self.folder) + "."]
         if options.get("command"):
             words.append(f"To repeat: `{options['command']}`.")
         return "*" + " ".join(filter(None, words)) + "*"
@@ -358,7 +361,7 @@ class Paper:
         """What a marker stands for, between it and its end."""
         kind, name = match["kind"], match["name"].strip()
         options = dict(part.strip().split(": ", 1) for part in match["options"].split(";") if part.strip())
-        unknown = set(options) - {"title", "command", "measure", "measures", "rows", "name"}
+        unknown = set(options) - {"title", "command", "measure", "measures", "rows", "name", "spread"}
         if unknown:
             stop(f'{kind} {name} has an unknown option "{unknown.pop()}"')
         if kind == "picture":
