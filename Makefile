@@ -173,8 +173,10 @@ pictures: $(TOOL) ## Draw the controllers anew for the manual
 
 paper-figures: $(PAPER_BENCHES) ## Measure all that the paper tells, and write its tables and pictures anew
 	@rm -rf docs/data && mkdir docs/data
+	@HR_BENCH_DATA=docs/data $(BUILD)/bench/bench_scale seek
 	@for bench in $(PAPER_BENCHES); do \
-	  HR_BENCH_DATA=docs/data HR_SCALE=full HR_BENCH_SECONDS=600 $$bench || exit; done
+	  HR_BENCH_DATA=docs/data HR_SCALE=full HR_BENCH_SECONDS=600 HR_ENGINES_MB=512 $$bench || exit; done
+	@sort -u -o docs/data/machine.tsv docs/data/machine.tsv
 	@$(MAKE) --no-print-directory paper-pictures
 
 paper-pictures: ## Write the paper's tables and pictures from what was measured (docs/data)
