@@ -32,6 +32,8 @@ BUNDLE := $(BUILD)/halfremembered.lv2
 PLUGIN := $(BUNDLE)/halfremembered.so
 TOOL   := $(BUILD)/halfremembered
 
+TTL := $(patsubst ttl/%,$(BUNDLE)/%,$(wildcard ttl/*.ttl))
+
 # Controllers ready to use, made by the tool.
 LAYOUTS := $(addprefix $(BUNDLE)/halfremembered.,tosc json pd)
 
@@ -120,7 +122,7 @@ say  = $(if $(V),,@printf '%-8s %s\n' $(1) $(2))
 
 # ---- Building ----------------------------------------------------------------
 
-all: $(PLUGIN) $(BUNDLE)/manifest.ttl $(BUNDLE)/halfremembered.ttl $(TOOL) $(LAYOUTS) $(EXAMPLES) ## Plugin bundle, tool and controllers (the default)
+all: $(PLUGIN) $(TTL) $(TOOL) $(LAYOUTS) $(EXAMPLES) ## Plugin bundle, tool and controllers (the default)
 
 # These goals see to the packages they need before anything is compiled, and use
 # every processor.
@@ -140,7 +142,7 @@ $(PLUGIN): $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) $(SHARED) -o $@ $^ $(call packages,--libs $(CORE_PKGS)) -lm
 
-$(BUNDLE)/%.ttl: ttl/%.ttl
+$(TTL): $(BUNDLE)/%: ttl/%
 	@mkdir -p $(@D)
 	$(call say,copy,$@)
 	$(Q)cp $< $@
@@ -332,7 +334,7 @@ format: ## Format the C sources in place
 
 install: all ## Install below DESTDIR; PREFIX, LV2DIR, BINDIR, MANDIR may be set
 	install -d $(DESTDIR)$(LV2DIR)/halfremembered.lv2 $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 644 $(PLUGIN) $(wildcard ttl/*.ttl) $(LAYOUTS) $(EXAMPLES) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
+	install -m 644 $(PLUGIN) $(TTL) $(LAYOUTS) $(EXAMPLES) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
 	install -m 755 $(TOOL) $(DESTDIR)$(BINDIR)
 	install -m 644 man/halfremembered.1 $(DESTDIR)$(MANDIR)/man1
 

@@ -26,6 +26,16 @@ listed() {
   LV2_PATH=$scratch/lv2:/usr/lib/lv2 lv2info "$uri" | grep -q 'Name: *HalfRemembered'
 }
 
+presets_listed() {
+  LV2_PATH=$scratch/lv2:/usr/lib/lv2 lv2info "$uri" | sed -n '/Presets:/,/^$/s/^\t *//p' | sort >"$scratch/presets"
+  diff - "$scratch/presets" <<'END'
+Layers
+Listen
+Song
+Tape
+END
+}
+
 exports_only_the_descriptor() {
   local symbols
   symbols=$(nm -D --defined-only "$bundle/halfremembered.so" | awk '{ print $3 }')
@@ -59,6 +69,7 @@ installs() {
 ./usr/lib/lv2/halfremembered.lv2/halfremembered.ttl
 ./usr/lib/lv2/halfremembered.lv2/manifest.ttl
 ./usr/lib/lv2/halfremembered.lv2/osc.sh
+./usr/lib/lv2/halfremembered.lv2/presets.ttl
 ./usr/share/man/man1/halfremembered.1
 END
   "${make[@]}" uninstall && ! find "$scratch/root" -type f | grep .
@@ -72,6 +83,7 @@ same_music() {
 
 check "lv2_validate: no errors, no warnings" valid
 check "lv2info lists $uri" listed
+check "the presets are listed" presets_listed
 check "only lv2_descriptor is exported" exports_only_the_descriptor
 check "the plugin stays loaded" never_unloaded
 check "one version everywhere" same_version

@@ -463,6 +463,43 @@ static void test_preset(void** state)
   }
 }
 
+/** Those that come with it set what they say, and leave the music where it is. */
+static void test_shipped_presets(void** state)
+{
+  static const struct {
+    const char* label;
+    bool record, replay, overdub;
+    HrQuantum quantum;
+  } presets[] = {{"Layers", true, true, true, HR_QUANTUM_LOOP_END},
+                 {"Song", true, true, false, HR_QUANTUM_BAR},
+                 {"Listen", false, true, false, HR_QUANTUM_BAR},
+                 {"Tape", true, false, false, HR_QUANTUM_BAR}};
+  (void)state;
+  for (size_t i = 0; i < LENGTH(policies); ++i) {
+    Host* host = host_of(policies[i], 0);
+    EventList list = compose(600, 8);
+    record_list(host, &list);
+    command(host, "mark", "here"); // Brings what waits into the store
+    const HrSessionState before = state_of(host);
+    for (size_t k = 0; k < LENGTH(presets); ++k) {
+      char* preset = host_shipped_preset(host, presets[k].label);
+      host_preset(host, preset);
+      roll_from(host, 0);
+      host_run_for(host, RATE / 4, BLOCK);
+      const HrSessionState after = state_of(host);
+      assert_int_equal(after.record, presets[k].record);
+      assert_int_equal(after.replay, presets[k].replay);
+      assert_int_equal(after.overdub, presets[k].overdub);
+      assert_int_equal(after.quantum, presets[k].quantum);
+      assert_int_equal(after.tree, before.tree);
+      assert_int_equal(after.branch, before.branch);
+      free(preset);
+    }
+    host_free(host);
+    events_free(&list);
+  }
+}
+
 /** Carla's texts have no NUL, in messages as in states. */
 static void test_texts_without_nul(void** state)
 {
@@ -951,6 +988,7 @@ int main(void)
       HOSTS_TEST(test_restore_in_mid_run),
       HOSTS_TEST(test_duplicated_state),
       HOSTS_TEST(test_preset),
+      HOSTS_TEST(test_shipped_presets),
       HOSTS_TEST(test_texts_without_nul),
       HOSTS_TEST(test_teardown_with_work_queued),
       HOSTS_TEST(test_lost_requests),

@@ -15,6 +15,7 @@
 #include <lv2/options/options.h>
 #include <lv2/parameters/parameters.h>
 #include <lv2/patch/patch.h>
+#include <lv2/presets/presets.h>
 #include <lv2/resize-port/resize-port.h>
 #include <lv2/state/state.h>
 #include <lv2/time/time.h>
@@ -1081,4 +1082,27 @@ void host_preset(Host* host, const char* text)
   restore(host, text, features);
   const uint32_t wake = 1; // As if the plugin had asked for it
   schedule->schedule_work(schedule->handle, sizeof wake, &wake);
+}
+
+char* host_shipped_preset(Host* host, const char* label)
+{
+  char* text = NULL;
+  LilvNode* kind = lilv_new_uri(bundle.world, LV2_PRESETS__Preset);
+  LilvNodes* presets = lilv_plugin_get_related(bundle.plugin, kind);
+  LILV_FOREACH(nodes, i, presets)
+  {
+    const LilvNode* uri = lilv_nodes_get(presets, i);
+    lilv_world_load_resource(bundle.world, uri);
+    LilvState* state = lilv_state_new_from_world(bundle.world, &host->map, uri);
+    require(state, "malformed preset");
+    if (!strcmp(lilv_state_get_label(state), label)) {
+      text =
+          lilv_state_to_string(bundle.world, &host->map, &host->unmap, state, "urn:preset", NULL);
+    }
+    lilv_state_free(state);
+  }
+  lilv_nodes_free(presets);
+  lilv_node_free(kind);
+  require(text, "the bundle has no such preset");
+  return text;
 }

@@ -153,4 +153,7 @@ void host_restore(Host* host, const char* text);
  * worker for it, which calls work() on this thread. */
 void host_preset(Host* host, const char* text);
 
+/** The preset that the bundle has under this label, as text. Free it with free(). */
+char* host_shipped_preset(Host* host, const char* label);
+
 #endif
