@@ -924,7 +924,7 @@ static void test_hold_to_replay(void** state)
 
 /* ---- At one moment ---------------------------------------------------------------- */
 
-/** A verb and a text; a text that is a number is sent as one. */
+/** A verb and a text, or NULL; a text that is a number is sent as one. */
 typedef struct {
   const char* verb;
   const char* text;
@@ -938,7 +938,9 @@ static void send_at_once(Client* client, const Word* words, size_t count)
   Request request;
   for (size_t i = 0; i < count; ++i) {
     begin(&request, words[i].verb);
-    add(&request, strspn(words[i].text, "0123456789") ? 'i' : 's', words[i].text);
+    if (words[i].text) {
+      add(&request, strspn(words[i].text, "0123456789") ? 'i' : 's', words[i].text);
+    }
     const size_t added = write_request(message, &request);
     size = i ? append(bytes, size, message, added) : wrap(bytes, 1, message, added);
   }
@@ -1008,6 +1010,34 @@ static void test_switch_and_mark(void** state)
   }
 }
 
+/** The state of a branch, as `list` tells it. */
+static bool is_listed(Client* client, const char* branch, const char* in_state)
+{
+  char line[4 * NAME];
+  Request request;
+  begin(&request, "branch");
+  add(&request, 's', branch);
+  must(client, &request);
+  snprintf(line, sizeof line, "\"%s\"", in_state);
+  return strstr(rows, line) != NULL;
+}
+
+/** A fork, or a switch away, is what they find who come right behind it. */
+static void test_change_at_once(void** state)
+{
+  Client* const client = *state;
+  SEND_AT_ONCE(client, {"fork", "kept"});
+  settle();
+  SEND_AT_ONCE(client, {"fork", "undone"}, {"undo", NULL});
+  settle();
+  assert_true(is_listed(client, "undone", "hidden"));
+  assert_true(is_listed(client, "kept", "active"));
+  SEND_AT_ONCE(client, {"fork", "thrown away"}, {"switch", "main"}, {"hide", "thrown away"});
+  assert_true(is_listed(client, "thrown away", "hidden"));
+  SEND_AT_ONCE(client, {"switch", "main"}, {"merge", "kept"});
+  assert_true(is_listed(client, "main + kept", "active"));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -1023,6 +1053,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(test_hold_to_replay, setup, teardown),
       cmocka_unit_test_setup_teardown(test_fork_and_mark, setup, teardown),
       cmocka_unit_test_setup_teardown(test_switch_and_mark, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_change_at_once, setup, teardown),
   };
   return cmocka_run_group_tests_name("osc commands", tests, NULL, NULL);
 }
