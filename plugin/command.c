@@ -232,6 +232,9 @@ HrStatus hr_command_run(HrSession* session, const char* verb, const HrValue* arg
     if (error) {
       *error = (HrError){HR_OK, ""};
     }
+    if (call.here) {
+      hr_session_await_engine(session);
+    }
     hr_session_lock_writing(session);
     call.writing = true;
     status = command->run(&call);

@@ -9,7 +9,9 @@
  * Threads: any but the audio thread. Commands of one session are serialised by
  * its mutex, which the audio thread never takes; what concerns it travels
  * there as a message on a ring. Those that write to the store wait for others
- * who do; those that only read and send, as a switch does, wait for nobody.
+ * who do; of these, what is about this moment on the current branch, as a mark
+ * or undo is, also waits for the engine's next block if something is on its way
+ * to it. Those that only read and send, as a switch does, wait for nobody.
  */
 
 #ifndef HR_COMMAND_H

@@ -178,7 +178,7 @@ HrStatus hr_run_fork_at(HrCall* call)
 {
   const char* name;
   HrTick tick;
-  HrStatus status = hr_call_prepare(call);
+  HrStatus status = hr_call_prepare_here(call);
   status = status ? status : hr_call_position(call, 0, &tick);
   status = status ? status : hr_call_name(call, 1, false, &name);
   return status ? status : fork_at(call, tick, name);
@@ -214,7 +214,7 @@ HrStatus hr_run_fork_ago(HrCall* call)
     return hr_error(call->error, HR_ERR_ARGUMENT, "fork/ago needs a number of bars, 0 or more.");
   }
   HrStatus status = hr_call_name(call, 1, false, &name);
-  status = status ? status : hr_call_prepare(call);
+  status = status ? status : hr_call_prepare_here(call);
   status = status ? status : find_ago(call, bars, &tick);
   return status ? status : fork_at(call, tick, name);
 }
@@ -421,7 +421,7 @@ static HrStatus change_branch(HrCall* call, HrStatus (*change)(HrCall* call, HrT
   HrTxn* txn = NULL;
   HrBranchId branch = 0;
   uint32_t author = 0;
-  HrStatus status = hr_call_prepare(call);
+  HrStatus status = hr_call_prepare_here(call);
   if (status) {
     return status;
   }

@@ -303,6 +303,12 @@ HrStatus hr_call_prepare(HrCall* call)
                                        : HR_OK;
 }
 
+HrStatus hr_call_prepare_here(HrCall* call)
+{
+  call->here = true;
+  return hr_call_prepare(call);
+}
+
 HrStatus hr_call_need_tree(HrCall* call)
 {
   const HrSession* const session = call->session;

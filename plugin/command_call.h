@@ -28,6 +28,7 @@ typedef struct {
   HrError* error;
   bool writing;  ///< It has the session's `writing` as well
   bool to_write; ///< It turned out to need that: to be run again with it
+  bool here;     ///< ... once the engine has gone where it was sent
   bool afresh;   ///< Where it goes is to be heard from its start
 } HrCall;
 
@@ -101,6 +102,10 @@ bool hr_call_to_write(HrCall* call);
 /** Make sure that there is a tree, and that what was played is in it; then the
  * command may write. */
 HrStatus hr_call_prepare(HrCall* call);
+
+/** The same for what is about this moment on the current branch: a fork or a switch that
+ * was sent just before has happened by then. */
+HrStatus hr_call_prepare_here(HrCall* call);
 
 /** Make sure that there is a tree. What was played may still wait in the capture
  * ring, unless the command may write. */

@@ -74,7 +74,7 @@ static HrStatus step(HrCall* call, HrUndoDirection direction)
   if (!hr_session_current(session)) {
     return nothing_to_do(call);
   }
-  HrStatus status = hr_call_prepare(call);
+  HrStatus status = hr_call_prepare_here(call);
   if (!status && waiting && session->switch_wished) {
     status = hr_run_cancel(call);
     return status ? status : tell_step(call, &next, session->branch);
@@ -115,7 +115,7 @@ HrStatus hr_run_merge(HrCall* call)
   HrTxn* txn = NULL;
   HrBranchId source, merged;
   HrStatus status = hr_call_name(call, 1, false, &options.name);
-  status = status ? status : hr_call_prepare(call);
+  status = status ? status : hr_call_prepare_here(call);
   if (status) {
     return status;
   }

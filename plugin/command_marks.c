@@ -53,7 +53,7 @@ HrStatus hr_run_mark(HrCall* call)
   const char* name;
   HrTick start, end;
   HrStatus status = hr_call_mark_name(call, 0, true, &name);
-  status = status ? status : hr_call_prepare(call);
+  status = status ? status : hr_call_prepare_here(call);
   if (status) {
     return status;
   }
@@ -74,7 +74,7 @@ HrStatus hr_run_unmark(HrCall* call)
   const char* name;
   uint32_t author = 0;
   HrStatus status = hr_call_name(call, 0, true, &name);
-  status = status ? status : hr_call_prepare(call);
+  status = status ? status : hr_call_prepare_here(call);
   if (status) {
     return status;
   }

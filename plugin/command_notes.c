@@ -51,7 +51,7 @@ static HrStatus add_note_here(HrCall* call, HrNote* note, size_t index)
     return hr_error(call->error, HR_ERR_ARGUMENT, "%s takes a text at its end.", call->info->verb);
   }
   note->text = spoken ? call->args[index].text : "";
-  HrStatus status = hr_call_prepare(call);
+  HrStatus status = hr_call_prepare_here(call);
   status = status ? status : hr_call_here(call, &note->tick);
   return status ? status : add_note(call, note);
 }
@@ -66,7 +66,7 @@ HrStatus hr_run_note(HrCall* call)
     return add_note_here(call, &note, 0);
   }
   note.text = call->args[0].text;
-  HrStatus status = hr_call_prepare(call);
+  HrStatus status = hr_call_prepare_here(call);
   status = status ? status : hr_call_position(call, 1, &note.tick);
   return status ? status : add_note(call, &note);
 }

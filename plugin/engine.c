@@ -64,6 +64,8 @@ HR_REALTIME static void publish(HrEngine* engine)
   atomic_store_explicit(&shared->dropped, recorder->dropped, order);
   atomic_store_explicit(&shared->sends_done, engine->sends.done, order);
   atomic_store_explicit(&shared->capture, recorder->capture, memory_order_release);
+  atomic_store_explicit(&shared->messages_done, hr_ring_read_position(engine->messages),
+                        memory_order_release);
   atomic_store_explicit(&shared->frames, (uint64_t)engine->block, memory_order_release);
 }
 

@@ -41,8 +41,9 @@ typedef struct {
   _Atomic uint32_t playing;      ///< The ring being played, HR_NO_STREAM: none
   _Atomic uint32_t numbers_left; ///< For forks
   _Atomic uint64_t recorded, replayed, dropped, malformed, unheard;
-  _Atomic uint64_t sends_done; ///< Of the messages sent with a time
-  _Atomic(HrCapture*) capture; ///< Ring being written to
+  _Atomic uint64_t sends_done;    ///< Of the messages sent with a time
+  _Atomic uint64_t messages_done; ///< Position in `messages`: what came of those before is told
+  _Atomic(HrCapture*) capture;    ///< Ring being written to
 } HrShared;
 
 /** A stream asked for, or got ahead of its time. */

@@ -142,8 +142,9 @@ HR_REALTIME static void forget_pending(HrEngine* engine)
 HR_REALTIME static bool join_switch(HrEngine* engine, const HrGoMessage* go)
 {
   HrGoMessage* const pending = &engine->pending;
-  const bool replay = go->what == (HR_GO_REPLAY | HR_GO_LOCATE) ||
-                      (go->what == HR_GO_REPLAY && go->quantum != HR_QUANTUM_NOW);
+  const unsigned what = go->what & ~(unsigned)HR_GO_BARS;
+  const bool replay = what == (HR_GO_REPLAY | HR_GO_LOCATE) ||
+                      (what == HR_GO_REPLAY && go->quantum != HR_QUANTUM_NOW);
   if (!replay || !(pending->what & HR_GO_SWITCH)) {
     return false;
   }
@@ -152,6 +153,8 @@ HR_REALTIME static bool join_switch(HrEngine* engine, const HrGoMessage* go)
   if (go->what & HR_GO_LOCATE || !(pending->what & HR_GO_REPLAY)) {
     hr_player_drop(&engine->player, &pending->stream);
     pending->stream = stream;
+    pending->bar_tick = go->bar_tick;
+    pending->bar = go->bar;
   }
   pending->what = HR_GO_SWITCH | go->what;
   return true;

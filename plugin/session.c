@@ -6,11 +6,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /** The host is taken to run the plugin if it did so within this time. */
 #define RUNNING_NS 500000000
 
 #define RETRY_INTERVAL_NS 2000000000
+
+/** How long the engine may take to hear of what it is sent: the longest block of any
+ * host, 8192 frames, takes 186 ms at 44.1 kHz. And how often to look whether it has. */
+#define ANSWER_NS 200000000
+#define LOOK_NS   500000
 
 /** The host's worker is taken to do the work if it did some within this time. */
 #define WORKER_NS 300000000
@@ -647,6 +653,11 @@ static void refill_numbers(HrSession* session)
   }
 }
 
+static bool host_runs(const HrSession* session)
+{
+  return session->frames_seen_at && hr_monotonic_ns() - session->frames_seen_at < RUNNING_NS;
+}
+
 static void retry_store(HrSession* session)
 {
   const int64_t now = hr_monotonic_ns();
@@ -663,6 +674,26 @@ static void watch_frames(HrSession* session)
   if (frames != session->frames_seen) {
     session->frames_seen = frames;
     session->frames_seen_at = hr_monotonic_ns();
+  }
+}
+
+void hr_session_await_engine(HrSession* session)
+{
+  const int64_t until = hr_monotonic_ns() + ANSWER_NS;
+  uint64_t sent = 0;
+  if (!session->engine) {
+    return;
+  }
+  hr_session_lock(session);
+  watch_frames(session);
+  if (host_runs(session)) {
+    sent = hr_ring_write_position(session->engine->messages);
+  }
+  hr_session_unlock(session);
+  while (atomic_load_explicit(&session->engine->shared.messages_done, memory_order_acquire) <
+             sent &&
+         hr_monotonic_ns() < until) {
+    nanosleep(&(struct timespec){0, LOOK_NS}, NULL);
   }
 }
 
@@ -759,8 +790,7 @@ static void fill_from_engine(HrSession* session, HrSessionState* state)
   state->dropped = atomic_load(&shared->dropped);
   state->malformed = atomic_load(&shared->malformed);
   state->unheard = atomic_load(&shared->unheard);
-  state->running =
-      session->frames_seen_at && hr_monotonic_ns() - session->frames_seen_at < RUNNING_NS;
+  state->running = host_runs(session);
   if (pending && state->tree) {
     state->pending = hr_branch_id(state->tree, pending);
     state->pending_beats = atomic_load(&shared->pending_beats);

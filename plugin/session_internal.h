@@ -174,6 +174,11 @@ HrStatus hr_note_switch(HrTxn* txn, HrBranchId to, HrTick tick, const HrCaptureC
 /** Writing. Drain retired rings and free those that the engine has left. */
 void hr_session_drain_retired(HrSession* session, bool engine_is_done);
 
+/** Wait until the engine has done what it was sent, and what came of that can be drained:
+ * to the end of its next block, or for a fifth of a second if there is none. At once if
+ * the host does not run. With neither mutex in hand. */
+void hr_session_await_engine(HrSession* session);
+
 /** Write what the command "quantum" takes for this one: "bar", "4 bars". */
 void hr_quantum_text(HrQuantum quantum, uint32_t bars, char text[HR_QUANTUM_TEXT]);
 

@@ -386,6 +386,25 @@ static void test_slot_replay(void** state)
   assert_int_equal(RUN("test", "slot/replay", hr_value_integer(9)), HR_ERR_NOT_FOUND);
 }
 
+/* ---- A host that stopped ------------------------------------------------------------ */
+
+/** Nobody takes the fork: what is said then is about the branch of before, and nobody is
+ * kept waiting for long. */
+static void test_mark_without_a_host(void** state)
+{
+  (void)state;
+  play_bars(1);
+  assert_ok(rig_say(&rig, "fork", "later"));
+  const int64_t asked = hr_monotonic_ns();
+  assert_ok(rig_say(&rig, "mark", "now"));
+  assert_true(hr_monotonic_ns() - asked < 1000000000);
+  assert_ok(ask("marks"));
+  assert_non_null(strstr(rows, "|now|"));
+  state_now();
+  assert_ok(ask("marks")); // The host goes on: the fork is there, at the place of the mark
+  assert_null(strstr(rows, "|now|"));
+}
+
 /* ---- Questions ------------------------------------------------------------------------ */
 
 static void test_branch(void** state)
@@ -433,6 +452,7 @@ int main(void)
       TEST(test_panic_ends_what_was_sent),
       TEST(test_fork_ago),
       TEST(test_slot_replay),
+      TEST(test_mark_without_a_host),
       TEST(test_branch),
       TEST(test_stats),
   };

@@ -198,9 +198,10 @@ static void add(Request* request, char type, const char* text)
   }
 }
 
-static const char* answer(Client* client, const Request* request)
+/** Write a request as a message into `bytes`, of WIRE_SIZE. Returns its size. */
+static size_t write_request(uint8_t* bytes, const Request* request)
 {
-  static uint8_t bytes[WIRE_SIZE];
+  size_t size = WIRE_SIZE;
   lo_message message = lo_message_new();
   for (size_t i = 0; i < request->count; ++i) {
     if (request->types[i] == 'b') {
@@ -211,10 +212,15 @@ static const char* answer(Client* client, const Request* request)
       add_argument(message, request->types[i], strtod(request->texts[i], NULL), request->texts[i]);
     }
   }
-  size_t size = sizeof bytes;
   lo_message_serialise(message, request->path, bytes, &size);
   lo_message_free(message);
-  client_send_bytes(client, bytes, size);
+  return size;
+}
+
+static const char* answer(Client* client, const Request* request)
+{
+  static uint8_t bytes[WIRE_SIZE];
+  client_send_bytes(client, bytes, write_request(bytes, request));
   return client_answer(client, request->path, rows, sizeof rows);
 }
 
@@ -916,6 +922,122 @@ static void test_hold_to_replay(void** state)
   client_expect(client, line); // The echo of the control
 }
 
+/* ---- At one moment ---------------------------------------------------------------- */
+
+/** A verb and a text, or NULL; a text that is a number is sent as one. */
+typedef struct {
+  const char* verb;
+  const char* text;
+} Word;
+
+/** Send commands in one bundle, all of which must be done, and let the engine hear of them. */
+static void send_at_once(Client* client, const Word* words, size_t count)
+{
+  static uint8_t bytes[WIRE_SIZE], message[WIRE_SIZE];
+  size_t size = 0;
+  Request request;
+  for (size_t i = 0; i < count; ++i) {
+    begin(&request, words[i].verb);
+    if (words[i].text) {
+      add(&request, strspn(words[i].text, "0123456789") ? 'i' : 's', words[i].text);
+    }
+    const size_t added = write_request(message, &request);
+    size = i ? append(bytes, size, message, added) : wrap(bytes, 1, message, added);
+  }
+  client_send_bytes(client, bytes, size);
+  for (size_t i = 0; i < count; ++i) {
+    begin(&request, words[i].verb);
+    client_ok(client, request.path);
+  }
+  settle();
+}
+
+#define SEND_AT_ONCE(client, ...)                                                                  \
+  send_at_once(client, (const Word[]){__VA_ARGS__},                                                \
+               sizeof(const Word[]){__VA_ARGS__} / sizeof(Word))
+
+/** Whether `query` tells of `text` on `branch`. */
+static bool is_told_on(Client* client, const char* branch, const char* query, const char* text)
+{
+  char wanted[NAME + 4];
+  Request request;
+  begin(&request, "switch");
+  add(&request, 's', branch);
+  must(client, &request);
+  settle();
+  begin(&request, query);
+  must(client, &request);
+  snprintf(wanted, sizeof wanted, "\"%s\"", text);
+  return strstr(rows, wanted) != NULL;
+}
+
+/** What is said in the same breath as a fork is about the new branch; what was said
+ * before it, about the old one. */
+static void test_fork_and_mark(void** state)
+{
+  enum { TIMES = 5 };
+  Client* const client = *state;
+  for (int i = 0; i < TIMES; ++i) {
+    char fork[16], before[16], after[16];
+    snprintf(fork, sizeof fork, "fork %c", 'a' + i);
+    snprintf(before, sizeof before, "before %c", 'a' + i);
+    snprintf(after, sizeof after, "after %c", 'a' + i);
+    SEND_AT_ONCE(client, {"mark", before}, {"fork", fork}, {"mark", after}, {"note", after});
+    assert_true(is_told_on(client, fork, "marks", after));
+    assert_true(is_told_on(client, fork, "notes", after));
+    assert_true(is_told_on(client, "main", "marks", before));
+    assert_false(is_told_on(client, "main", "marks", after));
+    assert_false(is_told_on(client, "main", "notes", after));
+  }
+}
+
+/** The same with a switch that waits for nothing. */
+static void test_switch_and_mark(void** state)
+{
+  enum { TIMES = 5 };
+  Client* const client = *state;
+  SEND_AT_ONCE(client, {"fork", "beside"});
+  for (int i = 0; i < TIMES; ++i) {
+    char there[16], back[16];
+    snprintf(there, sizeof there, "there %c", 'a' + i);
+    snprintf(back, sizeof back, "back %c", 'a' + i);
+    SEND_AT_ONCE(client, {"switch", "main"}, {"mark", back}, {"rate", "5"});
+    SEND_AT_ONCE(client, {"switch", "beside"}, {"mark", there});
+    assert_true(is_told_on(client, "main", "marks", back));
+    assert_false(is_told_on(client, "main", "marks", there));
+    assert_true(is_told_on(client, "beside", "marks", there));
+    assert_false(is_told_on(client, "beside", "marks", back));
+  }
+}
+
+/** The state of a branch, as `list` tells it. */
+static bool is_listed(Client* client, const char* branch, const char* in_state)
+{
+  char line[4 * NAME];
+  Request request;
+  begin(&request, "branch");
+  add(&request, 's', branch);
+  must(client, &request);
+  snprintf(line, sizeof line, "\"%s\"", in_state);
+  return strstr(rows, line) != NULL;
+}
+
+/** A fork, or a switch away, is what they find who come right behind it. */
+static void test_change_at_once(void** state)
+{
+  Client* const client = *state;
+  SEND_AT_ONCE(client, {"fork", "kept"});
+  settle();
+  SEND_AT_ONCE(client, {"fork", "undone"}, {"undo", NULL});
+  settle();
+  assert_true(is_listed(client, "undone", "hidden"));
+  assert_true(is_listed(client, "kept", "active"));
+  SEND_AT_ONCE(client, {"fork", "thrown away"}, {"switch", "main"}, {"hide", "thrown away"});
+  assert_true(is_listed(client, "thrown away", "hidden"));
+  SEND_AT_ONCE(client, {"switch", "main"}, {"merge", "kept"});
+  assert_true(is_listed(client, "main + kept", "active"));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -929,6 +1051,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(test_playing_is_told, setup, teardown),
       cmocka_unit_test_setup_teardown(test_position_rate, setup, teardown),
       cmocka_unit_test_setup_teardown(test_hold_to_replay, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_fork_and_mark, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_switch_and_mark, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_change_at_once, setup, teardown),
   };
   return cmocka_run_group_tests_name("osc commands", tests, NULL, NULL);
 }
