@@ -139,7 +139,7 @@ static void make_move(const ScriptMove* move)
     break;
   case SCRIPT_RESTORE:
     host_restore(host, saved);
-    host_control(host, "enabled", !bypassed);
+    host_control(host, "enabled", bypassed ? 0.0f : 1.0f);
     break;
   case SCRIPT_ENABLE:
     bypassed = !move->on;
@@ -151,7 +151,7 @@ static void make_move(const ScriptMove* move)
     break;
   case SCRIPT_REOPEN:
     reopen();
-    host_control(host, "enabled", !bypassed);
+    host_control(host, "enabled", bypassed ? 0.0f : 1.0f);
     break;
   }
 }
