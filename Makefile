@@ -82,8 +82,9 @@ HOST_PKGS = lilv-0 jack smf
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DHR_VERSION='"$(VERSION)"' -I. -fPIC -fvisibility=hidden \
              -pthread $(OPTIMISE) $(WARNINGS) $(SANITIZE) $(CPPFLAGS) $(CFLAGS) \
              $(call packages,--cflags lv2 $(PKGS))
-# Left to itself, gcc would put every test through the link-time optimiser.
-LINK       = $(CC) -pthread -fno-lto $(OPTIMISE) $(SANITIZE) $(CFLAGS) $(LDFLAGS)
+# Left to itself, gcc would put every test through the link-time optimiser; told both ways,
+# it does not, whatever comes last.
+LINK       = $(CC) -pthread $(if $(findstring -flto,$(OPTIMISE)),,-fno-lto) $(OPTIMISE) $(SANITIZE) $(CFLAGS) $(LDFLAGS)
 
 # The plugin is never unloaded (nodelete): a thread of its own may be on its way out.
 SHARED := -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro

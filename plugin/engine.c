@@ -148,38 +148,46 @@ bool hr_engine_request(HrEngine* engine, uint32_t type, const void* payload, uin
 
 /* ---- The block --------------------------------------------------------- */
 
-/** The earliest of what is pending, the loop's end, the end of a silence and a message
- * that waits. */
-HR_REALTIME static HrAction next_turn(const HrEngine* engine)
+/** The frame of the block at which the clock comes to `tick`; INT64_MIN while it stands. */
+HR_REALTIME static int64_t due_frame(const HrEngine* engine, HrTick tick)
 {
-  HrAction next = {.kind = HR_ACTION_NONE, .tick = INT64_MAX};
-  if (engine->pending.what) {
-    next.kind = HR_ACTION_TAKE_EFFECT;
-    next.tick = engine->pending_tick;
-  }
-  if (hr_engine_looping(engine) && hr_engine_lap_end(engine) < next.tick) {
-    next.kind = HR_ACTION_END_LAP;
-    next.tick = hr_engine_lap_end(engine);
-  }
-  const HrTick silence = hr_engine_silence_tick(engine);
-  if (silence < next.tick) {
-    next.kind = HR_ACTION_SILENCE;
-    next.tick = silence;
-  }
-  const HrSendMessage* const sent = hr_sends_first(&engine->sends);
-  if (sent && engine->clock.running && sent->at < next.tick) {
-    next.kind = HR_ACTION_SEND;
-    next.tick = sent->at;
-  }
-  return next;
+  return engine->clock.running ? hr_clock_frame(&engine->clock, tick) - engine->block : INT64_MIN;
 }
 
-/** That, or the next event of the music. On one tick, commands and the loop come
- * before what they cut off. */
-HR_REALTIME static HrAction next_action(const HrEngine* engine)
+/** Find the earliest of what is pending, the loop's end, the end of a silence and a
+ * message that waits. */
+HR_REALTIME static void find_turn(HrEngine* engine)
+{
+  HrAction turn = {.kind = HR_ACTION_NONE, .tick = INT64_MAX, .frame = INT64_MAX};
+  if (engine->pending.what) {
+    turn.kind = HR_ACTION_TAKE_EFFECT;
+    turn.tick = engine->pending_tick;
+  }
+  if (hr_engine_looping(engine) && hr_engine_lap_end(engine) < turn.tick) {
+    turn.kind = HR_ACTION_END_LAP;
+    turn.tick = hr_engine_lap_end(engine);
+  }
+  const HrTick silence = hr_engine_silence_tick(engine);
+  if (silence < turn.tick) {
+    turn.kind = HR_ACTION_SILENCE;
+    turn.tick = silence;
+  }
+  const HrSendMessage* const sent = hr_sends_first(&engine->sends);
+  if (sent && engine->clock.running && sent->at < turn.tick) {
+    turn.kind = HR_ACTION_SEND;
+    turn.tick = sent->at;
+  }
+  if (turn.kind != HR_ACTION_NONE) {
+    turn.frame = due_frame(engine, turn.tick);
+  }
+  engine->turn = turn;
+}
+
+/** Find what is next: that, or the next event of the music. On one tick, commands and
+ * the loop come before what they cut off. */
+HR_REALTIME static void find_next(HrEngine* engine)
 {
   const HrPlayer* const player = &engine->player;
-  HrAction next = engine->turn;
   uint64_t after = 0;
   const HrRecord* const record = engine->clock.running && engine->enabled && engine->replay
                                      ? hr_player_next(player, &after)
@@ -188,11 +196,13 @@ HR_REALTIME static HrAction next_action(const HrEngine* engine)
     const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
     const HrTick tick = hr_player_tick(player, event);
     const bool late = event->lap < player->lap;
-    if (late || (event->lap == player->lap && tick < next.tick)) {
-      next = (HrAction){HR_ACTION_PLAY, late ? INT64_MIN : tick, record, after};
+    if (late || (event->lap == player->lap && tick < engine->turn.tick)) {
+      const int64_t frame = late ? INT64_MIN : due_frame(engine, tick);
+      engine->next = (HrAction){HR_ACTION_PLAY, tick, frame, record, after};
+      return;
     }
   }
-  return next;
+  engine->next = engine->turn;
 }
 
 /** Record a message that is music. */
@@ -254,27 +264,22 @@ HR_REALTIME static void act(HrEngine* engine, uint32_t frame, const HrAction* ac
 HR_REALTIME static void act_until(HrEngine* engine, uint32_t to)
 {
   if (engine->calm < 0 || engine->next.kind != HR_ACTION_PLAY) {
-    engine->turn = next_turn(engine);
-    engine->next = next_action(engine);
+    find_turn(engine);
+    find_next(engine);
   }
-  while (engine->next.kind != HR_ACTION_NONE) {
+  while (engine->next.frame < (int64_t)to) {
     const HrAction action = engine->next;
-    if (action.tick != INT64_MIN && engine->clock.running) {
-      const int64_t frame = hr_clock_frame(&engine->clock, action.tick) - engine->block;
-      if (frame >= (int64_t)to) {
-        engine->calm = frame;
-        return;
-      }
-      engine->cursor = frame > (int64_t)engine->cursor ? (uint32_t)frame : engine->cursor;
-    }
     const bool message = action.kind == HR_ACTION_PLAY && action.record->type == HR_STREAM_MIDI;
+    if (action.frame > (int64_t)engine->cursor) {
+      engine->cursor = (uint32_t)action.frame;
+    }
     act(engine, engine->cursor, &action);
     if (!message) {
-      engine->turn = next_turn(engine);
+      find_turn(engine);
     }
-    engine->next = next_action(engine);
+    find_next(engine);
   }
-  engine->calm = engine->frames;
+  engine->calm = engine->next.frame;
 }
 
 /** Render up to the frame `to`: everything that replay, commands and the clock do before it. */

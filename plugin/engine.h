@@ -75,7 +75,8 @@ typedef enum {
 /** What comes next by itself, and when. */
 typedef struct {
   HrActionKind kind;
-  HrTick tick;            ///< INT64_MIN: it is late
+  HrTick tick;
+  int64_t frame;          ///< Of the block; INT64_MIN: at once
   const HrRecord* record; ///< To play
   uint64_t after;         ///< Where the stream goes on after it
 } HrAction;

@@ -47,6 +47,11 @@ exports_only_the_descriptor() {
 
 never_unloaded() { readelf -d "$bundle/halfremembered.so" | grep -q NODELETE; }
 
+optimised_across_files() { # where its objects were compiled for that: what each event calls is inlined
+  ! readelf -SW "$build/plugin/clock.o" | grep -q gnu.lto ||
+    ! nm "$bundle/halfremembered.so" | grep -q ' hr_clock_frame$'
+}
+
 same_version() { # of the Makefile, the plugin's description and NEWS
   local version minor micro
   version=$(sed -n 's/^VERSION := //p' Makefile)
@@ -86,6 +91,7 @@ check "lv2info lists $uri" listed
 check "the presets are listed" presets_listed
 check "only lv2_descriptor is exported" exports_only_the_descriptor
 check "the plugin stays loaded" never_unloaded
+check "the plugin is optimised across its files" optimised_across_files
 check "one version everywhere" same_version
 check "install and uninstall" installs
 check "tests/music holds what make_music writes" same_music
