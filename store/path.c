@@ -147,6 +147,20 @@ static HrStatus next_node(HrPath* path, HrTickKey* node_key, MDB_val* value, HrS
   return HR_END;
 }
 
+/** Fetch the page after the node's into the processor's cache, while the node's events are
+ * read: where the last two nodes lay side by side, the next one mostly does. The processor
+ * by itself fetches ahead within a page only. */
+static void fetch_ahead(HrPath* path, const HrNodeHeader* node)
+{
+  enum { CACHE_LINE = 64 };
+  const char* const page = (const char*)node - (uintptr_t)node % HR_PAGE_SIZE;
+  const char* const next = page + HR_PAGE_SIZE;
+  for (unsigned at = 0; page == path->beside && at < HR_PAGE_SIZE; at += CACHE_LINE) {
+    __builtin_prefetch(next + at); // Never a fault, also beyond the map
+  }
+  path->beside = next;
+}
+
 HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
 {
   HrTickKey key;
@@ -156,6 +170,7 @@ HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
     if (!hr_node_valid(&key, &value)) {
       return HR_ERR_DAMAGED;
     }
+    fetch_ahead(path, value.mv_data);
     cut(path, value.mv_data, span);
     if (span->count) {
       return HR_OK;

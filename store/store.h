@@ -392,8 +392,9 @@ typedef struct {
   bool stay;      ///< The node under the cursor was not given yet: what comes before it is missing
   uint64_t ordinal; ///< Of the next node of `owner`
   bool ended;
-  HrSpan span;    ///< For hr_path_next()
-  uint32_t index; ///< Next word of `span`
+  const char* beside; ///< Where the page after the last node's begins
+  HrSpan span;        ///< For hr_path_next()
+  uint32_t index;     ///< Next word of `span`
 } HrPath;
 
 /** Begin to read the path of `leaf` at the first event at or after `from`.
