@@ -374,10 +374,23 @@ static HrStatus put_full_node(HrTxn* txn, HrTick base, const HrWord* words,
   begin_node(tail, node, tick, options);
   put_words(tail, node, HR_NODE_WORDS, base, words, HR_NODE_WORDS);
   node->checksum = hr_node_checksum(node, &key);
-  if (tail->state_known) {
-    hr_chase_node(tail->state, node, INT64_MAX);
-  }
   return HR_OK;
+}
+
+/** Make whole nodes up to the next checkpoint, as many as the words fill. */
+static HrStatus put_full_nodes(HrTxn* txn, HrTick base, const HrWord* words, size_t count,
+                               const HrAppendOptions* options, size_t* taken)
+{
+  HrTail* const tail = &txn->tail;
+  HrStatus status = HR_OK;
+  while (!status && count - *taken >= HR_NODE_WORDS && !checkpoint_due(tail)) {
+    status = put_full_node(txn, base, words + *taken, options);
+    *taken += HR_NODE_WORDS;
+  }
+  if (!status && tail->state_known) {
+    hr_chase_follow_words(tail->state, words, *taken);
+  }
+  return status;
 }
 
 HrStatus hr_append_words(HrTxn* txn, HrBranchId branch, HrTick base, const HrWord* words,
@@ -391,13 +404,11 @@ HrStatus hr_append_words(HrTxn* txn, HrBranchId branch, HrTick base, const HrWor
   while (!status && count) {
     const HrTick tick = base + words->offset;
     uint32_t room = room_in_node(tail, tick, options);
-    uint32_t taken = 0;
+    size_t taken = 0;
     if (!room) {
       status = end_node(txn);
-      if (!status && count >= HR_NODE_WORDS && !checkpoint_due(tail)) {
-        status = put_full_node(txn, base, words, options);
-        taken = HR_NODE_WORDS;
-      } else if (!status) {
+      status = status ? status : put_full_nodes(txn, base, words, count, options, &taken);
+      if (!status && !taken) {
         status = start_node(txn, tick, 1, options);
         room = status ? 0 : room_in_node(tail, tick, options);
         room = room ? room : 1; // A long state fills a node by itself

@@ -3,6 +3,7 @@
 
 #include "store/chase.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -163,10 +164,70 @@ void hr_chase_follow_other(HrChase* chase, const uint8_t* bytes, uint32_t size)
   case PRESSURE:
     channel->pressure = first;
     break;
-  default:
+  case BEND:
     channel->bend_lsb = first;
     channel->bend_msb = second;
     break;
+  default:
+    break; // A note too short to be one
+  }
+}
+
+/* ---- Many at once --------------------------------------------------------- */
+
+/* Most messages leave nothing behind: a later one of the same status and first data
+ * byte sets anew all that they set. So many are looked through from the last to the
+ * first, and only those whose like has not been seen are followed, in order. */
+
+enum {
+  KINDS = 1 << 16, ///< Status and first data byte
+  KEPT_MAX = 2048, ///< Messages to be followed; mostly there are a few hundred
+  MANY_MIN = 8192, ///< Messages for which it pays
+};
+
+/** What others do depends on this message, or what it does on them: all of its kind count. */
+static bool depends_on_order(const HrWord* word)
+{
+  const uint8_t number = word->bytes[1] & 0x7f;
+  return (word->bytes[0] & 0xf0) == CONTROLLER &&
+         (number == BANK_MSB || number == BANK_LSB || number == DATA_MSB || number == DATA_LSB ||
+          (number >= DATA_INCREMENT && number <= RPN_MSB) || number == RESET);
+}
+
+static bool is_whole(const HrWord* word)
+{
+  return word->length == 3 || (word->length == 2 && (word->bytes[0] & 0xe0) == PROGRAM);
+}
+
+/** Find the messages that count, last first; returns how many, KEPT_MAX: too many. */
+static uint32_t find_kept(const HrWord* words, size_t count, uint8_t* seen, uint32_t* kept)
+{
+  uint32_t found = 0;
+  for (size_t i = count; i-- && found < KEPT_MAX;) {
+    uint16_t kind;
+    memcpy(&kind, words[i].bytes, sizeof kind);
+    if (!seen[kind]) {
+      seen[kind] = is_whole(&words[i]) && !depends_on_order(&words[i]);
+      kept[found++] = (uint32_t)i;
+    }
+  }
+  return found;
+}
+
+void hr_chase_follow_words(HrChase* chase, const HrWord* words, size_t count)
+{
+  uint32_t kept[KEPT_MAX];
+  uint8_t* const seen = count >= MANY_MIN && count <= UINT32_MAX ? calloc(KINDS, 1) : NULL;
+  uint32_t left = seen ? find_kept(words, count, seen, kept) : KEPT_MAX;
+  free(seen);
+  if (left == KEPT_MAX) {
+    for (size_t i = 0; i < count; ++i) {
+      hr_chase_follow(chase, words[i].bytes, words[i].length);
+    }
+    return;
+  }
+  while (left--) {
+    hr_chase_follow(chase, words[kept[left]].bytes, words[kept[left]].length);
   }
 }
 
