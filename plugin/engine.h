@@ -104,8 +104,6 @@ typedef struct HrEngine {
   uint64_t malformed;
   bool release_all; ///< At the next block: the host may have lost our note-offs
 
-  HrSends sends; ///< By somebody else than the player
-
   bool replay;
   HrWanted wanted[HR_WISHES];
   HrStreamStart ahead; ///< Of HR_WISH_AHEAD, once it is there
@@ -117,20 +115,22 @@ typedef struct HrEngine {
   HrTick pending_tick; ///< When it takes effect ...
   HrTick pending_from; ///< ... as if it had from here on
 
-  HrTick last_event;          ///< On the own clock: when something was last recorded
-  bool straight;              ///< The position has not jumped since then
-  HrTick pass_start;          ///< Where the position jumped back to; INT64_MIN: it has not
-  HrTick pass_length;         ///< By so much
-  uint32_t pass;              ///< n-th time round from there
-  HrTick roll_beat;           ///< The beat nearest to where the host began to roll
-  HrRecent recent[HR_RECENT]; ///< Recorded since the last jump, in a circle
-  uint32_t recent_count;
-  bool side;     ///< On a branch begun while the host was stopped
-  bool over;     ///< On a branch begun while another one goes round in a loop
-  HrTarget home; ///< Where to return to when the host rolls again, or the loop begins again
+  HrTick last_event;  ///< On the own clock: when something was last recorded
+  bool straight;      ///< The position has not jumped since then
+  HrTick pass_start;  ///< Where the position jumped back to; INT64_MIN: it has not
+  HrTick pass_length; ///< By so much
+  uint32_t pass;      ///< n-th time round from there
+  HrTick roll_beat;   ///< The beat nearest to where the host began to roll
+  bool side;          ///< On a branch begun while the host was stopped
+  bool over;          ///< On a branch begun while another one goes round in a loop
+  HrTarget home;      ///< Where to return to when the host rolls again, or the loop begins again
 
   bool work_wanted;    ///< Something waits for the session
   uint64_t work_frame; ///< Frame when it was last woken
+
+  HrSends sends; ///< By somebody else than the player
+  uint32_t recent_count;
+  HrRecent recent[HR_RECENT]; ///< Recorded since the last jump, in a circle
 } HrEngine;
 
 /** NULL when out of memory. Without a capture ring (HR_MESSAGE_ATTACH) nothing is recorded. */

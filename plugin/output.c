@@ -23,7 +23,7 @@ void hr_output_begin(HrOutput* output, uint32_t frames, HrSink sink)
 {
   output->sink = sink;
   output->open = frames > 0;
-  if (!output->open) {
+  if (!output->open || !output->full) {
     return;
   }
   uint64_t position = hr_ring_read_position(output->carry);

@@ -23,10 +23,10 @@ typedef struct {
 typedef struct {
   HrSink sink;
   bool open;        ///< The block has frames to put events at
-  bool full;        ///< Something is still waiting for room: nothing new should be begun
-  HrChase heard;    ///< What the synthesizer has been told
+  bool full;        ///< Something in `carry` still waits for room: nothing new should be begun
   HrRing* carry;    ///< What did not fit its block
   uint64_t unheard; ///< Messages that could not be put out at all
+  HrChase heard;    ///< What the synthesizer has been told
 } HrOutput;
 
 /** False when out of memory. */

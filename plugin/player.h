@@ -26,9 +26,9 @@ typedef struct {
   uint32_t lap;
   HrTick shift;        ///< Clock tick = stream tick + shift, in this lap
   HrTick step;         ///< What each lap adds to it: 0 where the clock goes back
-  HrChase wanted;      ///< The state that the stream asks for
-  HrSounding sounding; ///< What it started on the output
   uint64_t played;     ///< Events so far
+  HrSounding sounding; ///< What it started on the output
+  HrChase wanted;      ///< The state that the stream asks for
 } HrPlayer;
 
 HR_REALTIME void hr_player_init(HrPlayer* player, HrRing* const* rings, HrOutput* output);

@@ -18,12 +18,12 @@ typedef struct {
   HrCapture* capture;
   HrTarget target;      ///< The current branch; head and tempo as of the last event
   HrNumbers numbers;    ///< For forks
-  HrSounding held;      ///< What is on in the record of the current branch
   const char* sender;   ///< Author of what is appended now, not terminated; NULL: the player
   uint32_t sender_size; ///< Bytes of that name
   uint64_t recorded;
   uint64_t dropped; ///< No room in the ring
   bool moved;       ///< A fork or switch was written and the session must hear of it
+  HrSounding held;  ///< What is on in the record of the current branch
 } HrRecorder;
 
 /** Begin to write to another ring, on another branch. */

@@ -21,12 +21,12 @@ typedef struct {
 } HrSend;
 
 typedef struct {
-  HrSend places[HR_SENDS_MAX];
+  uint32_t count; ///< That wait
+  uint64_t done;  ///< Have waited, and do no more
   uint8_t
       order[HR_SENDS_MAX]; ///< Of all places: first those that wait, as they come, then the free
-  uint32_t count;          ///< That wait
-  uint64_t done;           ///< Have waited, and do no more
   HrSounding sounding;
+  HrSend places[HR_SENDS_MAX];
 } HrSends;
 
 HR_REALTIME void hr_sends_init(HrSends* sends);

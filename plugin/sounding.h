@@ -15,10 +15,10 @@
 #include <string.h>
 
 typedef struct {
-  uint8_t notes[16][128]; ///< Note-ons less note-offs
   uint16_t pedals;        ///< A bit a channel: CC 64 is down
   uint16_t bends;         ///< A bit a channel: pitch bend is off centre
   uint32_t count;         ///< Sum over `notes`
+  uint8_t notes[16][128]; ///< Note-ons less note-offs
 } HrSounding;
 
 typedef enum {
