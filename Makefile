@@ -52,7 +52,7 @@ TESTS       := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 BENCHES     := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 MAKE_STORE  := $(BUILD)/bench/make_store
 # Those whose figures docs/infinite-canvas-storage.md tells, in the order in which they are run.
-PAPER_BENCHES := $(filter $(addprefix $(BUILD)/bench/bench_,store scale map layouts engines travel disk),$(BENCHES))
+PAPER_BENCHES := $(addprefix $(BUILD)/bench/bench_,store scale map layouts engines travel disk)
 SCALE_OBJ   := $(call objects,bench/scale_*.c)
 TRAVEL_OBJ  := $(call objects,bench/travel_*.c)
 PEERS_OBJ   := $(BUILD)/bench/peers.o
