@@ -30,7 +30,10 @@
 #define GOODBYE_NS      INT64_C(100000000) // At most, to tell that all is over
 #define PACKETS_NS      INT64_C(50000000)  // Packets served before other work has its turn
 
-enum { PACKETS_MAX = 64 }; // Served before other work has its turn
+enum {
+  PACKETS_MAX = 64, // Served before other work has its turn
+  STACK_BYTES = 512 << 10
+};
 
 /** The endpoint of the process and the thread that serves it.
  *
@@ -264,7 +267,7 @@ static HrStatus start(HrError* error)
   hr_osc_outbox_init(&endpoint->outbox, -1);
   atomic_store(&server.stop, false);
 
-  const int failed = hr_osc_thread_start(&server.thread, run, NULL);
+  const int failed = hr_osc_thread_start(&server.thread, STACK_BYTES, run, NULL);
   if (failed) {
     close(server.wake);
     return hr_error(error, HR_ERR_LIMIT, "OSC is off: its thread could not be started (%s).",

@@ -4,10 +4,6 @@
 #include "osc/thread.h"
 
 #include <signal.h>
-#include <stddef.h>
-
-// A host that locks its memory pins every stack whole, 8 MB by default.
-enum { STACK_SIZE = 512 << 10 };
 
 /** The signals that are the host's: all but those of our own faults. */
 static void host_signals(sigset_t* signals)
@@ -19,7 +15,7 @@ static void host_signals(sigset_t* signals)
   sigdelset(signals, SIGILL);
 }
 
-int hr_osc_thread_start(pthread_t* thread, void* (*run)(void* data), void* data)
+int hr_osc_thread_start(pthread_t* thread, size_t stack_bytes, void* (*run)(void* data), void* data)
 {
   pthread_attr_t attributes;
   const struct sched_param ordinary = {0};
@@ -30,7 +26,7 @@ int hr_osc_thread_start(pthread_t* thread, void* (*run)(void* data), void* data)
   if (failed) {
     return failed;
   }
-  pthread_attr_setstacksize(&attributes, STACK_SIZE);
+  pthread_attr_setstacksize(&attributes, stack_bytes);
   pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
   pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
   pthread_attr_setschedparam(&attributes, &ordinary);

@@ -9,9 +9,12 @@
 #define HR_OSC_THREAD_H
 
 #include <pthread.h>
+#include <stddef.h>
 
-/** Start an ordinary thread, whatever the caller's priority: with a small stack, and deaf
- * to the host's signals. Returns what pthread_create() does. */
-int hr_osc_thread_start(pthread_t* thread, void* (*run)(void* data), void* data);
+/** Start an ordinary thread, whatever the caller's priority, deaf to the host's signals. A
+ * host that locks its memory pins the stack whole: not the 8 MB that it would get by
+ * itself. Returns what pthread_create() does. */
+int hr_osc_thread_start(pthread_t* thread, size_t stack_bytes, void* (*run)(void* data),
+                        void* data);
 
 #endif

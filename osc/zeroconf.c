@@ -23,9 +23,10 @@
 #include <time.h>
 
 enum {
-  RETRY_MS = 5000, // Between looks for a system without the D-Bus that the daemon is on
-  STOP_MS = 500,   // Longest wait for the thread's end
-  RENAMES_MAX = 20 // As many processes of one machine
+  RETRY_MS = 5000,  // Between looks for a system without the D-Bus that the daemon is on
+  STOP_MS = 500,    // Longest wait for the thread's end
+  RENAMES_MAX = 20, // As many processes of one machine
+  STACK_BYTES = 128 << 10
 };
 
 struct HrOscZeroconf {
@@ -192,7 +193,7 @@ HrOscZeroconf* hr_osc_zeroconf_start(const struct sockaddr_in* address)
   zeroconf->poll = avahi_simple_poll_new();
   sem_init(&zeroconf->ended, 0, 0);
   atomic_store(&zeroconf->users, 2);
-  if (!zeroconf->poll || hr_osc_thread_start(&zeroconf->thread, run, zeroconf)) {
+  if (!zeroconf->poll || hr_osc_thread_start(&zeroconf->thread, STACK_BYTES, run, zeroconf)) {
     if (zeroconf->poll) {
       avahi_simple_poll_free(zeroconf->poll);
     }

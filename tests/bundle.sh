@@ -27,7 +27,7 @@ listed() {
 }
 
 presets_listed() {
-  LV2_PATH=$scratch/lv2:/usr/lib/lv2 lv2info "$uri" | sed -n '/Presets:/,/^$/s/^\t *//p' | sort >"$scratch/presets"
+  LV2_PATH=$scratch/lv2:/usr/lib/lv2 lv2info "$uri" | sed -n '/Presets:/,/^$/{/Presets:/d;s/^\t *//p}' | sort >"$scratch/presets"
   diff - "$scratch/presets" <<'END'
 Layers
 Listen
