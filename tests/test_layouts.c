@@ -692,9 +692,11 @@ static void take_colour(const char* path, lo_message message)
 {
   lo_arg** const values = lo_message_get_argv(message);
   if (!strcmp(path, "/hr/1/state/slot")) {
+    int32_t slot;
     assert_string_equal(lo_message_get_types(message), "iisis");
-    assert_in_range(values[0]->i, 1, LENGTH(tablet.colours) - 1);
-    snprintf(tablet.colours[values[0]->i], sizeof tablet.colours[0], "%s", &values[4]->s);
+    memcpy(&slot, values[0], sizeof slot); // On a multiple of 4, where an lo_arg is of 8
+    assert_in_range(slot, 1, LENGTH(tablet.colours) - 1);
+    snprintf(tablet.colours[slot], sizeof tablet.colours[0], "%s", (const char*)values[4]);
   }
 }
 
