@@ -46,8 +46,7 @@ static const Command table[] = {
      hr_run_cancel},
     {{"replay", HR_COMMAND_TRIGGER, "", "",
       "Hear this branch, or the one that a switch waits to go to: from its start (or the loop's), "
-      "or "
-      "along with the host if that rolls"},
+      "or along with the host if that rolls"},
      hr_run_replay},
     {{"replay/at", HR_COMMAND_VALUE, "position:p", "", "Hear this branch from a place on it"},
      hr_run_replay_at},
