@@ -73,7 +73,7 @@ static HrStatus put_open_node(HrTxn* txn)
   }
   tail->node->checksum = hr_node_checksum(tail->node, &tail->key);
   MDB_val value = {hr_node_bytes(tail->node), tail->node};
-  return hr_node_put(txn, &tail->key, &value, 0);
+  return hr_node_put(txn, &tail->key, &value);
 }
 
 HrStatus hr_tail_flush(HrTxn* txn)
@@ -96,6 +96,43 @@ HrStatus hr_tail_close(HrTxn* txn)
   tail->open = false;
   tail->state_known = false;
   return status;
+}
+
+/** The tail's nodes that have ended. */
+static uint32_t ended_nodes(const HrTail* tail)
+{
+  return tail->branch.node_count - tail->open;
+}
+
+/** Exchange the state that `store` keeps for the tail's. */
+static void exchange_state(HrStore* store, HrTail* tail, HrBranchId branch)
+{
+  HrChase* const kept = store->ended.state;
+  store->ended = (HrEndedState){branch, ended_nodes(tail), tail->state};
+  tail->state = kept;
+}
+
+static void take_kept_state(HrTxn* txn)
+{
+  HrTail* const tail = &txn->tail;
+  HrStore* const store = txn->store;
+  pthread_mutex_lock(&store->gate);
+  if (store->ended.branch == tail->branch.id && store->ended.nodes == ended_nodes(tail)) {
+    exchange_state(store, tail, 0);
+    tail->state_known = true;
+  }
+  pthread_mutex_unlock(&store->gate);
+}
+
+void hr_tail_keep_state(HrTxn* txn)
+{
+  HrTail* const tail = &txn->tail;
+  if (tail->state_known) {
+    pthread_mutex_lock(&txn->store->gate);
+    exchange_state(txn->store, tail, tail->branch.id);
+    pthread_mutex_unlock(&txn->store->gate);
+    tail->state_known = false;
+  }
 }
 
 /** Make `branch` the one appended to: fetch its record and its last node. */
@@ -127,6 +164,7 @@ static HrStatus open_tail(HrTxn* txn, HrBranchId branch)
   if (!status) {
     memcpy(tail->node, value.mv_data, value.mv_size);
     tail->open = true;
+    take_kept_state(txn);
   }
   return status;
 }
@@ -207,10 +245,9 @@ static HrStatus make_checkpoint(HrTxn* txn, uint8_t** state, uint32_t* size)
 }
 
 /** Count in the branch's next node, which begins at `tick`. */
-static void begin_node(HrTail* tail, HrNodeHeader* node, HrTick tick,
-                       const HrAppendOptions* options)
+static void begin_node(HrTail* tail, HrTick tick, const HrAppendOptions* options)
 {
-  *node = (HrNodeHeader){
+  *tail->node = (HrNodeHeader){
       .magic = HR_NODE_MAGIC,
       .version = HR_NODE_VERSION,
       .base_tick = tick,
@@ -243,7 +280,7 @@ static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppe
     return status;
   }
   hr_tick_key(&tail->key, tail->branch.id, tick, tail->branch.node_count);
-  begin_node(tail, tail->node, tick, options);
+  begin_node(tail, tick, options);
   tail->open = true;
   if (state_size) {
     const HrEvent event = {tick, HR_EVENT_META, state_size, state};
@@ -252,6 +289,12 @@ static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppe
   }
   free(state);
   return HR_OK;
+}
+
+/** True if `tick` lies before the head. A root that is empty begins wherever it does. */
+static bool is_past(const HrTail* tail, HrTick tick)
+{
+  return tick < tail->branch.head_tick && (tail->branch.parent || tail->branch.event_count);
 }
 
 /** Make `branch` the one appended to, if it can take an event at `tick`. */
@@ -267,8 +310,7 @@ static HrStatus begin_append(HrTxn* txn, HrBranchId branch, HrTick tick)
       return status;
     }
   }
-  const bool empty_root = !tail->branch.parent && !tail->branch.event_count;
-  return tick < tail->branch.head_tick && !empty_root ? HR_ERR_PAST : HR_OK;
+  return is_past(tail, tick) ? HR_ERR_PAST : HR_OK;
 }
 
 /** Words that the open node takes from `tick` on; 0: a new one is needed. */
@@ -316,65 +358,67 @@ static inline uint64_t number_of(const HrWord* word)
   return number;
 }
 
-/** True if all are short messages, in order. No branch and no comparison in the
- * loop: several words are looked at at a time. */
-static bool words_valid(const HrWord* words, size_t count)
+/** Copy words with their offsets shifted. True if all are short messages, in order. No branch
+ * and no comparison in the loop: several words are looked at at a time. */
+static bool copy_words(HrWord* restrict out, const HrWord* restrict words, uint32_t count,
+                       uint64_t shift)
 {
-  uint64_t lengths = 1;
-  uint64_t negative = 0; // Its highest bit: a length of 0, or an offset below the one before
-  for (size_t i = 1; i < count; ++i) {
+  const uint64_t length_one = (uint64_t)1 << 32;
+  const uint64_t first = number_of(words);
+  uint64_t lengths = first | (first - length_one); // Of 0 is left 255
+  uint64_t backwards = 0; // Bit 32: an offset borrows, as it is below the one before
+  memcpy(out, &(uint64_t){first + shift}, sizeof *out);
+  for (uint32_t i = 1; i < count; ++i) {
     const uint64_t before = number_of(&words[i - 1]);
     const uint64_t word = number_of(&words[i]);
-    lengths |= word >> 32 & 0xff;
-    negative |= ((word >> 32 & 0xff) - 1) | ((word & UINT32_MAX) - (before & UINT32_MAX));
+    const uint64_t shifted = word + shift; // No offset overflows
+    lengths |= word | (word - length_one);
+    backwards |= word ^ before ^ (word - before);
+    memcpy(&out[i], &shifted, sizeof shifted);
   }
-  const uint8_t first = count ? words->length : 1;
-  return first && first <= sizeof words->bytes && !(lengths & ~(uint64_t)sizeof words->bytes) &&
-         !(negative >> 63);
+  return !(lengths >> 32 & 0xff & ~sizeof words->bytes) && !(backwards >> 32 & 1);
 }
 
-/** Put words into a node, as many as there is room for; returns how many. */
-static uint32_t put_words(HrTail* tail, HrNodeHeader* node, uint32_t room, HrTick base,
-                          const HrWord* words, size_t count)
+/** Put words into the open node, as many as there is room for. HR_ERR_ARGUMENT if one of them is
+ * none. */
+static HrStatus put_words(HrTail* tail, uint32_t room, HrTick base, const HrWord* words,
+                          size_t count, size_t* taken)
 {
+  HrNodeHeader* const node = tail->node;
   HrWord* const out = (HrWord*)(node + 1) + node->word_count;
   const HrTick shift = base - node->base_tick;
-  uint32_t taken = count < room ? (uint32_t)count : room;
-  while (words[taken - 1].offset + shift > (HrTick)UINT32_MAX) {
-    --taken; // The first fits: the node was looked at for it
+  uint32_t fit = count < room ? (uint32_t)count : room;
+  while (words[fit - 1].offset + shift > (HrTick)UINT32_MAX) {
+    --fit; // The first fits: the node was looked at for it
   }
-  for (uint32_t i = 0; i < taken; ++i) {
-    const uint64_t number = number_of(&words[i]) + (uint64_t)shift; // No offset overflows
-    memcpy(&out[i], &number, sizeof number);
+  if (!copy_words(out, words, fit, (uint64_t)shift)) {
+    return HR_ERR_ARGUMENT;
   }
-  node->word_count += taken;
-  node->event_count += taken;
-  node->last_tick = base + words[taken - 1].offset;
+  node->word_count += fit;
+  node->event_count += fit;
+  node->last_tick = base + words[fit - 1].offset;
   tail->branch.head_tick = node->last_tick;
-  tail->branch.event_count += taken;
+  tail->branch.event_count += fit;
   tail->dirty = true;
-  return taken;
+  *taken += fit;
+  return HR_OK;
 }
 
-/** Make a whole node of HR_NODE_WORDS words where it will be written from, without a copy
- * of its own. None is open, and no checkpoint is due. */
+/** Make a whole node of HR_NODE_WORDS words. None is open, and no checkpoint is due. Its
+ * events are still to be followed: with those of the nodes after it, at once. */
 static HrStatus put_full_node(HrTxn* txn, HrTick base, const HrWord* words,
-                              const HrAppendOptions* options)
+                              const HrAppendOptions* options, size_t* taken)
 {
   HrTail* const tail = &txn->tail;
   const HrTick tick = base + words->offset;
-  MDB_val value = {HR_NODE_SIZE, NULL};
-  HrTickKey key;
-  hr_tick_key(&key, tail->branch.id, tick, tail->branch.node_count);
-  const HrStatus status = hr_node_put(txn, &key, &value, MDB_RESERVE);
-  if (status) {
-    return status;
+  if (is_past(tail, tick)) {
+    return HR_ERR_ARGUMENT;
   }
-  HrNodeHeader* const node = value.mv_data;
-  begin_node(tail, node, tick, options);
-  put_words(tail, node, HR_NODE_WORDS, base, words, HR_NODE_WORDS);
-  node->checksum = hr_node_checksum(node, &key);
-  return HR_OK;
+  HrStatus status = start_node(txn, tick, HR_NODE_WORDS, options);
+  status = status ? status : put_words(tail, HR_NODE_WORDS, base, words, HR_NODE_WORDS, taken);
+  status = status ? status : put_open_node(txn);
+  tail->open = tail->open && status;
+  return status;
 }
 
 /** Make whole nodes up to the next checkpoint, as many as the words fill. */
@@ -384,8 +428,7 @@ static HrStatus put_full_nodes(HrTxn* txn, HrTick base, const HrWord* words, siz
   HrTail* const tail = &txn->tail;
   HrStatus status = HR_OK;
   while (!status && count - *taken >= HR_NODE_WORDS && !checkpoint_due(tail)) {
-    status = put_full_node(txn, base, words + *taken, options);
-    *taken += HR_NODE_WORDS;
+    status = put_full_node(txn, base, words + *taken, options, taken);
   }
   if (!status && tail->state_known) {
     hr_chase_follow_words(tail->state, words, *taken);
@@ -393,32 +436,41 @@ static HrStatus put_full_nodes(HrTxn* txn, HrTick base, const HrWord* words, siz
   return status;
 }
 
+/** Fill the open node, or whole nodes, or begin one; at least one word is taken. */
+static HrStatus append_some(HrTxn* txn, HrTick base, const HrWord* words, size_t count,
+                            const HrAppendOptions* options, size_t* taken)
+{
+  HrTail* const tail = &txn->tail;
+  const HrTick tick = base + words->offset;
+  HrStatus status = is_past(tail, tick) ? HR_ERR_ARGUMENT : HR_OK;
+  uint32_t room = room_in_node(tail, tick, options);
+  if (!status && !room) {
+    status = end_node(txn);
+    status = status ? status : put_full_nodes(txn, base, words, count, options, taken);
+    if (status || *taken) {
+      return status;
+    }
+    status = start_node(txn, tick, 1, options);
+    room = status ? 0 : room_in_node(tail, tick, options);
+    room = room ? room : 1; // A long state fills a node by itself
+  }
+  return status ? status : put_words(tail, room, base, words, count, taken);
+}
+
 HrStatus hr_append_words(HrTxn* txn, HrBranchId branch, HrTick base, const HrWord* words,
                          size_t count, const HrAppendOptions* options)
 {
-  HrTail* const tail = &txn->tail;
-  if (!words_valid(words, count)) {
-    return HR_ERR_ARGUMENT;
-  }
+  HrAppendOptions all = options ? *options : (HrAppendOptions){0};
+  all.wall_clock_ns = all.wall_clock_ns ? all.wall_clock_ns : hr_wall_clock_ns();
   HrStatus status = count ? begin_append(txn, branch, base + words->offset) : HR_OK;
-  while (!status && count) {
-    const HrTick tick = base + words->offset;
-    uint32_t room = room_in_node(tail, tick, options);
-    size_t taken = 0;
-    if (!room) {
-      status = end_node(txn);
-      status = status ? status : put_full_nodes(txn, base, words, count, options, &taken);
-      if (!status && !taken) {
-        status = start_node(txn, tick, 1, options);
-        room = status ? 0 : room_in_node(tail, tick, options);
-        room = room ? room : 1; // A long state fills a node by itself
-      }
-    }
-    if (!status && !taken) {
-      taken = put_words(tail, tail->node, room, base, words, count);
-    }
-    words += taken;
-    count -= taken;
+  if (status) {
+    return status;
   }
+  for (size_t taken = 0; !status && taken < count;) {
+    size_t more = 0;
+    status = append_some(txn, base, words + taken, count - taken, &all, &more);
+    taken += more;
+  }
+  txn->spoilt = txn->spoilt || status == HR_ERR_ARGUMENT;
   return status;
 }

@@ -281,7 +281,7 @@ static HrStatus copy_nodes(Update* update, HrBranchId branch)
     update->report->damaged += !hr_node_valid(&place, &value);
     update->report->nodes += 1;
     count(update, &key, &value);
-    status = hr_node_put(update->to, &place, &value, 0);
+    status = hr_node_put(update->to, &place, &value);
     code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
   }
   mdb_cursor_close(cursor);

@@ -180,9 +180,10 @@ void hr_chase_follow_other(HrChase* chase, const uint8_t* bytes, uint32_t size)
  * first, and only those whose like has not been seen are followed, in order. */
 
 enum {
-  KINDS = 1 << 16, ///< Status and first data byte
+  KINDS = 1 << 15, ///< Status and first data byte, which is below 0x80
   KEPT_MAX = 2048, ///< Messages to be followed; mostly there are a few hundred
   MANY_MIN = 8192, ///< Messages for which it pays
+  SEEN_AT_ONCE = 8,
 };
 
 /** What others do depends on this message, or what it does on them: all of its kind count. */
@@ -199,16 +200,37 @@ static bool is_whole(const HrWord* word)
   return word->length == 3 || (word->length == 2 && (word->bytes[0] & 0xe0) == PROGRAM);
 }
 
+/** Status and first data byte, as they lie side by side. */
+static inline uint16_t kind_of(const HrWord* word)
+{
+  uint16_t kind;
+  memcpy(&kind, word->bytes, sizeof kind);
+  return kind % KINDS;
+}
+
+/** True if the like of all of these has been seen. */
+static inline bool all_seen(const HrWord words[SEEN_AT_ONCE], const uint8_t* seen)
+{
+  uint8_t all = 1;
+  for (unsigned i = 0; i < SEEN_AT_ONCE; ++i) {
+    all &= seen[kind_of(&words[i])];
+  }
+  return all;
+}
+
 /** Find the messages that count, last first; returns how many, KEPT_MAX: too many. */
 static uint32_t find_kept(const HrWord* words, size_t count, uint8_t* seen, uint32_t* kept)
 {
   uint32_t found = 0;
-  for (size_t i = count; i-- && found < KEPT_MAX;) {
-    uint16_t kind;
-    memcpy(&kind, words[i].bytes, sizeof kind);
-    if (!seen[kind]) {
-      seen[kind] = is_whole(&words[i]) && !depends_on_order(&words[i]);
-      kept[found++] = (uint32_t)i;
+  while (count && found < KEPT_MAX) {
+    if (count >= SEEN_AT_ONCE && all_seen(words + count - SEEN_AT_ONCE, seen)) {
+      count -= SEEN_AT_ONCE; // As nearly all, once the first few hundred are past
+      continue;
+    }
+    const HrWord* const word = &words[--count];
+    if (!seen[kind_of(word)]) {
+      seen[kind_of(word)] = is_whole(word) && !depends_on_order(word);
+      kept[found++] = (uint32_t)count;
     }
   }
   return found;
@@ -217,9 +239,12 @@ static uint32_t find_kept(const HrWord* words, size_t count, uint8_t* seen, uint
 void hr_chase_follow_words(HrChase* chase, const HrWord* words, size_t count)
 {
   uint32_t kept[KEPT_MAX];
-  uint8_t* const seen = count >= MANY_MIN && count <= UINT32_MAX ? calloc(KINDS, 1) : NULL;
-  uint32_t left = seen ? find_kept(words, count, seen, kept) : KEPT_MAX;
-  free(seen);
+  uint8_t seen[KINDS];
+  uint32_t left = KEPT_MAX;
+  if (count >= MANY_MIN && count <= UINT32_MAX) {
+    memset(seen, 0, sizeof seen);
+    left = find_kept(words, count, seen, kept);
+  }
   if (left == KEPT_MAX) {
     for (size_t i = 0; i < count; ++i) {
       hr_chase_follow(chase, words[i].bytes, words[i].length);

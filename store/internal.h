@@ -14,6 +14,13 @@
 #include <signal.h>
 #include <sys/types.h>
 
+/** What the ended nodes of a branch, which do not change, leave a synthesizer in. */
+typedef struct {
+  HrBranchId branch;
+  uint32_t nodes; ///< How many have ended
+  HrChase* state; ///< NULL: not known
+} HrEndedState;
+
 struct HrStoreImpl {
   HrStore* next; ///< Registry of open stores
   unsigned references;
@@ -28,9 +35,10 @@ struct HrStoreImpl {
   bool read_only;
   bool unsynced;
   bool unnamed;                 ///< Being made: nobody else knows of it, and no lock file is needed
-  pthread_mutex_t gate;         ///< Guards `transactions`, `bytes` and `env`
+  pthread_mutex_t gate;         ///< Guards `transactions`, `bytes`, `env` and `ended`
   unsigned transactions;        ///< Open in this process
   off_t bytes;                  ///< Size of the file when last seen: it never shrinks
+  HrEndedState ended;           ///< Where the last appended to came to: the next need not read it
   _Atomic bool failed;          ///< A disk error: nothing is believed until hr_store_reopen()
   _Atomic unsigned write_count; ///< Write transactions begun
   HrStoreHeader header;
@@ -57,6 +65,8 @@ struct HrTxnImpl {
   HrTxnMode mode;
   MDB_cursor* branches; ///< A reader's place among the branches; NULL: none read yet
   MDB_cursor* nodes;    ///< Where a writer put the last node; NULL: none yet
+  bool nodes_follow;    ///< Nodes of younger branches follow those being put
+  bool spoilt;          ///< Bad words are in it: it is not committed
   HrTail tail;
 };
 
@@ -177,8 +187,8 @@ HrBranchId hr_tick_key_branch(const HrTickKey* key);
 HrTick hr_tick_key_tick(const HrTickKey* key);
 uint64_t hr_tick_key_ordinal(const HrTickKey* key);
 
-/** XXH3_64 of what is some hundred bytes or more. */
-uint64_t hr_hash_long(const void* bytes, size_t size, uint64_t seed);
+/** XXH3_64, fast for some hundred bytes or more. Needs a processor with AVX2. */
+uint64_t hr_hash_wide(const void* bytes, size_t size, uint64_t seed);
 
 size_t hr_node_bytes(const HrNodeHeader* node);
 uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key);
@@ -195,9 +205,8 @@ void hr_page_run_add(HrPageRun* pages, const MDB_val* value);
 /** Have the system read them in, without waiting. */
 void hr_page_run_will_need(const HrPageRun* pages);
 
-/** Put a node as it is. With MDB_RESERVE its bytes are still to be written, to where
- * `value` says, before anything else is. */
-HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value, unsigned flags);
+/** Put a node as it is. */
+HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value);
 
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */
 HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value);
@@ -213,6 +222,8 @@ HrStatus hr_tail_flush(HrTxn* txn);
 /** Flush, and forget the tail: its branch's record is about to change. */
 HrStatus hr_tail_close(HrTxn* txn);
 void hr_tail_free(HrTail* tail);
+/** Keep for the next transaction what this one, which is committed, knows of its tail. */
+void hr_tail_keep_state(HrTxn* txn);
 
 /** Move `branch` to an ancestor: its parent, or where its jump pointer leads.
  * HR_ERR_DAMAGED if there is none, or if it would lead in a circle. */

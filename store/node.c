@@ -46,6 +46,16 @@ size_t hr_node_bytes(const HrNodeHeader* node)
   return sizeof *node + node->word_count * sizeof(HrWord);
 }
 
+static uint64_t hash_long(const void* bytes, size_t size, uint64_t seed)
+{
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx2")) {
+    return hr_hash_wide(bytes, size, seed);
+  }
+#endif
+  return XXH3_64bits_withSeed(bytes, size, seed);
+}
+
 /** The key goes into the seed: a whole node in a wrong place is found too. */
 uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key)
 {
@@ -53,7 +63,7 @@ uint64_t hr_node_checksum(const HrNodeHeader* node, const HrTickKey* key)
   header.checksum = 0;
   const uint64_t seed = XXH3_64bits(key, sizeof *key);
   const uint64_t first = XXH3_64bits_withSeed(&header, sizeof header, seed);
-  return hr_hash_long(node + 1, node->word_count * sizeof(HrWord), first);
+  return hash_long(node + 1, node->word_count * sizeof(HrWord), first);
 }
 
 uint32_t hr_record_checksum(HrRecordKind kind, const void* key, size_t key_size, const void* value,
@@ -106,12 +116,31 @@ void hr_page_run_will_need(const HrPageRun* pages)
   }
 }
 
-HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value, unsigned flags)
+/** Put at the end of all nodes, if the key belongs there, as that of the youngest branch does:
+ * LMDB then searches for no place, and leaves the pages above the nodes full, not half full. */
+static int put_last(HrTxn* txn, MDB_val* key, MDB_val* value)
+{
+  MDB_val last_key, last_value;
+  const int code = mdb_cursor_put(txn->nodes, key, value, MDB_APPEND);
+  if (code == MDB_KEYEXIST) {
+    /* The cursor is on the last of all: this node once more, or a younger branch's. */
+    txn->nodes_follow = mdb_cursor_get(txn->nodes, &last_key, &last_value, MDB_GET_CURRENT) ||
+                        mdb_cmp(txn->txn, txn->store->nodes, key, &last_key);
+  }
+  return code;
+}
+
+HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value)
 {
   MDB_val k = {sizeof *key, (void*)key};
-  /* The next node mostly goes beside the last, which the cursor finds without a search. */
   int code = txn->nodes ? 0 : mdb_cursor_open(txn->txn, txn->store->nodes, &txn->nodes);
-  code = code ? code : mdb_cursor_put(txn->nodes, &k, value, flags);
+  if (!code) {
+    code = txn->nodes_follow ? MDB_KEYEXIST : put_last(txn, &k, value);
+  }
+  if (code == MDB_KEYEXIST) {
+    /* The next node mostly goes beside the last, which the cursor finds without a search. */
+    code = mdb_cursor_put(txn->nodes, &k, value, 0);
+  }
   return hr_status_from_lmdb(txn->store, code);
 }
 

@@ -464,6 +464,7 @@ HrStatus hr_store_reopen(HrStore* store)
     mdb_env_close(store->env);
     store->env = NULL;
   }
+  store->ended.branch = 0; // What is on the disk may be older
   if (drop_cache(store) || open_store(store, NULL)) {
     return HR_ERR_IO;
   }
@@ -495,6 +496,7 @@ static void free_entry(HrStore* entry)
     mdb_env_close(entry->env);
   }
   pthread_mutex_destroy(&entry->gate);
+  free(entry->ended.state);
   free(entry);
 }
 

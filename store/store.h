@@ -123,7 +123,8 @@ typedef enum { HR_READ, HR_WRITE } HrTxnMode;
  * other to end. Keep readers short: an old reader keeps old pages from reuse. */
 HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn);
 
-/** Make all of it durable (synced), or nothing. Frees `txn` either way. */
+/** Make all of it durable (synced), or nothing. Frees `txn` either way. HR_ERR_ARGUMENT
+ * after bad words (hr_append_words). */
 HrStatus hr_txn_commit(HrTxn* txn);
 
 /** End without a trace. NULL is fine. */
@@ -297,8 +298,9 @@ HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
 
 /** Append `count` messages of 1 to 3 bytes each, their ticks `base` and the words'
  * offsets, which never fall; unused bytes are 0. For music that is there already: several times as
- * fast as one by one. Errors as with hr_append(), and HR_ERR_ARGUMENT for other
- * words: then nothing is appended, the transaction goes on. */
+ * fast as one by one. HR_ERR_PAST before the head: the transaction goes on. HR_ERR_ARGUMENT
+ * for other words, which are found while they are written: the transaction can then only be
+ * aborted, and hr_txn_commit() does that and says so. */
 HrStatus hr_append_words(HrTxn* txn, HrBranchId branch, HrTick base, const HrWord* words,
                          size_t count, const HrAppendOptions* options);
 

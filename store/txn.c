@@ -168,12 +168,15 @@ static int commit(MDB_txn* txn)
 
 HrStatus hr_txn_commit(HrTxn* txn)
 {
-  HrStatus status = hr_tail_flush(txn);
+  HrStatus status = txn->spoilt ? HR_ERR_ARGUMENT : hr_tail_flush(txn);
   close_cursors(txn);
   if (status) {
     mdb_txn_abort(txn->txn);
   } else {
     status = hr_status_from_lmdb(txn->store, commit(txn->txn));
+  }
+  if (!status) {
+    hr_tail_keep_state(txn);
   }
   release(txn);
   return status;

@@ -7,7 +7,11 @@
 #include "store/chase.h"
 #include "tests/store_rig.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { WORDS = 200000 };
 
@@ -144,26 +148,139 @@ static void test_checkpoints_hold_the_state(void** state)
   hr_txn_abort(txn);
 }
 
+/** What a transaction knows of a branch's end serves the next one, if that goes on there:
+ * not after other music that was given up, nor for another branch. */
+static void test_each_branch_goes_on_from_its_own_end(void** state)
+{
+  (void)state;
+  enum { PIECE = 9973 };
+  const HrAppendOptions options = {.author = 7, .wall_clock_ns = 1};
+  compose();
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId whole = make_branch(txn);
+  const HrBranchId branches[] = {make_branch(txn), make_branch(txn)};
+  assert_ok(hr_append_words(txn, whole, 0, music, WORDS, &options));
+  assert_ok(hr_txn_commit(txn));
+  for (uint32_t i = 0; i < WORDS; i += PIECE) {
+    const uint32_t count = WORDS - i < PIECE ? WORDS - i : PIECE;
+    for (unsigned b = 0; b < 2; ++b) {
+      txn = begin(HR_WRITE);
+      assert_ok(hr_append_words(txn, branches[b], (HrTick)1 << 40, music, WORDS / 2, &options));
+      hr_txn_abort(txn);
+      for (unsigned half = 0; half < 2; ++half) {
+        const uint32_t from = half ? count / 2 : 0;
+        const uint32_t until = half ? count : count / 2;
+        txn = begin(HR_WRITE);
+        assert_ok(hr_append_words(txn, branches[b], 0, music + i + from, until - from, &options));
+        assert_ok(hr_txn_commit(txn));
+      }
+    }
+  }
+  txn = begin(HR_READ);
+  assert_same_nodes(txn, whole, branches[0]);
+  assert_same_nodes(txn, whole, branches[1]);
+  hr_txn_abort(txn);
+  verify_clean();
+}
+
+/** Another program appends the part of the music from one word to another. */
+static int append_elsewhere(const char* path, HrBranchId branch, uint32_t from, uint32_t until)
+{
+  const HrAppendOptions options = {.author = 7, .wall_clock_ns = 1};
+  HrTxn* txn;
+  compose();
+  return hr_store_open(path, 0, &store, NULL) || hr_txn_begin(store, HR_WRITE, &txn) ||
+         hr_append_words(txn, branch, 0, music + from, until - from, &options) ||
+         hr_txn_commit(txn);
+}
+
+static void run_elsewhere(HrBranchId branch, uint32_t from, uint32_t until)
+{
+  int status = -1;
+  const pid_t child = fork();
+  if (!child) {
+    char numbers[3][24];
+    snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)branch);
+    snprintf(numbers[1], sizeof numbers[1], "%u", from);
+    snprintf(numbers[2], sizeof numbers[2], "%u", until);
+    execl("/proc/self/exe", "test_store_append", hr_store_path(store), numbers[0], numbers[1],
+          numbers[2], (char*)NULL);
+    _exit(127);
+  }
+  assert_true(child > 0 && waitpid(child, &status, 0) == child && !status);
+}
+
+/** What this program knows of a branch's end is not true any more when another has been there. */
+static void test_a_branch_goes_on_from_where_another_program_left_it(void** state)
+{
+  (void)state;
+  enum { PIECE = 40000 };
+  const HrAppendOptions options = {.author = 7, .wall_clock_ns = 1};
+  compose();
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId whole = make_branch(txn);
+  const HrBranchId shared = make_branch(txn);
+  assert_ok(hr_append_words(txn, whole, 0, music, WORDS, &options));
+  assert_ok(hr_txn_commit(txn));
+  for (uint32_t i = 0; i < WORDS; i += 2 * PIECE) {
+    txn = begin(HR_WRITE);
+    assert_ok(hr_append_words(txn, shared, 0, music + i, PIECE, &options));
+    assert_ok(hr_txn_commit(txn));
+    if (i + PIECE < WORDS) {
+      run_elsewhere(shared, i + PIECE, i + 2 * PIECE);
+    }
+  }
+  txn = begin(HR_READ);
+  assert_same_nodes(txn, whole, shared);
+  hr_txn_abort(txn);
+  verify_clean();
+}
+
+/** One bad word among many good ones: nothing of the transaction is kept. */
+static void refuse(const HrWord* words, uint32_t count)
+{
+  HrTxn* txn = begin(HR_WRITE);
+  HrTree tree;
+  const HrBranchId branch = make_branch(txn);
+  assert_int_equal(hr_append_words(txn, branch, 0, words, count, NULL), HR_ERR_ARGUMENT);
+  assert_int_equal(hr_txn_commit(txn), HR_ERR_ARGUMENT);
+  txn = begin(HR_READ);
+  assert_int_equal(hr_tree_next(txn, 0, &tree), HR_END);
+  hr_txn_abort(txn);
+}
+
 static void test_bad_words_change_nothing(void** state)
 {
   (void)state;
-  const HrWord good[2] = {{5, 3, {0x90, 60, 1}}, {6, 3, {0x80, 60, 1}}};
-  HrTxn* const txn = begin(HR_WRITE);
-  const HrBranchId branch = make_branch(txn);
-  for (unsigned length = 0; length <= UINT8_MAX; ++length) {
-    const HrWord words[2] = {good[0], {6, (uint8_t)length, {0}}};
-    if (length == 0 || length > 3) {
-      assert_int_equal(hr_append_words(txn, branch, 0, words, 2, NULL), HR_ERR_ARGUMENT);
+  enum { MANY = 3000 };
+  static HrWord words[MANY];
+  static const uint32_t places[] = {0, 1, 500, 501, 502, 503, 1003, 1004, MANY - 1};
+  for (uint32_t i = 0; i < MANY; ++i) {
+    words[i] = (HrWord){i * 10, 3, {0x90, 60, 1}};
+  }
+  for (unsigned p = 0; p < sizeof places / sizeof *places; ++p) {
+    HrWord* const bad = &words[places[p]];
+    const HrWord good = *bad;
+    for (unsigned length = 0; length <= UINT8_MAX; length = length ? length + 1 : 4) {
+      bad->length = (uint8_t)length;
+      refuse(words, MANY);
+    }
+    *bad = good;
+    if (places[p]) {
+      bad->offset = words[places[p] - 1].offset - 1;
+      refuse(words, MANY);
+      *bad = good;
     }
   }
-  const HrWord falling[2] = {good[1], good[0]};
-  assert_int_equal(hr_append_words(txn, branch, 0, falling, 2, NULL), HR_ERR_ARGUMENT);
-  assert_ok(hr_append_words(txn, branch, 0, good, 0, NULL));
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId branch = make_branch(txn);
+  assert_ok(hr_append_words(txn, branch, 0, words, 0, NULL));
   assert_int_equal(event_count(txn, branch), 0);
-  assert_ok(hr_append_words(txn, branch, 0, good, 2, NULL));
-  assert_int_equal(hr_append_words(txn, branch, 0, good, 2, NULL), HR_ERR_PAST);
+  assert_ok(hr_append_words(txn, branch, 0, words, 2, NULL));
+  assert_int_equal(hr_append_words(txn, branch, 0, words, 2, NULL), HR_ERR_PAST);
   assert_int_equal(event_count(txn, branch), 2);
-  hr_txn_abort(txn);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
 }
 
 /** A node's words reach no further than 32 bits from its first. */
@@ -222,11 +339,20 @@ static void test_unsynced_is_synced_when_closed(void** state)
   verify_clean();
 }
 
-int main(void)
+int main(int argc, char** argv)
 {
+  if (argc == 5) {
+    return append_elsewhere(argv[1], strtoull(argv[2], NULL, 10),
+                            (uint32_t)strtoul(argv[3], NULL, 10),
+                            (uint32_t)strtoul(argv[4], NULL, 10));
+  }
   const struct CMUnitTest tests[] = {
-      TEST(test_words_are_appended_as_events_are), TEST(test_checkpoints_hold_the_state),
-      TEST(test_bad_words_change_nothing),         TEST(test_words_far_apart_fill_several_nodes),
+      TEST(test_words_are_appended_as_events_are),
+      TEST(test_checkpoints_hold_the_state),
+      TEST(test_each_branch_goes_on_from_its_own_end),
+      TEST(test_a_branch_goes_on_from_where_another_program_left_it),
+      TEST(test_bad_words_change_nothing),
+      TEST(test_words_far_apart_fill_several_nodes),
       TEST(test_unsynced_is_synced_when_closed),
   };
   return cmocka_run_group_tests_name("append", tests, NULL, NULL);
