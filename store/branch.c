@@ -137,28 +137,71 @@ HrStatus hr_branch_climb(HrTxn* txn, HrBranchId to, HrBranch* branch)
                                                                            : status;
 }
 
-HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner, HrTick* until)
+static HrAncestor ancestor_of(const HrBranch* branch)
 {
-  HrBranchId too_far = 0; // On the way up the same jump is met again from below
-  HrStatus status = hr_branch_get(txn, leaf, owner);
-  *until = INT64_MAX;
-  while (!status && owner->parent && tick < owner->fork_tick) {
-    HrBranch next = *owner;
-    if (owner->jump != too_far) {
-      status = hr_branch_climb(txn, owner->jump, &next);
-      if (owner->jump != owner->parent && (!next.parent || tick >= next.fork_tick)) {
-        too_far = owner->jump;
-      }
-    }
-    if (!status && owner->jump == too_far) {
-      next = *owner;
-      status = hr_branch_climb(txn, owner->parent, &next);
-    }
-    /* No jump leads to the owner, unless that is the parent: so the last step is from its child. */
-    *until = owner->fork_tick;
-    *owner = next;
+  return (HrAncestor){.id = branch->id,
+                      .parent = branch->parent,
+                      .jump = branch->jump,
+                      .fork_tick = branch->fork_tick,
+                      .depth = branch->depth};
+}
+
+/** The ancestor that `from` leads to: its parent, or where its jump pointer points. What a
+ * writer sees may never be committed: it adds nothing to what is known (NULL: nothing is). */
+static HrStatus climb(HrTxn* txn, HrAncestors* known, HrBranchId to, const HrAncestor* from,
+                      HrAncestor* found)
+{
+  HrBranch branch = {.depth = from->depth};
+  if (known && hr_ancestors_find(known, to, found)) {
+    return found->depth < from->depth ? HR_OK : HR_ERR_DAMAGED;
+  }
+  const HrStatus status = hr_branch_climb(txn, to, &branch);
+  *found = ancestor_of(&branch);
+  if (known && !status && txn->mode == HR_READ) {
+    hr_ancestors_add(known, found);
   }
   return status;
+}
+
+/** Go up from `at`, the leaf, to the ancestor that owns `tick`. */
+static HrStatus climb_to_owner(HrTxn* txn, HrAncestors* known, HrTick tick, HrAncestor* at,
+                               HrTick* until)
+{
+  HrBranchId too_far = 0; // On the way up the same jump is met again from below
+  HrStatus status = HR_OK;
+  *until = INT64_MAX;
+  while (!status && at->parent && tick < at->fork_tick) {
+    HrAncestor next = *at;
+    if (at->jump != too_far) {
+      status = climb(txn, known, at->jump, at, &next);
+      if (at->jump != at->parent && (!next.parent || tick >= next.fork_tick)) {
+        too_far = at->jump;
+      }
+    }
+    if (!status && at->jump == too_far) {
+      status = climb(txn, known, at->parent, at, &next);
+    }
+    /* No jump leads to the owner, unless that is the parent: so the last step is from its child. */
+    *until = at->fork_tick;
+    *at = next;
+  }
+  return status;
+}
+
+HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner, HrTick* until)
+{
+  HrAncestors* const known = &txn->store->ancestors;
+  HrStatus status = hr_branch_get(txn, leaf, owner);
+  if (status) {
+    return status;
+  }
+  HrAncestor at = ancestor_of(owner);
+  const bool taken = hr_ancestors_take(known);
+  status = climb_to_owner(txn, taken ? known : NULL, tick, &at, until);
+  if (taken) {
+    hr_ancestors_give_back(known);
+  }
+  return status || at.id == leaf ? status : hr_branch_get(txn, at.id, owner);
 }
 
 HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner)

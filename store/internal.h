@@ -7,6 +7,7 @@
 #ifndef HR_STORE_INTERNAL_H
 #define HR_STORE_INTERNAL_H
 
+#include "store/ancestors.h"
 #include "store/chase.h"
 
 #include <lmdb.h>
@@ -39,6 +40,7 @@ struct HrStoreImpl {
   unsigned transactions;        ///< Open in this process
   off_t bytes;                  ///< Size of the file when last seen: it never shrinks
   HrEndedState ended;           ///< Where the last appended to came to: the next need not read it
+  HrAncestors ancestors;        ///< Of committed branches
   _Atomic bool failed;          ///< A disk error: nothing is believed until hr_store_reopen()
   _Atomic unsigned write_count; ///< Write transactions begun
   HrStoreHeader header;

@@ -33,18 +33,17 @@ static int seek_node(HrPath* path, MDB_val* key, MDB_val* value)
   HrTickKey wanted;
   hr_tick_key(&wanted, path->owner.id, path->from, 0);
   *key = (MDB_val){sizeof wanted, &wanted};
-  int code = mdb_cursor_get(path->cursor, key, value, MDB_SET_RANGE);
-  if (code && code != MDB_NOTFOUND) {
-    return code;
+  const int found = mdb_cursor_get(path->cursor, key, value, MDB_SET_RANGE);
+  if (found && found != MDB_NOTFOUND) {
+    return found;
   }
   /* The node before may reach across. */
-  code = mdb_cursor_get(path->cursor, key, value, code ? MDB_LAST : MDB_PREV);
-  if (!code && key->mv_size == sizeof wanted &&
+  const int before = mdb_cursor_get(path->cursor, key, value, found ? MDB_LAST : MDB_PREV);
+  if (!before && key->mv_size == sizeof wanted &&
       hr_tick_key_branch(key->mv_data) == path->owner.id) {
     return 0;
   }
-  *key = (MDB_val){sizeof wanted, &wanted};
-  return mdb_cursor_get(path->cursor, key, value, MDB_SET_RANGE);
+  return found ? found : mdb_cursor_get(path->cursor, key, value, before ? MDB_FIRST : MDB_NEXT);
 }
 
 /** Cut the words outside [from, until) off a valid node. */

@@ -465,6 +465,7 @@ HrStatus hr_store_reopen(HrStore* store)
     store->env = NULL;
   }
   store->ended.branch = 0; // What is on the disk may be older
+  hr_ancestors_clear(&store->ancestors);
   if (drop_cache(store) || open_store(store, NULL)) {
     return HR_ERR_IO;
   }
@@ -485,6 +486,7 @@ static HrStore* new_entry(const char* path, const struct stat* info, unsigned fl
     entry->read_only = flags & HR_STORE_READ_ONLY;
     entry->unsynced = flags & HR_STORE_UNSYNCED;
     pthread_mutex_init(&entry->gate, NULL);
+    hr_ancestors_init(&entry->ancestors);
   }
   free(absolute);
   return entry;
@@ -496,6 +498,7 @@ static void free_entry(HrStore* entry)
     mdb_env_close(entry->env);
   }
   pthread_mutex_destroy(&entry->gate);
+  hr_ancestors_free(&entry->ancestors);
   free(entry->ended.state);
   free(entry);
 }
