@@ -193,7 +193,7 @@ static HrLoopMessage last_bars(const HrSession* session, HrTick now, int64_t bar
 HrStatus hr_run_grab(HrCall* call)
 {
   HrSession* const session = call->session;
-  HrGoMessage go = {.what = HR_GO_REPLAY, .quantum = HR_QUANTUM_NOW};
+  HrGoMessage go = {.what = HR_GO_REPLAY | HR_GO_PHASE, .quantum = HR_QUANTUM_NOW};
   const char* name;
   int64_t bars;
   HrTick first;
@@ -220,7 +220,7 @@ HrStatus hr_run_grab(HrCall* call)
   session->loop = range;
   HrTick from = now;
   if (!hr_call_rolling(session)) { // Where the loop is now, had it begun when the range ended
-    go.what |= HR_GO_LOCATE | HR_GO_PHASE;
+    go.what |= HR_GO_LOCATE;
     from = range.start + (now - range.end) % (range.end - range.start);
   }
   status = hr_call_open_stream(call, session->branch, from, &go.stream);

@@ -202,8 +202,7 @@ HR_REALTIME static bool join_switch(HrEngine* engine, const HrGoMessage* go)
 {
   HrGoMessage* const pending = &engine->pending;
   const unsigned what = go->what & ~(unsigned)HR_GO_BARS;
-  const bool replay = what == (HR_GO_REPLAY | HR_GO_LOCATE) ||
-                      (what == HR_GO_REPLAY && go->quantum != HR_QUANTUM_NOW);
+  const bool replay = what == HR_GO_REPLAY || what == (HR_GO_REPLAY | HR_GO_LOCATE);
   if (!replay || !(pending->what & HR_GO_SWITCH)) {
     return false;
   }
@@ -236,10 +235,13 @@ HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
   if (join_switch(engine, go) || follow_switch(engine, go)) {
     return;
   }
+  const bool off = engine->pending.what & HR_GO_REPLAY && !engine->replay;
   forget_pending(engine);
   if (!(go->what & HR_GO_CANCEL)) {
     engine->pending = *go;
     hr_engine_schedule(engine, engine->cursor);
+  } else if (off) {
+    hr_engine_replay_is_off(engine); // The session took it for on
   }
 }
 

@@ -930,6 +930,69 @@ static void assert_keys(int64_t start, const uint8_t* keys, int beats)
 #define ASSERT_KEYS(start, ...)                                                                    \
   assert_keys(start, (const uint8_t[]){__VA_ARGS__}, (int)sizeof(const uint8_t[]){__VA_ARGS__})
 
+/** The same along a host: at once, and, on its frame, at the bar. */
+static void test_replay_joins_a_switch_along_a_host(void** state)
+{
+  (void)state;
+  const int64_t start = follow_other("now");
+  run_to(start, 1.75);
+  say_number("follow", 0);
+  assert_ok(command_by("test", "switch", "main", NULL, NULL));
+  assert_ok(command_by("test", "replay", NULL, NULL, NULL));
+  run_to(start, 2.75);
+  assert_branch("main");
+  say_number("follow", 0);
+  assert_ok(say("quantum", "bar", NULL, NULL));
+  assert_ok(say("switch", "other", NULL, NULL));
+  assert_ok(say("replay", NULL, NULL, NULL));
+  assert_branch("main");
+  run_to(start, 5.75);
+  ASSERT_KEYS(start, 80, 81, 62, 0, 84, 85);
+  assert_branch("other");
+}
+
+/** What was grabbed is heard, and no other branch at the next bar. */
+static void test_grab_takes_the_place_of_a_switch(void** state)
+{
+  (void)state;
+  for (int quantum = 0; quantum < 2; ++quantum) {
+    const char* const name = quantum ? "grabbed twice" : "grabbed";
+    rig_transport(&rig, true, 0);
+    assert_ok(rig_say(&rig, "fork", name));
+    jam(8, 60);
+    assert_ok(rig_say(&rig, "quantum", quantum ? "now" : "bar"));
+    assert_ok(command_by("test", "switch", "main", NULL, NULL));
+    const HrValue bars = hr_value_integer(1);
+    assert_ok(rig_command(&rig, "grab", &bars, 1));
+    const int64_t start = rig.now;
+    rig.output_count = 0;
+    run_to(start, 4.75);
+    ASSERT_KEYS(start, 64, 65, 66, 67, 64);
+    assert_branch(name);
+    assert_ok(say("stop", NULL, NULL, NULL));
+    rig_transport(&rig, false, 0);
+    rig_run(&rig, BEAT);
+  }
+}
+
+/** A replay that waited and is not wanted any more is not on. */
+static void test_cancel_a_replay(void** state)
+{
+  (void)state;
+  jam(8, 60);
+  rest();
+  jam(2, 90);
+  assert_ok(say("replay", NULL, NULL, NULL));
+  assert_true(state_now().replay);
+  assert_ok(say("cancel", NULL, NULL, NULL));
+  assert_false(state_now().replay);
+  assert_ok(say("replay", NULL, NULL, NULL));
+  rig_run(&rig, BAR);
+  assert_ok(say("switch", "main", NULL, NULL));
+  assert_ok(say("cancel", NULL, NULL, NULL));
+  assert_true(state_now().replay); // That did not wait
+}
+
 /** A loop that is set while a switch waits for its bar leaves it waiting, and is the loop
  * of the branch switched to: on the own clock, ... */
 static void test_loop_leaves_a_switch(void** state)
@@ -1244,6 +1307,9 @@ int main(void)
       TEST(test_marks),
       TEST(test_replay_from_a_mark),
       TEST(test_replay_joins_a_switch),
+      TEST(test_replay_joins_a_switch_along_a_host),
+      TEST(test_grab_takes_the_place_of_a_switch),
+      TEST(test_cancel_a_replay),
       TEST(test_loop_leaves_a_switch),
       TEST(test_loop_leaves_a_switch_along_a_host),
       TEST(test_end_of_a_loop_leaves_a_switch),
