@@ -694,6 +694,24 @@ static void watch_frames(HrSession* session)
   }
 }
 
+/** A host runs the engine, which has not taken all it was sent. */
+static bool is_engine_behind(HrSession* session)
+{
+  if (!session->engine) {
+    return false;
+  }
+  watch_frames(session);
+  return host_runs(session) &&
+         atomic_load_explicit(&session->engine->shared.messages_done, memory_order_acquire) <
+             hr_ring_write_position(session->engine->messages);
+}
+
+bool hr_session_move_waits(HrSession* session)
+{
+  return is_engine_behind(session) || hr_session_fork_waits(session) ||
+         hr_session_current(session) != session->branch;
+}
+
 void hr_session_await_engine(HrSession* session)
 {
   const int64_t until = hr_monotonic_ns() + ANSWER_NS;
