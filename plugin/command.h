@@ -11,7 +11,8 @@
  * there as a message on a ring. Those that write to the store wait for others
  * who do; of these, what is about this moment on the current branch, as a mark
  * or undo is, also waits for the engine's next block if something is on its way
- * to it. Those that only read and send, as a switch does, wait for nobody.
+ * to it. So do those that tell of branches, and of what is on them. Those that
+ * only read and send, as a switch does, wait for nobody.
  */
 
 #ifndef HR_COMMAND_H

@@ -309,6 +309,21 @@ HrStatus hr_call_prepare_here(HrCall* call)
   return hr_call_prepare(call);
 }
 
+HrStatus hr_call_settle(HrCall* call)
+{
+  HrSession* const session = call->session;
+  if (call->writing) {
+    hr_session_drain(session, true);
+    return HR_OK;
+  }
+  if (!hr_session_move_waits(session)) {
+    return HR_OK;
+  }
+  call->here = true;
+  hr_call_to_write(call);
+  return HR_ERR_BUSY;
+}
+
 HrStatus hr_call_need_tree(HrCall* call)
 {
   const HrSession* const session = call->session;

@@ -107,6 +107,10 @@ HrStatus hr_call_prepare(HrCall* call);
  * was sent just before has happened by then. */
 HrStatus hr_call_prepare_here(HrCall* call);
 
+/** The same for what only tells: it waits if a fork or switch is on its way, and else for
+ * nobody. HR_ERR_BUSY: return that; it will be run again. */
+HrStatus hr_call_settle(HrCall* call);
+
 /** Make sure that there is a tree. What was played may still wait in the capture
  * ring, unless the command may write. */
 HrStatus hr_call_need_tree(HrCall* call);

@@ -106,6 +106,9 @@ HrStatus hr_run_marks(HrCall* call)
   if (!session->binding.store) {
     return hr_call_no_store(call);
   }
+  if (hr_call_settle(call)) {
+    return HR_ERR_BUSY;
+  }
   HrStatus status = session->branch ? hr_txn_begin(session->binding.store, HR_READ, &txn) : HR_END;
   while (!status && !(status = hr_note_next(txn, session->branch, note.tick, note.id, &note))) {
     if (note.kind == HR_NOTE_MARK && !note.hidden) {

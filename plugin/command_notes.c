@@ -108,6 +108,9 @@ HrStatus hr_run_notes(HrCall* call)
   if (!session->binding.store) {
     return hr_call_no_store(call);
   }
+  if (hr_call_settle(call)) {
+    return HR_ERR_BUSY;
+  }
   HrStatus status = session->branch ? hr_txn_begin(session->binding.store, HR_READ, &txn) : HR_END;
   while (!status && !(status = hr_note_next(txn, session->branch, note.tick, note.id, &note))) {
     char author[HR_NAME_MAX + 1] = "";

@@ -23,18 +23,6 @@ static void tell_record(HrCall* call, HrTxn* txn, const HrBranch* branch)
               hr_value_integer(branch->id == call->session->branch));
 }
 
-/** Make sure that every branch is in the store: HR_ERR_BUSY if that takes writing. */
-static HrStatus drain_forks(HrCall* call)
-{
-  if (hr_session_fork_waits(call->session)) {
-    if (!hr_call_to_write(call)) {
-      return HR_ERR_BUSY;
-    }
-    hr_session_drain(call->session, true);
-  }
-  return HR_OK;
-}
-
 HrStatus hr_run_list(HrCall* call)
 {
   HrSession* const session = call->session;
@@ -43,11 +31,9 @@ HrStatus hr_run_list(HrCall* call)
   HrStatus status = session->binding.store ? HR_OK : hr_call_no_store(call);
   status = status ? status : hr_call_count(call, 0, 1, &from);
   status = status ? status : hr_call_count(call, 1, UINT32_MAX, &count);
+  status = status ? status : hr_call_settle(call);
   if (status || !session->binding.tree) {
     return status;
-  }
-  if (drain_forks(call)) {
-    return HR_ERR_BUSY;
   }
   status = hr_txn_begin(session->binding.store, HR_READ, &txn);
   uint32_t number = from > 0 && from <= UINT32_MAX ? (uint32_t)from - 1 : 0;
@@ -68,16 +54,16 @@ HrStatus hr_run_branch(HrCall* call)
 {
   HrSession* const session = call->session;
   HrTxn* txn = NULL;
-  HrBranchId id = session->branch;
   HrBranch branch;
   if (!session->binding.store) {
     return hr_call_no_store(call);
   }
+  if (hr_call_settle(call)) {
+    return HR_ERR_BUSY;
+  }
+  HrBranchId id = session->branch;
   if (!id) {
     return hr_error(call->error, HR_ERR_NOT_FOUND, "There is no branch yet. Play something.");
-  }
-  if (drain_forks(call)) {
-    return HR_ERR_BUSY;
   }
   HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
   if (status) {
@@ -120,6 +106,9 @@ HrStatus hr_run_log(HrCall* call)
   HrJournalEntry entry = {0};
   if (!session->binding.store) {
     return hr_call_no_store(call);
+  }
+  if (hr_call_settle(call)) {
+    return HR_ERR_BUSY;
   }
   HrStatus status =
       session->binding.tree ? hr_txn_begin(session->binding.store, HR_READ, &txn) : HR_END;

@@ -114,7 +114,7 @@ HrStatus hr_run_stop(HrCall* call)
   return hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
 }
 
-/** Tell the engine of the loop; what plays already goes on within it. */
+/** Tell the engine of the loop; what plays already goes on within it, and what waits waits on. */
 static HrStatus send_loop(HrCall* call)
 {
   HrSession* const session = call->session;
@@ -122,10 +122,20 @@ static HrStatus send_loop(HrCall* call)
   if (status || !session->replay || !session->branch) {
     return status;
   }
-  HrGoMessage go = {.what = HR_GO_REPLAY, .quantum = HR_QUANTUM_NOW};
+  HrGoMessage go = {.what = HR_GO_REPLAY | HR_GO_ON,
+                    .quantum = HR_QUANTUM_NOW,
+                    .target.number = hr_branch_number(session->branch)};
   const HrStatus opened =
       hr_call_open_stream(call, session->branch, hr_call_now(session), &go.stream);
-  return opened ? opened : hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+  if (opened == HR_ERR_BUSY) { // Then the engine asks for the music, once it has gone on
+    go.stream.ring = HR_NO_STREAM;
+    if (call->error) {
+      *call->error = (HrError){HR_OK, ""};
+    }
+  } else if (opened) {
+    return opened;
+  }
+  return hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
 }
 
 HrStatus hr_run_loop_range(HrCall* call)
@@ -183,7 +193,7 @@ static HrLoopMessage last_bars(const HrSession* session, HrTick now, int64_t bar
 HrStatus hr_run_grab(HrCall* call)
 {
   HrSession* const session = call->session;
-  HrGoMessage go = {.what = HR_GO_REPLAY, .quantum = HR_QUANTUM_NOW};
+  HrGoMessage go = {.what = HR_GO_REPLAY | HR_GO_PHASE, .quantum = HR_QUANTUM_NOW};
   const char* name;
   int64_t bars;
   HrTick first;
@@ -210,7 +220,7 @@ HrStatus hr_run_grab(HrCall* call)
   session->loop = range;
   HrTick from = now;
   if (!hr_call_rolling(session)) { // Where the loop is now, had it begun when the range ended
-    go.what |= HR_GO_LOCATE | HR_GO_PHASE;
+    go.what |= HR_GO_LOCATE;
     from = range.start + (now - range.end) % (range.end - range.start);
   }
   status = hr_call_open_stream(call, session->branch, from, &go.stream);

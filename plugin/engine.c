@@ -95,7 +95,7 @@ HrEngine* hr_engine_new(double rate)
   hr_sends_init(&engine->sends);
   memcpy(engine->settings, hr_setting_defaults, sizeof engine->settings);
   engine->enabled = true;
-  engine->ahead.ring = HR_NO_STREAM;
+  engine->ahead.ring = engine->pending.stream.ring = HR_NO_STREAM;
   engine->pass_start = INT64_MIN;
   engine->recorder.target.number = 1;
   engine->recorder.target.empty = true;

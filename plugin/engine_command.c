@@ -96,44 +96,103 @@ HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
   }
 }
 
-void hr_engine_take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
+/** Do what `go` says: at `tick`, as if it had been done from `from` on. */
+HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessage* go, HrTick tick,
+                                     HrTick from)
 {
-  HrGoMessage go = engine->pending;
   HrClock* const clock = &engine->clock;
-  engine->pending.what = 0;
-  if (go.what & (HR_GO_SWITCH | HR_GO_REPLAY | HR_GO_STOP)) {
+  if (go->what & (HR_GO_SWITCH | HR_GO_REPLAY | HR_GO_STOP)) {
     hr_player_release(&engine->player, frame);
     hr_engine_play_nothing(engine);
     engine->overdubbing = engine->layered = engine->over = false;
   }
-  if (go.what & HR_GO_STOP) {
+  if (go->what & HR_GO_STOP) {
     engine->replay = false;
     hr_engine_forget_ahead(engine);
   }
-  if (go.what & HR_GO_SWITCH && go.target.number != engine->recorder.target.number) {
-    hr_engine_go_to(engine, engine->pending_from, &go.target, go.cause);
+  if (go->what & HR_GO_SWITCH && go->target.number != engine->recorder.target.number) {
+    hr_engine_go_to(engine, from, &go->target, go->cause);
   }
-  if (go.what & HR_GO_REPLAY) {
+  if (go->what & HR_GO_PARK && !clock->rolling) {
+    clock->tempo = go->target.tempo;
+    hr_engine_park(engine, frame, go->park_tick);
+  } else if (go->what & HR_GO_STOP && !clock->rolling) {
+    hr_engine_park(engine, frame, hr_engine_resume_tick(engine, &engine->recorder.target));
+  }
+  if (go->what & HR_GO_REPLAY) {
     const bool begins = !engine->replay;
-    start_replay(engine, frame, &go, tick, engine->pending_from);
+    start_replay(engine, frame, go, tick, from);
     if (begins && clock->rolling) {
       hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
     }
   }
-  if (go.what & HR_GO_PARK && !clock->rolling) {
-    clock->tempo = go.target.tempo;
-    hr_engine_park(engine, frame, go.park_tick);
-  } else if (go.what & HR_GO_STOP && !clock->rolling) {
-    hr_engine_park(engine, frame, hr_engine_resume_tick(engine, &engine->recorder.target));
-  }
+}
+
+void hr_engine_take_effect(HrEngine* engine, uint32_t frame, HrTick tick)
+{
+  HrGoMessage go = engine->pending;
+  engine->pending.stream.ring = HR_NO_STREAM; // It is in `go`
+  hr_engine_forget_later(engine);
+  engine->pending.what = 0;
+  do_go(engine, frame, &go, tick, engine->pending_from);
 }
 
 HR_REALTIME static void forget_pending(HrEngine* engine)
 {
   if (engine->pending.what) {
-    hr_player_drop(&engine->player, &engine->pending.stream);
+    hr_engine_forget_later(engine);
     engine->pending.what = 0;
   }
+}
+
+/** What is pending takes effect here and now. */
+HR_REALTIME static bool is_due(const HrEngine* engine)
+{
+  return engine->pending.what && engine->pending_tick <= hr_engine_tick(engine, engine->cursor);
+}
+
+/** Do at once what concerns only what is heard: what is pending waits on. */
+HR_REALTIME static void do_beside(HrEngine* engine, HrGoMessage go)
+{
+  const HrTick now = hr_engine_tick(engine, engine->cursor);
+  do_go(engine, engine->cursor, &go, now, now);
+  if (engine->pending.what) {
+    hr_engine_schedule(engine, engine->cursor); // The end of the loop may be elsewhere now
+  }
+}
+
+/** The loop is another one: what is heard goes on within it. What is about to be heard
+ * instead does so by itself. */
+HR_REALTIME static void go_on(HrEngine* engine, const HrGoMessage* message)
+{
+  HrGoMessage go = *message;
+  const bool another = go.target.number != engine->recorder.target.number;
+  const bool instead = engine->pending.what & HR_GO_REPLAY && (!engine->replay || is_due(engine));
+  if (instead || another) {
+    hr_player_drop(&engine->player, &go.stream);
+  }
+  if (!instead) {
+    do_beside(engine, go);
+  }
+}
+
+/** Follow the host while a switch waits: at once, and on the branch switched to as well.
+ * False if none does. */
+HR_REALTIME static bool follow_switch(HrEngine* engine, const HrGoMessage* go)
+{
+  HrGoMessage* const pending = &engine->pending;
+  if (!(go->what & HR_GO_FOLLOW) || !(pending->what & HR_GO_SWITCH)) {
+    return false;
+  }
+  const bool heard = pending->what & HR_GO_REPLAY && !(pending->what & HR_GO_LOCATE);
+  pending->what = (pending->what & (HR_GO_SWITCH | HR_GO_PARK)) | go->what;
+  if (!heard) {
+    hr_engine_ask_later(engine);
+  }
+  if (!is_due(engine)) {
+    do_beside(engine, *go);
+  }
+  return true;
 }
 
 /** Have a replay that comes while a switch waits heard on the branch switched to: a pad and
@@ -143,37 +202,46 @@ HR_REALTIME static bool join_switch(HrEngine* engine, const HrGoMessage* go)
 {
   HrGoMessage* const pending = &engine->pending;
   const unsigned what = go->what & ~(unsigned)HR_GO_BARS;
-  const bool replay = what == (HR_GO_REPLAY | HR_GO_LOCATE) ||
-                      (what == HR_GO_REPLAY && go->quantum != HR_QUANTUM_NOW);
+  const bool replay = what == HR_GO_REPLAY || what == (HR_GO_REPLAY | HR_GO_LOCATE);
   if (!replay || !(pending->what & HR_GO_SWITCH)) {
     return false;
   }
+  const bool heard = pending->what & HR_GO_REPLAY && !(go->what & HR_GO_LOCATE);
   HrStreamStart stream = go->stream;
   hr_player_drop(&engine->player, &stream);
-  if (go->what & HR_GO_LOCATE || !(pending->what & HR_GO_REPLAY)) {
-    hr_player_drop(&engine->player, &pending->stream);
+  pending->what = HR_GO_SWITCH | go->what;
+  if (!heard) {
+    hr_engine_forget_later(engine);
     pending->stream = stream;
     pending->bar_tick = go->bar_tick;
     pending->bar = go->bar;
+    hr_engine_ask_later(engine);
   }
-  pending->what = HR_GO_SWITCH | go->what;
   return true;
 }
 
-/** A fork happens; anything else waits for its time, in place of what waited before. */
+/** A fork happens, and what is heard goes on; anything else waits for its time, in place
+ * of what waited before. */
 HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
 {
   if (go->what & HR_GO_FORK) {
     fork_now(engine, go);
     return;
   }
-  if (join_switch(engine, go)) {
+  if (go->what & HR_GO_ON) {
+    go_on(engine, go);
     return;
   }
+  if (join_switch(engine, go) || follow_switch(engine, go)) {
+    return;
+  }
+  const bool off = engine->pending.what & HR_GO_REPLAY && !engine->replay;
   forget_pending(engine);
   if (!(go->what & HR_GO_CANCEL)) {
     engine->pending = *go;
     hr_engine_schedule(engine, engine->cursor);
+  } else if (off) {
+    hr_engine_replay_is_off(engine); // The session took it for on
   }
 }
 
@@ -203,8 +271,11 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
 HR_REALTIME static void take_stream(HrEngine* engine, const HrStreamMessage* message)
 {
   HrStreamStart stream = message->stream;
-  if (message->request != engine->wanted[message->wish].request || !engine->replay) {
+  if (message->request != engine->wanted[message->wish].request ||
+      (!engine->replay && message->wish != HR_WISH_LATER)) {
     hr_player_drop(&engine->player, &stream);
+  } else if (message->wish == HR_WISH_LATER) {
+    hr_engine_take_later(engine, &stream);
   } else if (message->wish == HR_WISH_AHEAD) {
     hr_player_drop(&engine->player, &engine->ahead);
     engine->ahead = stream;
@@ -253,6 +324,7 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
   case HR_MESSAGE_LOOP:
     memcpy(&engine->loop, payload, sizeof engine->loop);
     hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+    hr_engine_ask_later(engine);
     break;
   default:
     engine->release_all = true;

@@ -75,6 +75,16 @@ HR_REALTIME void hr_engine_look_ahead(HrEngine* engine, HrTick at);
 /** The branch is another one: what was got ahead is not its music. */
 HR_REALTIME void hr_engine_look_ahead_again(HrEngine* engine);
 
+/** Let go of the music that what is pending will play, there or asked for. */
+HR_REALTIME void hr_engine_forget_later(HrEngine* engine);
+
+/** The same, and ask for it anew, if there is time: it is of another loop, place or
+ * branch now. */
+HR_REALTIME void hr_engine_ask_later(HrEngine* engine);
+
+/** That music has come. */
+HR_REALTIME void hr_engine_take_later(HrEngine* engine, HrStreamStart* stream);
+
 /** Ask for what follows from `tick`: it was not foreseen. */
 HR_REALTIME void hr_engine_ask(HrEngine* engine, HrTick tick);
 

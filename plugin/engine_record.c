@@ -40,7 +40,7 @@ bool hr_engine_fork(HrEngine* engine, HrTick tick, uint32_t number, bool carry,
     return false;
   }
   if (engine->pending.what && !(engine->pending.what & HR_GO_SWITCH)) {
-    hr_player_drop(&engine->player, &engine->pending.stream); // That is of the branch left
+    hr_engine_ask_later(engine); // What it has is of the branch left
   }
   hr_engine_update_target(&engine->pending.target, &left, tick);
   engine->calm = -1;

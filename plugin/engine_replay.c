@@ -45,12 +45,17 @@ HR_REALTIME static void forget_wish(HrEngine* engine, HrWish wish)
   ++engine->wanted[wish].request; // An answer still under way is not wanted any more
 }
 
-HR_REALTIME static void ask(HrEngine* engine, HrWish wish, HrTick at)
+HR_REALTIME static void ask_of(HrEngine* engine, HrWish wish, uint32_t branch, HrTick at)
 {
   forget_wish(engine, wish);
   engine->wanted[wish].at = at;
-  engine->wanted[wish].branch = engine->recorder.target.number;
+  engine->wanted[wish].branch = branch;
   send_wish(engine, wish);
+}
+
+HR_REALTIME static void ask(HrEngine* engine, HrWish wish, HrTick at)
+{
+  ask_of(engine, wish, engine->recorder.target.number, at);
 }
 
 void hr_engine_play_nothing(HrEngine* engine)
@@ -80,6 +85,45 @@ void hr_engine_look_ahead_again(HrEngine* engine)
   if (wanted->branch != engine->recorder.target.number) {
     hr_engine_look_ahead(engine, wanted->at);
   }
+}
+
+void hr_engine_forget_later(HrEngine* engine)
+{
+  forget_wish(engine, HR_WISH_LATER);
+  hr_player_drop(&engine->player, &engine->pending.stream);
+}
+
+void hr_engine_ask_later(HrEngine* engine)
+{
+  const HrGoMessage* const go = &engine->pending;
+  const HrTick now = hr_engine_tick(engine, engine->cursor);
+  hr_engine_forget_later(engine);
+  if (go->what & HR_GO_REPLAY && engine->pending_tick > now) {
+    ask_of(engine, HR_WISH_LATER,
+           go->what & HR_GO_SWITCH ? go->target.number : engine->recorder.target.number,
+           go->what & HR_GO_LOCATE ? go->stream.tick : now);
+  }
+}
+
+/** The position has jumped back: what begins after the line now waited for comes too late. */
+HR_REALTIME static void check_later(HrEngine* engine)
+{
+  const HrGoMessage* const go = &engine->pending;
+  const bool late = !(go->what & HR_GO_LOCATE) && go->stream.at > engine->pending_from;
+  if (late || go->stream.ring == HR_NO_STREAM) {
+    hr_engine_ask_later(engine);
+  }
+}
+
+void hr_engine_take_later(HrEngine* engine, HrStreamStart* stream)
+{
+  HrGoMessage* const go = &engine->pending;
+  if (go->what & HR_GO_LOCATE && stream->tick != go->stream.tick) {
+    hr_player_drop(&engine->player, stream); // It begins in the loop, the replay does not
+    return;
+  }
+  hr_player_drop(&engine->player, &go->stream);
+  go->stream = *stream;
 }
 
 void hr_engine_ask(HrEngine* engine, HrTick tick)
@@ -183,6 +227,7 @@ void hr_engine_end_lap(HrEngine* engine, uint32_t frame)
   hr_engine_note_pass(engine, loop.end, loop.start);
   if (engine->pending.what) {
     hr_engine_schedule(engine, frame); // The line that it waits for comes earlier now
+    check_later(engine);
   }
   const bool layered = engine->layered;
   engine->layered = false;

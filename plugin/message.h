@@ -23,6 +23,7 @@ enum { HR_STREAMS = 4, HR_NO_STREAM = HR_STREAMS };
 typedef enum {
   HR_WISH_NOW,   ///< To play at once
   HR_WISH_AHEAD, ///< To play when the position jumps, as it does where a loop ends
+  HR_WISH_LATER, ///< To play when what is pending takes effect
   HR_WISHES,
 } HrWish;
 
@@ -125,9 +126,10 @@ enum {
   HR_GO_PARK = 1 << 5,   ///< With the own clock: wait at `park_tick` for the next note
   HR_GO_CANCEL = 1 << 6, ///< Nothing: only replaces what is pending
   HR_GO_FOLLOW = 1 << 7, ///< Replay on, but only once the host rolls
-  HR_GO_PHASE =
-      1 << 8, ///< HR_GO_LOCATE goes on from there as if it had been heard since `stream.at`
-  HR_GO_BARS = 1 << 9, ///< With HR_GO_LOCATE: bars are counted from `bar_tick`
+  HR_GO_PHASE = 1 << 8,  ///< The replay is of this branch and no other; with HR_GO_LOCATE it
+                         ///< goes on from there as if it had been heard since `stream.at`
+  HR_GO_BARS = 1 << 9,   ///< With HR_GO_LOCATE: bars are counted from `bar_tick`
+  HR_GO_ON = 1 << 10,    ///< At once: what is replayed of `target.number` goes on by `stream`
 };
 
 typedef struct {

@@ -601,6 +601,19 @@ static void answer_stream_request(HrSession* session, const HrStreamRequest* req
   hr_session_send(session, HR_MESSAGE_STREAM, &message, sizeof message);
 }
 
+/** The engine has asked again since: it does not wait for this answer any more. */
+static bool is_outdated(const HrRing* ring, uint64_t position, const HrStreamRequest* request)
+{
+  const HrRecord* record;
+  while ((record = hr_ring_next(ring, &position))) {
+    if (record->type == HR_REQUEST_STREAM &&
+        ((const HrStreamRequest*)(record + 1))->wish == request->wish) {
+      return true;
+    }
+  }
+  return false;
+}
+
 static void handle_requests(HrSession* session)
 {
   HrRing* const ring = session->engine->requests;
@@ -608,9 +621,13 @@ static void handle_requests(HrSession* session)
   const HrRecord* record;
   while ((record = hr_ring_next(ring, &position))) {
     switch (record->type) {
-    case HR_REQUEST_STREAM:
-      answer_stream_request(session, (const HrStreamRequest*)(record + 1));
+    case HR_REQUEST_STREAM: {
+      const HrStreamRequest* const request = (const HrStreamRequest*)(record + 1);
+      if (!is_outdated(ring, position, request)) {
+        answer_stream_request(session, request);
+      }
       break;
+    }
     case HR_REQUEST_ENDED:
       session->replay = false;
       hr_session_touch(session);
@@ -675,6 +692,24 @@ static void watch_frames(HrSession* session)
     session->frames_seen = frames;
     session->frames_seen_at = hr_monotonic_ns();
   }
+}
+
+/** A host runs the engine, which has not taken all it was sent. */
+static bool is_engine_behind(HrSession* session)
+{
+  if (!session->engine) {
+    return false;
+  }
+  watch_frames(session);
+  return host_runs(session) &&
+         atomic_load_explicit(&session->engine->shared.messages_done, memory_order_acquire) <
+             hr_ring_write_position(session->engine->messages);
+}
+
+bool hr_session_move_waits(HrSession* session)
+{
+  return is_engine_behind(session) || hr_session_fork_waits(session) ||
+         hr_session_current(session) != session->branch;
 }
 
 void hr_session_await_engine(HrSession* session)

@@ -191,6 +191,10 @@ HrBranchId hr_session_current(const HrSession* session);
 /** True if a branch that the store does not know waits in the capture ring. */
 bool hr_session_fork_waits(const HrSession* session);
 
+/** True if something that the engine has still to take, or that waits in the capture ring,
+ * may change which branches there are, or which is current. */
+bool hr_session_move_waits(HrSession* session);
+
 /** Bring `target`, as the store knows it, up to what waits in the capture ring.
  * True if music of its own does, which nothing read from the store has. */
 bool hr_session_follow_ring(const HrSession* session, HrTarget* target);

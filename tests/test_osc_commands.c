@@ -930,7 +930,8 @@ typedef struct {
   const char* text;
 } Word;
 
-/** Send commands in one bundle, all of which must be done, and let the engine hear of them. */
+/** Send commands in one bundle, all of which must be done, and let the engine hear of them.
+ * `rows` is what the last one answered. */
 static void send_at_once(Client* client, const Word* words, size_t count)
 {
   static uint8_t bytes[WIRE_SIZE], message[WIRE_SIZE];
@@ -947,7 +948,10 @@ static void send_at_once(Client* client, const Word* words, size_t count)
   client_send_bytes(client, bytes, size);
   for (size_t i = 0; i < count; ++i) {
     begin(&request, words[i].verb);
-    client_ok(client, request.path);
+    const char* const closing = client_answer(client, request.path, rows, sizeof rows);
+    if (!is_ok(closing)) {
+      fail_msg("%s", closing);
+    }
   }
   settle();
 }
@@ -1010,6 +1014,41 @@ static void test_switch_and_mark(void** state)
   }
 }
 
+/** A query sent in the same breath as a fork, or a switch, tells of the branch gone to: what
+ * was said of a place that is still to come is not on a fork. */
+static void test_fork_and_ask(void** state)
+{
+  enum { TIMES = 5 };
+  static const char* const told[] = {"marks", "notes", "branch", "list", "log"};
+  Client* const client = *state;
+  Request request;
+  begin(&request, "mark");
+  add(&request, 's', "later");
+  add(&request, 'i', "999");
+  must(client, &request);
+  begin(&request, "note");
+  add(&request, 's', "later");
+  add(&request, 'i', "999");
+  must(client, &request);
+  for (int i = 0; i < TIMES; ++i) {
+    for (size_t j = 0; j < sizeof told / sizeof *told; ++j) {
+      char name[32], wanted[40];
+      snprintf(name, sizeof name, "%s %d", told[j], i);
+      snprintf(wanted, sizeof wanted, "\"%s\"", name);
+      const bool of_places = j < 2;
+      SEND_AT_ONCE(client, {"fork", name}, {told[j], NULL});
+      const bool right = of_places ? !strstr(rows, "\"later\"") : strstr(rows, wanted) != NULL;
+      if (!right) {
+        fail_msg("%s in one bundle with fork tells of the branch left: %s", told[j], rows);
+      }
+      SEND_AT_ONCE(client, {"switch", "main"}, {told[j], NULL});
+      if (of_places && !strstr(rows, "\"later\"")) {
+        fail_msg("%s in one bundle with switch tells of the branch left: %s", told[j], rows);
+      }
+    }
+  }
+}
+
 /** The state of a branch, as `list` tells it. */
 static bool is_listed(Client* client, const char* branch, const char* in_state)
 {
@@ -1053,6 +1092,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(test_hold_to_replay, setup, teardown),
       cmocka_unit_test_setup_teardown(test_fork_and_mark, setup, teardown),
       cmocka_unit_test_setup_teardown(test_switch_and_mark, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_fork_and_ask, setup, teardown),
       cmocka_unit_test_setup_teardown(test_change_at_once, setup, teardown),
   };
   return cmocka_run_group_tests_name("osc commands", tests, NULL, NULL);
