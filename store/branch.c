@@ -137,30 +137,36 @@ HrStatus hr_branch_climb(HrTxn* txn, HrBranchId to, HrBranch* branch)
                                                                            : status;
 }
 
-static HrAncestor ancestor_of(const HrBranch* branch)
+/** A branch as far as it never changes. What a writer sees may never be committed: it adds
+ * nothing to what is known (NULL: nothing is). */
+static HrStatus get_ancestor(HrTxn* txn, HrAncestors* known, HrBranchId id, HrAncestor* found)
 {
-  return (HrAncestor){.id = branch->id,
-                      .parent = branch->parent,
-                      .jump = branch->jump,
-                      .fork_tick = branch->fork_tick,
-                      .depth = branch->depth};
+  HrBranch branch;
+  if (known && hr_ancestors_find(known, id, found)) {
+    return HR_OK;
+  }
+  const HrStatus status = hr_branch_get(txn, id, &branch);
+  if (status) {
+    return status;
+  }
+  *found = (HrAncestor){.id = id,
+                        .parent = branch.parent,
+                        .jump = branch.jump,
+                        .fork_tick = branch.fork_tick,
+                        .depth = branch.depth};
+  if (known && txn->mode == HR_READ) {
+    hr_ancestors_add(known, found);
+  }
+  return HR_OK;
 }
 
-/** The ancestor that `from` leads to: its parent, or where its jump pointer points. What a
- * writer sees may never be committed: it adds nothing to what is known (NULL: nothing is). */
+/** The ancestor that `from` leads to: its parent, or where its jump pointer points. */
 static HrStatus climb(HrTxn* txn, HrAncestors* known, HrBranchId to, const HrAncestor* from,
                       HrAncestor* found)
 {
-  HrBranch branch = {.depth = from->depth};
-  if (known && hr_ancestors_find(known, to, found)) {
-    return found->depth < from->depth ? HR_OK : HR_ERR_DAMAGED;
-  }
-  const HrStatus status = hr_branch_climb(txn, to, &branch);
-  *found = ancestor_of(&branch);
-  if (known && !status && txn->mode == HR_READ) {
-    hr_ancestors_add(known, found);
-  }
-  return status;
+  const HrStatus status = get_ancestor(txn, known, to, found);
+  return status == HR_ERR_NOT_FOUND || (!status && found->depth >= from->depth) ? HR_ERR_DAMAGED
+                                                                                : status;
 }
 
 /** Go up from `at`, the leaf, to the ancestor that owns `tick`. */
@@ -188,26 +194,27 @@ static HrStatus climb_to_owner(HrTxn* txn, HrAncestors* known, HrTick tick, HrAn
   return status;
 }
 
-HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner, HrTick* until)
+HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranchId* owner,
+                           HrTick* until)
 {
-  HrAncestors* const known = &txn->store->ancestors;
-  HrStatus status = hr_branch_get(txn, leaf, owner);
-  if (status) {
-    return status;
-  }
-  HrAncestor at = ancestor_of(owner);
-  const bool taken = hr_ancestors_take(known);
-  status = climb_to_owner(txn, taken ? known : NULL, tick, &at, until);
-  if (taken) {
+  HrAncestors* const ancestors = &txn->store->ancestors;
+  HrAncestors* const known = hr_ancestors_take(ancestors) ? ancestors : NULL;
+  HrAncestor at = {.id = leaf};
+  HrStatus status = get_ancestor(txn, known, leaf, &at);
+  status = status ? status : climb_to_owner(txn, known, tick, &at, until);
+  *owner = at.id;
+  if (known) {
     hr_ancestors_give_back(known);
   }
-  return status || at.id == leaf ? status : hr_branch_get(txn, at.id, owner);
+  return status;
 }
 
 HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner)
 {
+  HrBranchId id;
   HrTick until;
-  return hr_branch_stretch(txn, leaf, tick, owner, &until);
+  const HrStatus status = hr_branch_stretch(txn, leaf, tick, &id, &until);
+  return status ? status : hr_branch_get(txn, id, owner);
 }
 
 HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranch* branch)

@@ -236,7 +236,7 @@ HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranc
 
 /** The branch on the path of `leaf` that owns `tick`, and the tick where the
  * path leaves it (INT64_MAX for the leaf itself). */
-HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner,
+HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranchId* owner,
                            HrTick* until);
 
 #endif

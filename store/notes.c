@@ -166,7 +166,7 @@ static HrStatus next_on_branch(HrTxn* txn, MDB_cursor* cursor, HrBranchId branch
 HrStatus hr_note_next(HrTxn* txn, HrBranchId leaf, HrTick tick, uint32_t after, HrNote* note)
 {
   MDB_cursor* cursor = NULL;
-  HrBranch owner;
+  HrBranchId owner;
   HrTick until;
   if (!txn->store->notes) {
     return HR_END;
@@ -175,8 +175,8 @@ HrStatus hr_note_next(HrTxn* txn, HrBranchId leaf, HrTick tick, uint32_t after, 
       hr_status_from_lmdb(txn->store, mdb_cursor_open(txn->txn, txn->store->notes, &cursor));
   while (!status) {
     status = hr_branch_stretch(txn, leaf, tick, &owner, &until);
-    status = status ? status : next_on_branch(txn, cursor, owner.id, tick, after, note);
-    if ((status && status != HR_END) || (!status && note->tick < until) || owner.id == leaf) {
+    status = status ? status : next_on_branch(txn, cursor, owner, tick, after, note);
+    if ((status && status != HR_END) || (!status && note->tick < until) || owner == leaf) {
       break;
     }
     tick = until;

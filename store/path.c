@@ -31,7 +31,7 @@ void hr_path_close(HrPath* path)
 static int seek_node(HrPath* path, MDB_val* key, MDB_val* value)
 {
   HrTickKey wanted;
-  hr_tick_key(&wanted, path->owner.id, path->from, 0);
+  hr_tick_key(&wanted, path->owner, path->from, 0);
   *key = (MDB_val){sizeof wanted, &wanted};
   const int found = mdb_cursor_get(path->cursor, key, value, MDB_SET_RANGE);
   if (found && found != MDB_NOTFOUND) {
@@ -39,8 +39,7 @@ static int seek_node(HrPath* path, MDB_val* key, MDB_val* value)
   }
   /* The node before may reach across. */
   const int before = mdb_cursor_get(path->cursor, key, value, found ? MDB_LAST : MDB_PREV);
-  if (!before && key->mv_size == sizeof wanted &&
-      hr_tick_key_branch(key->mv_data) == path->owner.id) {
+  if (!before && key->mv_size == sizeof wanted && hr_tick_key_branch(key->mv_data) == path->owner) {
     return 0;
   }
   return found ? found : mdb_cursor_get(path->cursor, key, value, before ? MDB_FIRST : MDB_NEXT);
@@ -53,7 +52,7 @@ static void cut(const HrPath* path, const HrNodeHeader* node, HrSpan* span)
                    .words = (const HrWord*)(node + 1),
                    .count = node->word_count,
                    .base = node->base_tick,
-                   .branch = path->owner.id};
+                   .branch = path->owner};
   if (node->base_tick >= path->from && node->last_tick < path->until) {
     return;
   }
@@ -82,7 +81,7 @@ static HrStatus enter_owner(HrPath* path, MDB_val* key, MDB_val* value, int* cod
   path->seek = false;
   *code = seek_node(path, key, value);
   const bool reaches = !*code && key->mv_size == sizeof(HrTickKey) &&
-                       hr_tick_key_branch(key->mv_data) == path->owner.id &&
+                       hr_tick_key_branch(key->mv_data) == path->owner &&
                        hr_tick_key_tick(key->mv_data) < path->from;
   /* Unless a node lies before it, the branch begins here. */
   path->ordinal = reaches ? hr_tick_key_ordinal(key->mv_data) : 0;
@@ -93,11 +92,13 @@ static HrStatus enter_owner(HrPath* path, MDB_val* key, MDB_val* value, int* cod
  * if it should have had more. */
 static HrStatus leave_owner(HrPath* path, const HrTickKey* next, HrSpan* span)
 {
-  const bool goes_on = next && hr_tick_key_branch(next) == path->owner.id;
-  const uint64_t wanted = goes_on ? hr_tick_key_ordinal(next) : path->owner.node_count;
-  const bool missing = wanted != path->ordinal;
-  *span = (HrSpan){.base = path->until == INT64_MAX ? path->owner.head_tick : path->until,
-                   .branch = path->owner.id};
+  const bool goes_on = next && hr_tick_key_branch(next) == path->owner;
+  HrBranch owner = {.head_tick = path->from};
+  const HrStatus status = hr_branch_get(path->txn, path->owner, &owner);
+  const uint64_t wanted = goes_on ? hr_tick_key_ordinal(next) : owner.node_count;
+  const bool missing = status || wanted != path->ordinal;
+  *span = (HrSpan){.base = path->until == INT64_MAX ? owner.head_tick : path->until,
+                   .branch = path->owner};
   path->ended = path->until == INT64_MAX;
   path->from = path->until;
   path->seek = true;
@@ -126,7 +127,7 @@ static HrStatus next_node(HrPath* path, HrTickKey* node_key, MDB_val* value, HrS
     if (found) {
       memcpy(node_key, key.mv_data, sizeof *node_key);
     }
-    if (!found || hr_tick_key_branch(node_key) != path->owner.id ||
+    if (!found || hr_tick_key_branch(node_key) != path->owner ||
         hr_tick_key_tick(node_key) >= path->until) {
       status = leave_owner(path, found ? node_key : NULL, span);
       if (status) {
@@ -134,7 +135,7 @@ static HrStatus next_node(HrPath* path, HrTickKey* node_key, MDB_val* value, HrS
       }
       continue;
     }
-    *span = (HrSpan){.base = hr_tick_key_tick(node_key), .branch = path->owner.id};
+    *span = (HrSpan){.base = hr_tick_key_tick(node_key), .branch = path->owner};
     if (hr_tick_key_ordinal(node_key) != path->ordinal) {
       path->ordinal = hr_tick_key_ordinal(node_key);
       path->stay = true;
@@ -216,7 +217,8 @@ HrStatus hr_path_next(HrPath* path, HrEvent* event)
 static HrStatus tempo_in_owner(HrTxn* txn, const HrBranch* owner, HrTick tick, HrTempo* tempo,
                                bool* found)
 {
-  HrPath path = {.txn = txn, .leaf = owner->id, .owner = *owner, .from = tick, .until = INT64_MAX};
+  HrPath path = {
+      .txn = txn, .leaf = owner->id, .owner = owner->id, .from = tick, .until = INT64_MAX};
   MDB_val key, value;
   MDB_cursor* cursor = NULL;
   int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);

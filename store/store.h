@@ -387,11 +387,11 @@ typedef struct {
   HrTxn* txn;
   void* cursor;
   HrBranchId leaf;
-  HrBranch owner; ///< Branch being read
-  HrTick from;    ///< Nothing before this tick is given any more
-  HrTick until;   ///< Where `owner` ends on this path
-  bool seek;      ///< The cursor has still to be placed
-  bool stay;      ///< The node under the cursor was not given yet: what comes before it is missing
+  HrBranchId owner; ///< Branch being read
+  HrTick from;      ///< Nothing before this tick is given any more
+  HrTick until;     ///< Where `owner` ends on this path
+  bool seek;        ///< The cursor has still to be placed
+  bool stay; ///< The node under the cursor was not given yet: what comes before it is missing
   uint64_t ordinal; ///< Of the next node of `owner`
   bool ended;
   const char* beside; ///< Where the page after the last node's begins
