@@ -10,22 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/** Find a record as it lies in the map. A reader keeps its place: the way up to an
- * ancestor ends in short steps, often within one page. */
-static HrStatus find_value(HrTxn* txn, HrBranchId id, MDB_val* value)
-{
-  MDB_val key = {sizeof id, &id};
-  int code = 0;
-  if (txn->mode == HR_WRITE) {
-    code = mdb_get(txn->txn, txn->store->branches, &key, value);
-  } else {
-    code = txn->branches ? 0 : mdb_cursor_open(txn->txn, txn->store->branches, &txn->branches);
-    code = code ? code : mdb_cursor_get(txn->branches, &key, value, MDB_SET);
-  }
-  return code ? hr_status_from_lmdb(txn->store, code)
-              : hr_record_open(txn, txn->store->branches, &key, value);
-}
-
 HrStatus hr_branch_get(HrTxn* txn, HrBranchId id, HrBranch* branch)
 {
   if (txn->tail.branch.id == id && id) {
@@ -33,15 +17,11 @@ HrStatus hr_branch_get(HrTxn* txn, HrBranchId id, HrBranch* branch)
     return HR_OK;
   }
   HrBranchRecord record;
-  MDB_val value;
-  const HrStatus status = find_value(txn, id, &value);
+  const HrStatus status =
+      hr_get_record(txn, txn->store->branches, &id, sizeof id, &record, sizeof record);
   if (status) {
     return status;
   }
-  if (value.mv_size != sizeof record) {
-    return HR_ERR_DAMAGED;
-  }
-  memcpy(&record, value.mv_data, sizeof record);
   *branch = (HrBranch){.id = id,
                        .parent = record.parent,
                        .jump = record.jump,

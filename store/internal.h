@@ -65,10 +65,9 @@ struct HrTxnImpl {
   HrStore* store;
   MDB_txn* txn;
   HrTxnMode mode;
-  MDB_cursor* branches; ///< A reader's place among the branches; NULL: none read yet
-  MDB_cursor* nodes;    ///< Where a writer put the last node; NULL: none yet
-  bool nodes_follow;    ///< Nodes of younger branches follow those being put
-  bool spoilt;          ///< Bad words are in it: it is not committed
+  MDB_cursor* nodes; ///< Where a writer put the last node; NULL: none yet
+  bool nodes_follow; ///< Nodes of younger branches follow those being put
+  bool spoilt;       ///< Bad words are in it: it is not committed
   HrTail tail;
 };
 

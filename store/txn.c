@@ -118,11 +118,8 @@ HrStatus hr_txn_begin_lost(HrStore* store, HrTxn** txn)
   return begin_anywhere(store, HR_WRITE, txn);
 }
 
-static void close_cursors(HrTxn* txn)
+static void close_cursor(HrTxn* txn)
 {
-  if (txn->branches) {
-    mdb_cursor_close(txn->branches);
-  }
   if (txn->nodes) {
     mdb_cursor_close(txn->nodes);
   }
@@ -169,7 +166,7 @@ static int commit(MDB_txn* txn)
 HrStatus hr_txn_commit(HrTxn* txn)
 {
   HrStatus status = txn->spoilt ? HR_ERR_ARGUMENT : hr_tail_flush(txn);
-  close_cursors(txn);
+  close_cursor(txn);
   if (status) {
     mdb_txn_abort(txn->txn);
   } else {
@@ -185,7 +182,7 @@ HrStatus hr_txn_commit(HrTxn* txn)
 void hr_txn_abort(HrTxn* txn)
 {
   if (txn) {
-    close_cursors(txn);
+    close_cursor(txn);
     mdb_txn_abort(txn->txn);
     release(txn);
   }
