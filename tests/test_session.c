@@ -447,6 +447,54 @@ static void test_a_copy_plays_on_a_fork(void** state)
   rig_close(&copy);
 }
 
+/** Have the session restored, as the host does: on the same branch. */
+static void restore_on(const char* branch)
+{
+  HrSessionState now;
+  hr_session_state(rig.session, &now);
+  const HrAttachment same = {.store = now.store_path, .tree = now.tree_name, .branch = branch};
+  assert_ok(hr_session_attach(rig.session, &same, NULL));
+}
+
+/** The branch goes on after its end, wherever that has come to meanwhile. */
+static void assert_goes_on(HrTick tick)
+{
+  play_note(BEAT, 64, BEAT);
+  rig_run(&rig, BAR);
+  assert_int_equal(state_now().rescued, 0);
+  const Music music = music_of("main");
+  assert_true(music.tick[music.count - 2] == tick);
+  assert_true(music.tick[music.count - 1] == tick + ticks(1));
+}
+
+static void test_a_fork_on_its_way_to_a_restored_session(void** state)
+{
+  (void)state;
+  play_note(0, 60, BEAT);
+  rig_run(&rig, BAR + BEAT); // Into the second bar; what was played ends in the first
+  state_now();
+  assert_ok(rig_say(&rig, "fork", "idea"));
+  restore_on("main"); // Before the next block, which forks
+  assert_goes_on(ticks(8));
+}
+
+static void test_a_note_on_its_way_to_a_restored_session(void** state)
+{
+  (void)state;
+  static const uint8_t on[] = {0x90, 62, 100};
+  static const uint8_t off[] = {0x80, 62, 64};
+  play_note(0, 60, BEAT);
+  rig_run(&rig, BAR + BEAT);
+  state_now();
+  hr_engine_begin(rig.engine, rig.block, true, (HrSink){rig_write, &rig});
+  restore_on("main"); // While a block is run, which plays on
+  hr_engine_midi(rig.engine, 0, on, sizeof on);
+  hr_engine_midi(rig.engine, rig.block - 1, off, sizeof off);
+  hr_engine_end(rig.engine);
+  rig.now += rig.block;
+  assert_goes_on(ticks(8));
+}
+
 /** What the killed process had put through when it died. */
 typedef struct {
   _Atomic uint64_t blocks;
@@ -602,6 +650,8 @@ int main(int argc, char** argv)
       TEST(test_tempo_is_remembered),
       TEST(test_bad_commands_change_nothing),
       TEST(test_a_copy_plays_on_a_fork),
+      TEST(test_a_fork_on_its_way_to_a_restored_session),
+      TEST(test_a_note_on_its_way_to_a_restored_session),
       TEST(test_a_killed_host_loses_nothing),
       TEST(test_a_full_disk_is_survived),
   };
