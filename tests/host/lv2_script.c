@@ -401,21 +401,46 @@ static int64_t transport_frame(const HostTransport* transport, int64_t frames)
   return round ? transport->loop_start + (frame - transport->loop_end) % length : frame;
 }
 
+/** Until when the host does not tell of a move: one that tells where it is only if that
+ * is not where it was told to be last says nothing of a jump to the start of its last
+ * cycle, until the next one is over. INT64_MIN: it tells at once. */
+static int64_t untold_until(const Script* script, const ScriptMove* before, const ScriptMove* move)
+{
+  int64_t start = 0; // Of the cycle
+  size_t i = 0;
+  for (; start + script->cycles[i] < move->frame; ++i) {
+    start += script->cycles[i];
+  }
+  const bool rolls = before->transport.rolling && move->transport.rolling;
+  if (!rolls || host_traits(script->host.policy)->position != POSITION_WHEN_MOVED ||
+      move->transport.frame != transport_frame(&before->transport, start - before->frame)) {
+    return INT64_MIN;
+  }
+  while (start <= move->frame) {
+    start += script->cycles[i++];
+  }
+  return start;
+}
+
 /** Note where the transport is at each event. */
 static void place_events(Script* script)
 {
   const ScriptMove* now = script->moves; // The first one sets the transport
   const ScriptMove* next = now + 1;
   const ScriptMove* const end = script->moves + script->move_count;
+  int64_t untold = INT64_MIN;
   bool bypassed = false;
   for (size_t i = 0; i < script->event_count; ++i) {
     ScriptEvent* const event = &script->events[i];
     for (; next < end && next->frame <= event->frame; ++next) {
-      now = next->kind == SCRIPT_TRANSPORT ? next : now;
+      if (next->kind == SCRIPT_TRANSPORT) {
+        untold = untold_until(script, now, next);
+        now = next;
+      }
       bypassed = next->kind == SCRIPT_ENABLE ? !next->on : bypassed;
     }
     event->bypassed = bypassed;
-    event->host_frame = now->transport.rolling
+    event->host_frame = now->transport.rolling && event->frame >= untold
                             ? transport_frame(&now->transport, event->frame - now->frame)
                             : INT64_MIN;
   }
