@@ -299,6 +299,15 @@ static void play_message(Play* play, const uint8_t* bytes, uint32_t size, int ev
 
 /* ---- The host -------------------------------------------------------------------- */
 
+/** A branch without a note in its past, and so without a tempo, gets the host's. */
+static void note_tempo(Play* play, HrTick tick)
+{
+  ModelBranch* const b = branch(play);
+  if (play->tempo_lost && !is_empty_root(b) && tick > b->head) {
+    b->head = tick;
+  }
+}
+
 /** It starts, or jumps, to `frame`. */
 static void jump(Play* play, bool starts, const HostTransport* to)
 {
@@ -322,6 +331,7 @@ static void jump(Play* play, bool starts, const HostTransport* to)
   play_from_here(play,
                  play->asked && play->asked_for == place && play->frame >= play->asked_at + ASKED);
   ask(play, place);
+  note_tempo(play, place);
   play->host = *to;
   play->host_since = play->frame;
   play->own = play->unseen = play->tempo_lost = false;
@@ -579,6 +589,9 @@ static void reopen(Play* play)
 {
   const int64_t frame = play->frame;
   const HostTransport host = play->host;
+  if (play->unseen) {
+    give_up(play); // The host may tell it yet
+  }
   HostTransport at = host;
   at.frame = loop_frame(play) == frame ? host.loop_start
              : host.rolling            ? rolled_to(play)
@@ -596,7 +609,7 @@ static void reopen(Play* play)
   play->pass_start = INT64_MIN;
   memset(play->host_held, 0, sizeof play->host_held);
   restore(play);
-  play->tempo_lost = false; // The new host tells it
+  play->tempo_lost = play->tempo_lost && at.rolling; // The new host tells it
   move_host(play, &at);
 }
 
