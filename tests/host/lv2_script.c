@@ -54,10 +54,18 @@ static ScriptMove* add_move(Maker* maker, ScriptMoveKind kind)
   return move;
 }
 
+/** Where to jump to, if not a frame or two on or back: that is taken for a host's rounding,
+ * and the clock goes on as it was. */
+static int64_t jump_frame(const Maker* maker, int64_t frame)
+{
+  const HostTransport* const now = &maker->transport;
+  return now->rolling && llabs(frame - now->frame) <= 2 ? now->frame : frame;
+}
+
 static void add_transport(Maker* maker, bool rolling, int64_t frame)
 {
+  maker->transport.frame = jump_frame(maker, frame);
   maker->transport.rolling = rolling;
-  maker->transport.frame = frame;
   maker->transport.loop_end = 0;
   add_move(maker, SCRIPT_TRANSPORT)->transport = maker->transport;
 }
@@ -72,10 +80,10 @@ static void add_host_loop(Maker* maker)
 {
   const uint32_t start = choose(maker, 8);
   HostTransport* const transport = &maker->transport;
-  transport->rolling = true;
   transport->loop_start = quarters(maker, start);
   transport->loop_end = quarters(maker, start + 1 + choose(maker, 4));
-  transport->frame = transport->loop_start;
+  transport->frame = jump_frame(maker, transport->loop_start);
+  transport->rolling = true;
   add_move(maker, SCRIPT_TRANSPORT)->transport = *transport;
 }
 
