@@ -48,6 +48,7 @@ typedef struct {
   bool asked;
 
   int switch_to; ///< At the end of this frame
+  bool stops;    ///< Replay, and the own clock: so too
   HrTick last;   ///< Message
   int64_t silence;
   int saved; ///< Branch
@@ -516,6 +517,16 @@ static void stop_replay(Play* play)
   }
 }
 
+/** Stop: as with a switch, what is played on this very frame comes first. */
+static void stop_soon(Play* play)
+{
+  if (play->host.rolling || play->own) {
+    play->stops = true;
+  } else {
+    stop_replay(play);
+  }
+}
+
 static void follow(Play* play)
 {
   play->replay = true;
@@ -546,7 +557,7 @@ static void run_command(Play* play, const ScriptMove* move)
   } else if (!strcmp(verb, "follow") && move->args[0].integer) {
     follow(play);
   } else if (!strcmp(verb, "follow") || !strcmp(verb, "stop")) {
-    stop_replay(play);
+    stop_soon(play);
   }
 }
 
@@ -713,6 +724,10 @@ void model_make(Model* model, const Script* script)
     if (play.switch_to != MODEL_NOWHERE) {
       switch_to(&play, play.switch_to);
       play.switch_to = MODEL_NOWHERE;
+    }
+    if (play.stops) {
+      stop_replay(&play);
+      play.stops = false;
     }
   }
 }
