@@ -445,7 +445,8 @@ static void switch_to(Play* play, int to)
     give_up(play); // It is heard on the own clock
   } else if (play->replay) {
     play->plays_from = play->host.rolling ? play->frame : INT64_MAX;
-  } else if (!play->host.rolling) {
+  }
+  if (!play->host.rolling) { // Also if replay only waits for the host
     park(play, resume_tick(play));
     take_tempo(play);
   }
