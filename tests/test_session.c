@@ -302,6 +302,36 @@ static void test_loop_goes_round(void** state)
 
 /* ---- With a transport --------------------------------------------------------- */
 
+static void test_a_stopped_loop_leaves_room_for_what_follows(void** state)
+{
+  (void)state;
+  static const uint8_t pedal[] = {0xb0, 64, 0};
+  const HrValue range[] = {hr_value_tick(0), hr_value_tick(ticks(4))};
+  for (int i = 0; i < 16; ++i) {
+    play_note(i * BEAT / 4, (uint8_t)(60 + i), BEAT / 8);
+  }
+  rig_run(&rig, 12 * BAR);
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BAR / 2);
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  assert_ok(rig_say(&rig, "stop", NULL));
+  hr_engine_begin(rig.engine, rig.block, true, (HrSink){rig_write, &rig});
+  hr_engine_midi(rig.engine, 1, pedal, sizeof pedal); // By now it has stopped ...
+  hr_session_work(rig.session);                       // ... but reading ahead goes on
+  hr_engine_end(rig.engine);
+  rig.now += rig.block;
+  rig_run(&rig, BAR);
+
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BEAT);
+  assert_true(rig.output_count > 0);
+  assert_int_equal(rig.output[0].bytes[1], 60);
+  assert_true(rig.output[0].frame == start);
+}
+
 static void test_stop_begins_a_side_branch(void** state)
 {
   (void)state;
@@ -645,6 +675,7 @@ int main(int argc, char** argv)
       TEST(test_replay_chases),
       TEST(test_a_second_tap_replaces_the_first),
       TEST(test_loop_goes_round),
+      TEST(test_a_stopped_loop_leaves_room_for_what_follows),
       TEST(test_stop_begins_a_side_branch),
       TEST(test_each_pass_of_a_loop_is_a_branch),
       TEST(test_tempo_is_remembered),
