@@ -197,7 +197,7 @@ static void go_to(Play* play, int to, HrTick tick)
 /** Music is asked for now, for a place that the host may jump to. */
 static void ask(Play* play, HrTick place)
 {
-  play->asked = play->replay;
+  play->asked = play->replay && play->tree; // Else there is none, and nobody asks again
   play->asked_at = play->frame;
   play->asked_for = place;
 }
