@@ -498,34 +498,11 @@ bool hr_session_fork_waits(const HrSession* session)
   return waits;
 }
 
-/** Let an event of the target's own move its end, as appending it will. */
-static void follow_event(HrTarget* target, const HrRecord* record, const HrCaptureHeader* header)
-{
-  if (header->tick > target->head || target->empty) {
-    target->head = header->tick;
-  }
-  target->empty = false;
-  target->fresh = false;
-  if (record->type == HR_CAPTURE_META && record->size - sizeof *header >= header->size) {
-    hr_meta_apply(&target->tempo, (const uint8_t*)(header + 1), header->size);
-  }
-}
-
 bool hr_session_follow_ring(const HrSession* session, HrTarget* target)
 {
-  bool music = false;
-  for (Walk walk = begin_walk(session); step(&walk);) {
-    const HrCaptureHeader* const header = walk.header;
-    const uint32_t type = walk.record->type;
-    if (type == HR_CAPTURE_FORK && header->size == target->number && header->tick > target->head) {
-      target->head = header->tick; // A branch ends no earlier than its children begin
-    } else if ((type == HR_CAPTURE_MIDI || type == HR_CAPTURE_SENT || type == HR_CAPTURE_META) &&
-               header->branch == target->number) {
-      follow_event(target, walk.record, header);
-      music = true;
-    }
-  }
-  return music;
+  const HrCapture* const capture = session->binding.capture;
+  return capture &&
+         hr_recorder_follow(&capture->ring, hr_ring_read_position(&capture->ring), target);
 }
 
 /** Is there a fork or a switch among what came since the last look? */

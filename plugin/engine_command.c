@@ -256,12 +256,13 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
   engine->overdubbing = engine->layered = false;
   forget_pending(engine);
   if (!engine->clock.rolling) {
-    engine->clock.tempo = message->target.tempo;
+    const HrTarget* const target = &engine->recorder.target;
+    engine->clock.tempo = target->tempo;
     engine->clock.bar_tick = 0;
     engine->clock.bar = 0;
     engine->replay = false;
     hr_engine_forget_ahead(engine);
-    hr_engine_park(engine, frame, hr_engine_resume_tick(engine, &message->target));
+    hr_engine_park(engine, frame, hr_engine_resume_tick(engine, target));
   } else if (engine->replay) {
     hr_engine_ask(engine, hr_engine_tick(engine, frame));
     hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);

@@ -114,6 +114,8 @@ typedef struct {
   HrCapture* capture; ///< Ring to write to from now on
   HrTarget target;
   HrNumbers numbers;
+  bool same_tree; ///< The ring left is for the same tree ...
+  uint64_t known; ///< ... and up to this position in it, `target` has what it says
 } HrAttachMessage;
 
 /** What a HR_MESSAGE_GO does when its time has come. */

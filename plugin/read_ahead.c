@@ -378,6 +378,7 @@ HrStatus hr_session_open_stream(HrSession* session, HrBranchId branch, bool ahea
                        .loop = start->loop};
   start->ring = index;
   start->start = hr_ring_write_position(ring);
+  hr_ring_release(ring, start->start); // What was read ahead after the engine had let go of it
   session->offered |= 1u << index;
   if (stretch) {
     fill_from_memory(prepared, reader, ring);

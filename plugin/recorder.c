@@ -53,13 +53,52 @@ HR_REALTIME static bool write_event(HrRecorder* recorder, uint32_t type, HrTick 
   return write_record(recorder, type, tick, size, bytes, size);
 }
 
+/** Let an event of the target's own move its end, as appending it will. */
+HR_REALTIME static void follow_event(HrTarget* target, const HrRecord* record,
+                                     const HrCaptureHeader* header)
+{
+  if (header->tick > target->head || target->empty) {
+    target->head = header->tick;
+  }
+  target->empty = false;
+  target->fresh = false;
+  if (record->type == HR_CAPTURE_META && record->size - sizeof *header >= header->size) {
+    hr_meta_apply(&target->tempo, (const uint8_t*)(header + 1), header->size);
+  }
+}
+
+bool hr_recorder_follow(const HrRing* ring, uint64_t from, HrTarget* target)
+{
+  const HrRecord* record;
+  bool music = false;
+  while ((record = hr_ring_next(ring, &from))) {
+    const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
+    const uint32_t type = record->type;
+    if (record->size < sizeof *header) {
+      continue; // Of a damaged file
+    }
+    if (type == HR_CAPTURE_FORK && header->size == target->number && header->tick > target->head) {
+      target->head = header->tick; // A branch ends no earlier than its children begin
+    } else if ((type == HR_CAPTURE_MIDI || type == HR_CAPTURE_SENT || type == HR_CAPTURE_META) &&
+               header->branch == target->number) {
+      follow_event(target, record, header);
+      music = true;
+    }
+  }
+  return music;
+}
+
 void hr_recorder_attach(HrRecorder* recorder, const HrAttachMessage* message)
 {
+  HrTarget target = message->target;
   if (recorder->capture) {
     hr_recorder_close_held(recorder, recorder->target.head);
   }
+  if (recorder->capture && message->same_tree) {
+    hr_recorder_follow(&recorder->capture->ring, message->known, &target);
+  }
   recorder->capture = message->capture;
-  recorder->target = message->target;
+  recorder->target = target;
   recorder->numbers = message->numbers;
   recorder->held = (HrSounding){0};
 }

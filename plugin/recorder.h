@@ -26,7 +26,12 @@ typedef struct {
   HrSounding held;  ///< What is on in the record of the current branch
 } HrRecorder;
 
-/** Begin to write to another ring, on another branch. */
+/** Bring `target` up to what a capture ring says of its branch from a position on. True if
+ * there is music of its own. The ring's reader may call it as well as its writer. */
+HR_REALTIME bool hr_recorder_follow(const HrRing* ring, uint64_t from, HrTarget* target);
+
+/** Begin to write to another ring, on another branch: whose end may have moved since
+ * somebody looked it up. */
 HR_REALTIME void hr_recorder_attach(HrRecorder* recorder, const HrAttachMessage* message);
 
 /** Append at `tick`, which is not before the head, with tempo and meter first

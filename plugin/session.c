@@ -411,7 +411,14 @@ static HrStatus move_engine(HrSession* session, HrStore* store, const Place* pla
     snprintf(capture->file->store_path, sizeof capture->file->store_path, "%s",
              session->wanted_store);
   }
-  const HrAttachMessage message = {capture, place->target, place->engine_numbers};
+  const bool same_tree =
+      binding->capture && binding->store == store && place->tree && place->tree == binding->tree;
+  const HrAttachMessage message = {
+      .capture = capture,
+      .target = place->target,
+      .numbers = place->engine_numbers,
+      .same_tree = same_tree,
+      .known = same_tree ? hr_ring_read_position(&binding->capture->ring) : 0};
   const HrStatus status = hr_session_send(session, HR_MESSAGE_ATTACH, &message, sizeof message);
   if (status) {
     hr_capture_free(capture, true);

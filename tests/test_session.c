@@ -302,6 +302,36 @@ static void test_loop_goes_round(void** state)
 
 /* ---- With a transport --------------------------------------------------------- */
 
+static void test_a_stopped_loop_leaves_room_for_what_follows(void** state)
+{
+  (void)state;
+  static const uint8_t pedal[] = {0xb0, 64, 0};
+  const HrValue range[] = {hr_value_tick(0), hr_value_tick(ticks(4))};
+  for (int i = 0; i < 16; ++i) {
+    play_note(i * BEAT / 4, (uint8_t)(60 + i), BEAT / 8);
+  }
+  rig_run(&rig, 12 * BAR);
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BAR / 2);
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  assert_ok(rig_say(&rig, "stop", NULL));
+  hr_engine_begin(rig.engine, rig.block, true, (HrSink){rig_write, &rig});
+  hr_engine_midi(rig.engine, 1, pedal, sizeof pedal); // By now it has stopped ...
+  hr_session_work(rig.session);                       // ... but reading ahead goes on
+  hr_engine_end(rig.engine);
+  rig.now += rig.block;
+  rig_run(&rig, BAR);
+
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BEAT);
+  assert_true(rig.output_count > 0);
+  assert_int_equal(rig.output[0].bytes[1], 60);
+  assert_true(rig.output[0].frame == start);
+}
+
 static void test_stop_begins_a_side_branch(void** state)
 {
   (void)state;
@@ -445,6 +475,54 @@ static void test_a_copy_plays_on_a_fork(void** state)
   rig_close(&copy);
   assert_true(rig_open(&copy, &same)); // Gone again: but it was a fork that stays
   rig_close(&copy);
+}
+
+/** Have the session restored, as the host does: on the same branch. */
+static void restore_on(const char* branch)
+{
+  HrSessionState now;
+  hr_session_state(rig.session, &now);
+  const HrAttachment same = {.store = now.store_path, .tree = now.tree_name, .branch = branch};
+  assert_ok(hr_session_attach(rig.session, &same, NULL));
+}
+
+/** The branch goes on after its end, wherever that has come to meanwhile. */
+static void assert_goes_on(HrTick tick)
+{
+  play_note(BEAT, 64, BEAT);
+  rig_run(&rig, BAR);
+  assert_int_equal(state_now().rescued, 0);
+  const Music music = music_of("main");
+  assert_true(music.tick[music.count - 2] == tick);
+  assert_true(music.tick[music.count - 1] == tick + ticks(1));
+}
+
+static void test_a_fork_on_its_way_to_a_restored_session(void** state)
+{
+  (void)state;
+  play_note(0, 60, BEAT);
+  rig_run(&rig, BAR + BEAT); // Into the second bar; what was played ends in the first
+  state_now();
+  assert_ok(rig_say(&rig, "fork", "idea"));
+  restore_on("main"); // Before the next block, which forks
+  assert_goes_on(ticks(8));
+}
+
+static void test_a_note_on_its_way_to_a_restored_session(void** state)
+{
+  (void)state;
+  static const uint8_t on[] = {0x90, 62, 100};
+  static const uint8_t off[] = {0x80, 62, 64};
+  play_note(0, 60, BEAT);
+  rig_run(&rig, BAR + BEAT);
+  state_now();
+  hr_engine_begin(rig.engine, rig.block, true, (HrSink){rig_write, &rig});
+  restore_on("main"); // While a block is run, which plays on
+  hr_engine_midi(rig.engine, 0, on, sizeof on);
+  hr_engine_midi(rig.engine, rig.block - 1, off, sizeof off);
+  hr_engine_end(rig.engine);
+  rig.now += rig.block;
+  assert_goes_on(ticks(8));
 }
 
 /** What the killed process had put through when it died. */
@@ -597,11 +675,14 @@ int main(int argc, char** argv)
       TEST(test_replay_chases),
       TEST(test_a_second_tap_replaces_the_first),
       TEST(test_loop_goes_round),
+      TEST(test_a_stopped_loop_leaves_room_for_what_follows),
       TEST(test_stop_begins_a_side_branch),
       TEST(test_each_pass_of_a_loop_is_a_branch),
       TEST(test_tempo_is_remembered),
       TEST(test_bad_commands_change_nothing),
       TEST(test_a_copy_plays_on_a_fork),
+      TEST(test_a_fork_on_its_way_to_a_restored_session),
+      TEST(test_a_note_on_its_way_to_a_restored_session),
       TEST(test_a_killed_host_loses_nothing),
       TEST(test_a_full_disk_is_survived),
   };

@@ -48,6 +48,7 @@ typedef struct {
   bool asked;
 
   int switch_to; ///< At the end of this frame
+  bool stops;    ///< Replay, and the own clock: so too
   HrTick last;   ///< Message
   int64_t silence;
   int saved; ///< Branch
@@ -196,7 +197,7 @@ static void go_to(Play* play, int to, HrTick tick)
 /** Music is asked for now, for a place that the host may jump to. */
 static void ask(Play* play, HrTick place)
 {
-  play->asked = play->replay;
+  play->asked = play->replay && play->tree; // Else there is none, and nobody asks again
   play->asked_at = play->frame;
   play->asked_for = place;
 }
@@ -299,6 +300,15 @@ static void play_message(Play* play, const uint8_t* bytes, uint32_t size, int ev
 
 /* ---- The host -------------------------------------------------------------------- */
 
+/** A branch without a note in its past, and so without a tempo, gets the host's. */
+static void note_tempo(Play* play, HrTick tick)
+{
+  ModelBranch* const b = branch(play);
+  if (play->tempo_lost && !is_empty_root(b) && tick > b->head) {
+    b->head = tick;
+  }
+}
+
 /** It starts, or jumps, to `frame`. */
 static void jump(Play* play, bool starts, const HostTransport* to)
 {
@@ -322,6 +332,7 @@ static void jump(Play* play, bool starts, const HostTransport* to)
   play_from_here(play,
                  play->asked && play->asked_for == place && play->frame >= play->asked_at + ASKED);
   ask(play, place);
+  note_tempo(play, place);
   play->host = *to;
   play->host_since = play->frame;
   play->own = play->unseen = play->tempo_lost = false;
@@ -434,7 +445,8 @@ static void switch_to(Play* play, int to)
     give_up(play); // It is heard on the own clock
   } else if (play->replay) {
     play->plays_from = play->host.rolling ? play->frame : INT64_MAX;
-  } else if (!play->host.rolling) {
+  }
+  if (!play->host.rolling) { // Also if replay only waits for the host
     park(play, resume_tick(play));
     take_tempo(play);
   }
@@ -506,6 +518,16 @@ static void stop_replay(Play* play)
   }
 }
 
+/** Stop: as with a switch, what is played on this very frame comes first. */
+static void stop_soon(Play* play)
+{
+  if (play->host.rolling || play->own) {
+    play->stops = true;
+  } else {
+    stop_replay(play);
+  }
+}
+
 static void follow(Play* play)
 {
   play->replay = true;
@@ -536,7 +558,7 @@ static void run_command(Play* play, const ScriptMove* move)
   } else if (!strcmp(verb, "follow") && move->args[0].integer) {
     follow(play);
   } else if (!strcmp(verb, "follow") || !strcmp(verb, "stop")) {
-    stop_replay(play);
+    stop_soon(play);
   }
 }
 
@@ -579,6 +601,9 @@ static void reopen(Play* play)
 {
   const int64_t frame = play->frame;
   const HostTransport host = play->host;
+  if (play->unseen) {
+    give_up(play); // The host may tell it yet
+  }
   HostTransport at = host;
   at.frame = loop_frame(play) == frame ? host.loop_start
              : host.rolling            ? rolled_to(play)
@@ -596,7 +621,7 @@ static void reopen(Play* play)
   play->pass_start = INT64_MIN;
   memset(play->host_held, 0, sizeof play->host_held);
   restore(play);
-  play->tempo_lost = false; // The new host tells it
+  play->tempo_lost = play->tempo_lost && at.rolling; // The new host tells it
   move_host(play, &at);
 }
 
@@ -700,6 +725,10 @@ void model_make(Model* model, const Script* script)
     if (play.switch_to != MODEL_NOWHERE) {
       switch_to(&play, play.switch_to);
       play.switch_to = MODEL_NOWHERE;
+    }
+    if (play.stops) {
+      stop_replay(&play);
+      play.stops = false;
     }
   }
 }

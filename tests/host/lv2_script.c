@@ -54,10 +54,18 @@ static ScriptMove* add_move(Maker* maker, ScriptMoveKind kind)
   return move;
 }
 
+/** Where to jump to, if not a frame or two on or back: that is taken for a host's rounding,
+ * and the clock goes on as it was. */
+static int64_t jump_frame(const Maker* maker, int64_t frame)
+{
+  const HostTransport* const now = &maker->transport;
+  return now->rolling && llabs(frame - now->frame) <= 2 ? now->frame : frame;
+}
+
 static void add_transport(Maker* maker, bool rolling, int64_t frame)
 {
+  maker->transport.frame = jump_frame(maker, frame);
   maker->transport.rolling = rolling;
-  maker->transport.frame = frame;
   maker->transport.loop_end = 0;
   add_move(maker, SCRIPT_TRANSPORT)->transport = maker->transport;
 }
@@ -72,10 +80,10 @@ static void add_host_loop(Maker* maker)
 {
   const uint32_t start = choose(maker, 8);
   HostTransport* const transport = &maker->transport;
-  transport->rolling = true;
   transport->loop_start = quarters(maker, start);
   transport->loop_end = quarters(maker, start + 1 + choose(maker, 4));
-  transport->frame = transport->loop_start;
+  transport->frame = jump_frame(maker, transport->loop_start);
+  transport->rolling = true;
   add_move(maker, SCRIPT_TRANSPORT)->transport = *transport;
 }
 
@@ -401,21 +409,46 @@ static int64_t transport_frame(const HostTransport* transport, int64_t frames)
   return round ? transport->loop_start + (frame - transport->loop_end) % length : frame;
 }
 
+/** Until when the host does not tell of a move: one that tells where it is only if that
+ * is not where it was told to be last says nothing of a jump to the start of its last
+ * cycle, until the next one is over. INT64_MIN: it tells at once. */
+static int64_t untold_until(const Script* script, const ScriptMove* before, const ScriptMove* move)
+{
+  int64_t start = 0; // Of the cycle
+  size_t i = 0;
+  for (; start + script->cycles[i] < move->frame; ++i) {
+    start += script->cycles[i];
+  }
+  const bool rolls = before->transport.rolling && move->transport.rolling;
+  if (!rolls || host_traits(script->host.policy)->position != POSITION_WHEN_MOVED ||
+      move->transport.frame != transport_frame(&before->transport, start - before->frame)) {
+    return INT64_MIN;
+  }
+  while (start <= move->frame) {
+    start += script->cycles[i++];
+  }
+  return start;
+}
+
 /** Note where the transport is at each event. */
 static void place_events(Script* script)
 {
   const ScriptMove* now = script->moves; // The first one sets the transport
   const ScriptMove* next = now + 1;
   const ScriptMove* const end = script->moves + script->move_count;
+  int64_t untold = INT64_MIN;
   bool bypassed = false;
   for (size_t i = 0; i < script->event_count; ++i) {
     ScriptEvent* const event = &script->events[i];
     for (; next < end && next->frame <= event->frame; ++next) {
-      now = next->kind == SCRIPT_TRANSPORT ? next : now;
+      if (next->kind == SCRIPT_TRANSPORT) {
+        untold = untold_until(script, now, next);
+        now = next;
+      }
       bypassed = next->kind == SCRIPT_ENABLE ? !next->on : bypassed;
     }
     event->bypassed = bypassed;
-    event->host_frame = now->transport.rolling
+    event->host_frame = now->transport.rolling && event->frame >= untold
                             ? transport_frame(&now->transport, event->frame - now->frame)
                             : INT64_MIN;
   }

@@ -24,7 +24,7 @@ enum {
 /** A message that is played. Note-ons and SysEx messages are each unlike all others. */
 typedef struct {
   int64_t frame;
-  int64_t host_frame; ///< Where the transport is then; INT64_MIN: it stands still
+  int64_t host_frame; ///< Where the transport is then; INT64_MIN: it stands still, or may not tell
   bool bypassed;      ///< It only passes through
   bool past;          ///< Stamped one past the cycle, of which `frame` is the last
   uint32_t size;
