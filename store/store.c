@@ -201,6 +201,28 @@ static int open_notes(MDB_txn* txn, HrStore* store)
   return code == MDB_NOTFOUND && store->read_only ? 0 : code;
 }
 
+/** LMDB does not tell where its map is, but the pages in it say which they are. */
+static uintptr_t find_map(const MDB_val* value)
+{
+  const uintptr_t page = (uintptr_t)value->mv_data / HR_PAGE_SIZE * HR_PAGE_SIZE;
+  HrPageHeader header;
+  memcpy(&header, (const void*)page, sizeof header); // NOLINT(performance-no-int-to-ptr)
+  return page - header.number * HR_PAGE_SIZE;
+}
+
+bool hr_value_replaceable(const HrStore* store, const MDB_val* value)
+{
+  const uintptr_t at = (uintptr_t)value->mv_data - store->map;
+  HrPageHeader header;
+  if (!store->map || at >= store->map_bytes || at % HR_PAGE_SIZE != sizeof header) {
+    return true; // Written by this transaction, or among others on a page with keys
+  }
+  memcpy(&header, (const uint8_t*)value->mv_data - sizeof header, sizeof header);
+  return header.number == at / HR_PAGE_SIZE && header.flags == HR_PAGE_OVERFLOW &&
+         (header.lower | (uint32_t)header.upper << 16) ==
+             hr_page_overflow_count((uint32_t)value->mv_size);
+}
+
 static HrStatus open_databases(HrStore* store)
 {
   const struct {
@@ -240,6 +262,7 @@ static HrStatus open_databases(HrStore* store)
     }
   } else if (!code && !is_new && value.mv_size == sizeof store->header) {
     memcpy(&store->header, value.mv_data, sizeof store->header);
+    store->map = find_map(&value);
   } else if (!code) {
     code = MDB_CORRUPTED;
   }
