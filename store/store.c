@@ -32,6 +32,10 @@
 /** Up to so many pages a store is checked whole before LMDB walks it: within a millisecond. */
 #define CHECKED_PAGES 1024u
 
+/** Up to so many with keys, those are: within ten. They index 1.5 GB of music, as a node is
+ * a page that only holds a value, and LMDB follows nothing that it finds there. */
+#define CHECKED_KEY_PAGES 4096u
+
 /* LMDB breaks when one process opens a file twice: readers lose their locks and
  * two writers get in. So a process holds one HrStore for each device and inode. */
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -395,6 +399,13 @@ static HrStatus lock_file_is_in_use(const char* path, HrError* error)
                   path);
 }
 
+static HrPagesExtent extent_of_check(const HrPages* pages)
+{
+  return hr_pages_count(pages, HR_PAGES_ALL) <= CHECKED_PAGES        ? HR_PAGES_ALL
+         : hr_pages_count(pages, HR_PAGES_KEYS) <= CHECKED_KEY_PAGES ? HR_PAGES_KEYS
+                                                                     : HR_PAGES_SPINES;
+}
+
 /** Decide whether LMDB may walk the file: in a damaged page it would end the
  * program, or write over what is sound. A reader's slot keeps this state while
  * others write. */
@@ -416,8 +427,7 @@ static HrStatus check_pages(HrStore* store, HrError* error)
   }
   pages.fault = tell_fault;
   pages.data = &first;
-  const HrStatus status = hr_pages_check(
-      &pages, hr_pages_count(&pages) <= CHECKED_PAGES ? HR_PAGES_ALL : HR_PAGES_SPINES, NULL);
+  const HrStatus status = hr_pages_check(&pages, extent_of_check(&pages), NULL);
   mdb_txn_abort(txn);
   if (status == HR_ERR_DAMAGED) {
     return hr_error(error, status,
