@@ -299,10 +299,13 @@ size_t hr_largest_map(void)
     }
   }
   for (; map > SMALLEST_MAP; map /= 2) {
+    /* Some more, as it must still fit when LMDB maps it: until then memory is allocated, by
+     * this thread and others. */
+    const size_t tried = map + map / 16;
     void* const room =
-        mmap(NULL, map, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        mmap(NULL, tried, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room != MAP_FAILED) {
-      munmap(room, map);
+      munmap(room, tried);
     }
     if (room != MAP_FAILED || errno != ENOMEM) {
       break;
