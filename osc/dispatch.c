@@ -515,8 +515,26 @@ static void run_message(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
   hr_osc_arguments_free(&arguments);
 }
 
+/** Keep a bundle until its time, `ahead` of now. Unless the wall clock was set since
+ * something waits, its time tag is that time: those of one time stay in their order. */
+static void keep_bundle(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
+                        const uint8_t* bytes, size_t size, uint64_t ahead, int64_t now_ns)
+{
+  HrError error;
+  const uint64_t second = UINT64_C(1) << 32;
+  const uint64_t most = HR_OSC_AHEAD_SECONDS_MAX * second;
+  const uint64_t now = hr_osc_schedule_clock(&endpoint->schedule, now_ns);
+  const uint64_t time = hr_osc_bundle_time(bytes);
+  const uint64_t due = now + (ahead < most ? ahead : most);
+  const bool set = due - time > second && time - due > second;
+  if (hr_osc_schedule_add(&endpoint->schedule, set ? due : time, now, from, bytes, size, &error)) {
+    refuse(endpoint, from, "/", &error, now_ns);
+  }
+}
+
+/** `now` is what the sender's clock shows, as a time tag. */
 static void run_element(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
-                        const uint8_t* bytes, size_t size, int64_t now_ns)
+                        const uint8_t* bytes, size_t size, uint64_t now, int64_t now_ns)
 {
   if (!hr_osc_is_bundle(bytes, size)) {
     run_message(endpoint, from, bytes, size, now_ns);
@@ -524,12 +542,8 @@ static void run_element(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
   }
 
   const uint64_t time = hr_osc_bundle_time(bytes);
-  const uint64_t now = hr_osc_schedule_now();
   if (time > now) {
-    HrError error;
-    if (hr_osc_schedule_add(&endpoint->schedule, time, now, from, bytes, size, &error)) {
-      refuse(endpoint, from, "/", &error, now_ns);
-    }
+    keep_bundle(endpoint, from, bytes, size, time - now, now_ns);
     return;
   }
 
@@ -537,7 +551,7 @@ static void run_element(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
   const uint8_t* element = NULL;
   size_t element_size = 0;
   while (hr_osc_bundle_next(bytes, size, &offset, &element, &element_size)) {
-    run_element(endpoint, from, element, element_size, now_ns);
+    run_element(endpoint, from, element, element_size, now, now_ns);
   }
 }
 
@@ -552,17 +566,20 @@ void hr_osc_dispatch(HrOscEndpoint* endpoint, const struct sockaddr_in* from, co
     refuse(endpoint, from, "/", &error, now_ns);
     return;
   }
-  run_element(endpoint, from, bytes, size, now_ns);
+  run_element(endpoint, from, bytes, size, hr_osc_schedule_now(), now_ns);
 }
 
 void hr_osc_dispatch_due(HrOscEndpoint* endpoint, size_t limit, int64_t now_ns)
 {
   for (size_t i = 0; i < limit; ++i) {
-    HrOscPending* pending = hr_osc_schedule_take(&endpoint->schedule, hr_osc_schedule_now());
+    const uint64_t now = hr_osc_schedule_clock(&endpoint->schedule, now_ns);
+    HrOscPending* pending = hr_osc_schedule_take(&endpoint->schedule, now);
     if (!pending) {
       return;
     }
-    run_element(endpoint, &pending->from, pending->bytes, pending->size, now_ns);
+    const uint64_t late = now - pending->time;
+    run_element(endpoint, &pending->from, pending->bytes, pending->size,
+                hr_osc_bundle_time(pending->bytes) + late, now_ns);
     free(pending);
   }
 }

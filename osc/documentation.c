@@ -298,7 +298,7 @@ static void write_bounds(FILE* file)
       "\n"
       "The messages of a bundle run in their order. A bundle whose time tag lies ahead waits "
       "until then, for at most an\nhour; %d bundles may wait. One whose time is past runs at "
-      "once.\n"
+      "once. What waits waits no longer and no shorter when\nthe clock of this machine is set.\n"
       "\n"
       "| | at most |\n"
       "| --- | --- |\n"

@@ -19,6 +19,16 @@ uint64_t hr_osc_schedule_now(void)
   return ((uint64_t)now.tv_sec + NTP_UNIX_SECONDS) << 32 | fraction;
 }
 
+uint64_t hr_osc_schedule_clock(HrOscSchedule* schedule, int64_t now_ns)
+{
+  const uint64_t ns = (uint64_t)now_ns;
+  const uint64_t steady = ns / 1000000000U << 32 | (ns % 1000000000U << 32) / 1000000000U;
+  if (!schedule->count) {
+    schedule->offset = hr_osc_schedule_now() - steady;
+  }
+  return steady + schedule->offset;
+}
+
 static bool earlier(const HrOscPending* a, const HrOscPending* b)
 {
   return a->time != b->time ? a->time < b->time : a->order < b->order;

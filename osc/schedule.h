@@ -37,10 +37,15 @@ typedef struct {
   size_t count;
   size_t bytes;
   uint64_t order;
+  uint64_t offset; ///< Of its clock from the monotonic one
 } HrOscSchedule;
 
 /** The time tag of now, by the wall clock. */
 uint64_t hr_osc_schedule_now(void);
+
+/** The time tag of now as the schedule counts: by the wall clock, but that while anything
+ * waits it goes on steadily where that is set on or back. `now_ns` is CLOCK_MONOTONIC. */
+uint64_t hr_osc_schedule_clock(HrOscSchedule* schedule, int64_t now_ns);
 
 /** Keep a copy of a bundle until `time`. HR_ERR_LIMIT, HR_ERR_NO_MEMORY. */
 HrStatus hr_osc_schedule_add(HrOscSchedule* schedule, uint64_t time, uint64_t now,

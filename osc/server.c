@@ -191,7 +191,8 @@ static int64_t serve(HrOscEndpoint* endpoint)
   next_ns = sooner(next_ns, hr_osc_feedback_run(endpoint, hr_monotonic_ns()));
   next_ns = sooner(next_ns, hr_osc_outbox_run(&endpoint->outbox, hr_monotonic_ns()));
 
-  const int64_t wait_ns = hr_osc_schedule_wait_ns(&endpoint->schedule, hr_osc_schedule_now());
+  const uint64_t now = hr_osc_schedule_clock(&endpoint->schedule, hr_monotonic_ns());
+  const int64_t wait_ns = hr_osc_schedule_wait_ns(&endpoint->schedule, now);
   return wait_ns == INT64_MAX ? next_ns : sooner(next_ns, hr_monotonic_ns() + wait_ns);
 }
 
@@ -204,7 +205,7 @@ static void wait_until(int socket, int64_t next_ns)
     wait_ns = 0;
   }
   if (wait_ns > WORK_NS) {
-    wait_ns = WORK_NS; // Also bounds what a step of the wall clock does to time tags
+    wait_ns = WORK_NS; // Less than a second, so that nanoseconds say it
   }
   const struct timespec timeout = {.tv_nsec = (long)wait_ns};
   ppoll(descriptors, 2, &timeout, NULL);

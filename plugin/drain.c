@@ -1,6 +1,7 @@
 /* Copyright 2026 The HalfRemembered authors
  * SPDX-License-Identifier: ISC */
 
+#include "plugin/commit_group.h"
 #include "plugin/session_internal.h"
 
 #include <stdio.h>
@@ -277,17 +278,12 @@ static HrStatus apply(Drain* drain, const HrRecord* record)
   }
 }
 
-/** Apply what the ring held when the batch began, and commit it. On failure
- * nothing has changed. */
-static HrStatus write_batch(Drain* drain)
+/** Apply what the ring held when the batch began. HR_END if that was nothing. */
+static HrStatus apply_batch(Drain* drain)
 {
   HrCapture* const capture = drain->binding->capture;
   HrCaptureRecord consumed = {0, 0};
-  HrStatus status = hr_txn_begin(drain->binding->store, HR_WRITE, &drain->txn);
-  if (status) {
-    return status;
-  }
-  status = hr_capture_get(drain->txn, capture->file->uuid, &consumed);
+  HrStatus status = hr_capture_get(drain->txn, capture->file->uuid, &consumed);
   if (status == HR_ERR_NOT_FOUND) {
     status = HR_OK;
   } else if (!status && !drain->tree) {
@@ -307,14 +303,41 @@ static HrStatus write_batch(Drain* drain)
   }
   consumed = (HrCaptureRecord){position, drain->tree};
   status = status || !count ? status : hr_capture_put(drain->txn, capture->file->uuid, &consumed);
-  if (status || !count) {
-    hr_txn_abort(drain->txn);
-  } else {
-    status = hr_txn_commit(drain->txn);
-  }
   drain->more = record && position < drain->until;
   drain->until = position;
-  return status;
+  return status || count ? status : HR_END;
+}
+
+/** A batch, and what it was before it was filled. */
+typedef struct {
+  Drain* drain;
+  Drain before;
+} Attempt;
+
+static HrStatus fill(void* data, HrTxn* txn)
+{
+  Attempt* const attempt = data;
+  attempt->drain->txn = txn;
+  return apply_batch(attempt->drain);
+}
+
+static void reset(void* data)
+{
+  Attempt* const attempt = data;
+  *attempt->drain = attempt->before;
+}
+
+/** Apply what the ring held when the batch began, and commit it, with the batches of
+ * other instances. On failure nothing has changed. */
+static HrStatus write_batch(Drain* drain)
+{
+  Attempt attempt = {drain, *drain};
+  HrBatch batch = {.store = drain->binding->store,
+                   .fill = fill,
+                   .reset = reset,
+                   .data = &attempt,
+                   .bytes = drain->until - drain->from};
+  return hr_commit_together(&batch);
 }
 
 static void forget_pending_fork(HrCaptureFile* file, uint32_t number)
@@ -373,7 +396,12 @@ static void note_durable(const Drain* drain)
   HrBinding* const binding = drain->binding;
   const int64_t now = hr_monotonic_ns();
   const int64_t waited = now - (binding->since ? binding->since : drain->begun);
-  session->commit_ns = now - drain->begun;
+  /* Sometimes the commit of other instances comes first, sometimes not: after a long one, a
+   * short one is not believed at once. */
+  const bool known = session->commit_ns != HR_COMMIT_SLOW_NS;
+  const int64_t before = known ? session->commit_ns - session->commit_ns / 8 : 0;
+  const int64_t took = now - drain->begun;
+  session->commit_ns = took > before ? took : before;
   session->counts.longest_ns =
       waited > session->counts.longest_ns ? waited : session->counts.longest_ns;
   binding->since = hr_ring_used(&binding->capture->ring) ? drain->begun : 0;

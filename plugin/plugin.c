@@ -75,7 +75,7 @@ static void enlist(HrPlugin* plugin)
 static bool delist(HrPlugin* plugin)
 {
   struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
+  clock_gettime(CLOCK_MONOTONIC, &until); // The wall clock may be set meanwhile
   until.tv_sec += CLEANUP_WAIT_SECONDS;
   pthread_mutex_lock(&alive_lock);
   for (HrPlugin** link = &alive; *link; link = &(*link)->next) {
@@ -86,7 +86,7 @@ static bool delist(HrPlugin* plugin)
   }
   int code = 0;
   while (plugin->working && !code) {
-    code = pthread_cond_timedwait(&alive_changed, &alive_lock, &until);
+    code = pthread_cond_clockwait(&alive_changed, &alive_lock, CLOCK_MONOTONIC, &until);
   }
   const bool idle = plugin->working == 0;
   pthread_mutex_unlock(&alive_lock);

@@ -99,7 +99,7 @@ struct HrSessionImpl {
   uint64_t scanned;       ///< Position in the capture ring up to which records were looked at
   int64_t looked_at;      ///< When all that waits there was last known ...
   uint64_t looked_frames; ///< ... and how many frames had been run then
-  int64_t commit_ns;      ///< How long the last commit took
+  int64_t commit_ns;      ///< How long a commit may take, going by the last ones
   int64_t retry_at;       ///< When to try the store again after trouble
   int64_t worked_at;      ///< When the host's worker last called
   uint64_t frames_seen;

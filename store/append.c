@@ -155,7 +155,8 @@ static HrStatus open_tail(HrTxn* txn, HrBranchId branch)
     return HR_OK;
   }
   status = hr_node_last(txn, branch, &tail->key, &value);
-  if (status == HR_ERR_NOT_FOUND || (!status && !hr_node_valid(&tail->key, &value))) {
+  if (status == HR_ERR_NOT_FOUND || (!status && (!hr_node_valid(&tail->key, &value) ||
+                                                 !hr_value_replaceable(txn->store, &value)))) {
     return HR_OK; // What is damaged is left as it is; a new node goes behind it
   }
   status = status

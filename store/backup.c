@@ -249,6 +249,9 @@ static HrStatus find_new_nodes(Update* update, HrBranchId branch, MDB_cursor* cu
   }
   *key = (MDB_val){sizeof first, &first};
   *code = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+  if (!status && !hr_value_replaceable(update->to->store, &old)) {
+    return HR_ERR_DAMAGED;
+  }
   if (status || !hr_node_valid(&first, &old)) {
     return HR_OK;
   }

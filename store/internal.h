@@ -33,6 +33,7 @@ struct HrStoreImpl {
   MDB_dbi trees, branches, nodes, names, journal, captures;
   MDB_dbi notes; ///< 0: opened for reading, and there are none
   size_t map_bytes;
+  uintptr_t map; ///< Address of the file's first page; 0: not known, as it was just made
   bool read_only;
   bool unsynced;
   bool unnamed;                 ///< Being made: nobody else knows of it, and no lock file is needed
@@ -102,6 +103,11 @@ bool hr_record_valid(HrRecordKind kind, const void* key, size_t key_size, const 
                      size_t* size);
 /** The same of one that LMDB found: HR_ERR_DAMAGED. */
 HrStatus hr_record_open(const HrTxn* txn, MDB_dbi dbi, const MDB_val* key, MDB_val* value);
+
+/** False if LMDB must not replace this value: the head of its own page is damaged. To read it
+ * LMDB needs no head, but it would free as many pages as that says, or write to it where it
+ * lies. */
+bool hr_value_replaceable(const HrStore* store, const MDB_val* value);
 
 /** After a disk error, with no transaction open and `gate` held: believe only
  * what lies on the disk. HR_ERR_IO as long as that cannot be synced and read. */

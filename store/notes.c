@@ -230,12 +230,24 @@ HrStatus hr_mark_find(HrTxn* txn, HrBranchId leaf, const char* name, HrNote* not
   return status ? status : note->id ? HR_OK : HR_ERR_NOT_FOUND;
 }
 
+/** A note's value as it lies in the map, its checksum at the end. */
+static MDB_val value_of(const HrNote* note)
+{
+  const size_t before = sizeof(HrNoteRecord) + strlen(note->name);
+  const size_t size = before + strlen(note->text) + 1 + sizeof(uint32_t);
+  return (MDB_val){size, (char*)note->text - before};
+}
+
 HrStatus hr_note_put_hidden(HrTxn* txn, HrTreeId tree, uint32_t id, bool hidden)
 {
   HrNote note;
   const HrStatus status = hr_note_get(txn, tree, id, &note);
+  if (status) {
+    return status;
+  }
+  const MDB_val value = value_of(&note);
   note.hidden = hidden;
-  return status ? status : put(txn, &note);
+  return hr_value_replaceable(txn->store, &value) ? put(txn, &note) : HR_ERR_DAMAGED;
 }
 
 HrStatus hr_note_set_hidden(HrTxn* txn, HrTreeId tree, uint32_t id, bool hidden, uint32_t author)

@@ -114,22 +114,25 @@ typedef struct {
  * False if the file does not hold it (any more). */
 bool hr_pages_open(HrPages* pages, int fd, uint64_t transaction);
 
-/** Pages that hr_pages_check() would look at, from the counts in the file. */
-uint64_t hr_pages_count(const HrPages* pages);
-
 /** What a page is used for. */
 typedef enum { HR_PAGE_UNUSED, HR_PAGE_IN_TREE, HR_PAGE_FREE } HrPageUse;
 
 typedef enum {
   HR_PAGES_SPINES, ///< The way to the first and to the last key of each database
+  HR_PAGES_KEYS,   ///< Every page with keys, but none of those that only hold a value
   HR_PAGES_ALL,
 } HrPagesExtent;
 
+/** Pages that hr_pages_check() would look at, of all or of those with keys, from the
+ * counts in the file. */
+uint64_t hr_pages_count(const HrPages* pages, HrPagesExtent extent);
+
 /** Check structure: numbers, flags, bounds, order of keys within and across
- * pages, depths, counts, overflow chains, and, of all, that each page of the
- * file is in one tree or among the free ones, once. `uses` gets, unless it is
- * NULL, an HrPageUse for each page up to the last, from HR_PAGES_ALL only
- * (caller frees). HR_OK, HR_ERR_DAMAGED after any fault, HR_ERR_NO_MEMORY. */
+ * pages, depths, counts, overflow chains, and, unless only the spines are looked
+ * at, that no page is used twice; of all, that each page of the file is in one tree
+ * or among the free ones. `uses` gets, unless it is NULL, an HrPageUse for each page
+ * up to the last, NULL from HR_PAGES_SPINES (caller frees). HR_OK, HR_ERR_DAMAGED
+ * after any fault, HR_ERR_NO_MEMORY. */
 HrStatus hr_pages_check(const HrPages* pages, HrPagesExtent extent, uint8_t** uses);
 
 #endif

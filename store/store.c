@@ -32,6 +32,10 @@
 /** Up to so many pages a store is checked whole before LMDB walks it: within a millisecond. */
 #define CHECKED_PAGES 1024u
 
+/** Up to so many with keys, those are: within ten. They index 1.5 GB of music, as a node is
+ * a page that only holds a value, and LMDB follows nothing that it finds there. */
+#define CHECKED_KEY_PAGES 4096u
+
 /* LMDB breaks when one process opens a file twice: readers lose their locks and
  * two writers get in. So a process holds one HrStore for each device and inode. */
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -201,6 +205,28 @@ static int open_notes(MDB_txn* txn, HrStore* store)
   return code == MDB_NOTFOUND && store->read_only ? 0 : code;
 }
 
+/** LMDB does not tell where its map is, but the pages in it say which they are. */
+static uintptr_t find_map(const MDB_val* value)
+{
+  const uintptr_t page = (uintptr_t)value->mv_data / HR_PAGE_SIZE * HR_PAGE_SIZE;
+  HrPageHeader header;
+  memcpy(&header, (const void*)page, sizeof header); // NOLINT(performance-no-int-to-ptr)
+  return page - header.number * HR_PAGE_SIZE;
+}
+
+bool hr_value_replaceable(const HrStore* store, const MDB_val* value)
+{
+  const uintptr_t at = (uintptr_t)value->mv_data - store->map;
+  HrPageHeader header;
+  if (!store->map || at >= store->map_bytes || at % HR_PAGE_SIZE != sizeof header) {
+    return true; // Written by this transaction, or among others on a page with keys
+  }
+  memcpy(&header, (const uint8_t*)value->mv_data - sizeof header, sizeof header);
+  return header.number == at / HR_PAGE_SIZE && header.flags == HR_PAGE_OVERFLOW &&
+         (header.lower | (uint32_t)header.upper << 16) ==
+             hr_page_overflow_count((uint32_t)value->mv_size);
+}
+
 static HrStatus open_databases(HrStore* store)
 {
   const struct {
@@ -240,6 +266,7 @@ static HrStatus open_databases(HrStore* store)
     }
   } else if (!code && !is_new && value.mv_size == sizeof store->header) {
     memcpy(&store->header, value.mv_data, sizeof store->header);
+    store->map = find_map(&value);
   } else if (!code) {
     code = MDB_CORRUPTED;
   }
@@ -272,10 +299,13 @@ size_t hr_largest_map(void)
     }
   }
   for (; map > SMALLEST_MAP; map /= 2) {
+    /* Some more, as it must still fit when LMDB maps it: until then memory is allocated, by
+     * this thread and others. */
+    const size_t tried = map + map / 16;
     void* const room =
-        mmap(NULL, map, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        mmap(NULL, tried, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room != MAP_FAILED) {
-      munmap(room, map);
+      munmap(room, tried);
     }
     if (room != MAP_FAILED || errno != ENOMEM) {
       break;
@@ -372,6 +402,13 @@ static HrStatus lock_file_is_in_use(const char* path, HrError* error)
                   path);
 }
 
+static HrPagesExtent extent_of_check(const HrPages* pages)
+{
+  return hr_pages_count(pages, HR_PAGES_ALL) <= CHECKED_PAGES        ? HR_PAGES_ALL
+         : hr_pages_count(pages, HR_PAGES_KEYS) <= CHECKED_KEY_PAGES ? HR_PAGES_KEYS
+                                                                     : HR_PAGES_SPINES;
+}
+
 /** Decide whether LMDB may walk the file: in a damaged page it would end the
  * program, or write over what is sound. A reader's slot keeps this state while
  * others write. */
@@ -393,8 +430,7 @@ static HrStatus check_pages(HrStore* store, HrError* error)
   }
   pages.fault = tell_fault;
   pages.data = &first;
-  const HrStatus status = hr_pages_check(
-      &pages, hr_pages_count(&pages) <= CHECKED_PAGES ? HR_PAGES_ALL : HR_PAGES_SPINES, NULL);
+  const HrStatus status = hr_pages_check(&pages, extent_of_check(&pages), NULL);
   mdb_txn_abort(txn);
   if (status == HR_ERR_DAMAGED) {
     return hr_error(error, status,

@@ -7,8 +7,8 @@
 # files as a power loss may leave them, stores of 10 GB (20 GB free in TMPDIR), OSC
 # flooded for 10 s and fuzzed for 10 minutes. Then, for SOAK_SECONDS (600), in turn: the
 # demo, killing the host at another moment each time, random cases
-# (tests/test_property.c) and damaged stores (tests/test_damage.c) that no test has had
-# before. Stops at the first failure, and shows it.
+# (tests/test_property.c) and damaged stores (tests/test_damage.c, test_damage_large.c) that
+# no test has had before. Stops at the first failure, and shows it.
 
 set -u
 
@@ -53,4 +53,7 @@ for ((round = 1; SECONDS < ${SOAK_SECONDS:-600}; ++round)); do
     env HR_SEED=$seed HR_CASES=1000 "$1/tests/test_property"
   run "2000 damaged stores from seed $seed on" \
     env HR_SEED=$seed HR_CASES=2000 "$1/tests/test_damage"
+  run "200 damaged stores of 14 MB from seed $seed on" \
+    env HR_SEED=$seed HR_CASES=200 "$1/tests/test_damage_large"
+  grep 'damaged copies' "$log"
 done

@@ -6,25 +6,13 @@
  * without being told. One byte is set to something else, or the file is cut
  * short, at random; HR_CASES (300) files, from HR_SEED (1) on. */
 
-#include "tests/store_rig.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
+#include "tests/damage_rig.h"
 
 enum {
   BRANCHES = 300,
   EVENTS = 20000,
   NOTES = 40,
-  CASE_SECONDS = 20,
 };
-
-/** How a case ends; the numbers are no exit status of a sanitizer. */
-enum { INTACT = 40, SAID, WRONG };
 
 /** What a branch was before its file was damaged. */
 typedef struct {
@@ -38,27 +26,6 @@ typedef struct {
 static Branch originals[BRANCHES + 1];
 static size_t original_count;
 static uint64_t original_notes; ///< Digest of all marks
-
-static uint64_t seed;
-
-/** xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift
- * generators, scrambled" (2016). */
-static uint64_t draw(uint64_t below)
-{
-  seed ^= seed >> 12;
-  seed ^= seed << 25;
-  seed ^= seed >> 27;
-  return (seed * 0x2545f4914f6cdd1du >> 11) % below;
-}
-
-/** FNV-1a. */
-static uint64_t digest(uint64_t value, const void* bytes, size_t size)
-{
-  for (size_t i = 0; i < size; ++i) {
-    value = (value ^ ((const uint8_t*)bytes)[i]) * 0x100000001b3u;
-  }
-  return value;
-}
 
 static void play(HrTxn* txn, HrBranchId branch, unsigned count)
 {
@@ -255,48 +222,6 @@ static int salvage(const char* path)
   return status || (!report.losses && !same) ? WRONG : report.losses ? SAID : INTACT;
 }
 
-/** live() or salvage() in a process of its own; its wait status. */
-static int apart(int (*act)(const char* path), const char* path)
-{
-  int status = 0;
-  fflush(NULL);
-  const pid_t child = fork();
-  assert_true(child >= 0);
-  if (child == 0) {
-    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    dup2(nowhere, STDERR_FILENO);
-    for (int number = 1; number < NSIG; ++number) {
-      signal(number, SIG_DFL); // cmocka would go on with the tests here
-    }
-    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    alarm(CASE_SECONDS);
-    _exit(act(path));
-  }
-  assert_int_equal(waitpid(child, &status, 0), child);
-  return status;
-}
-
-static void write_file(const char* path, const uint8_t* bytes, size_t size)
-{
-  const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  assert_true(fd >= 0);
-  assert_int_equal(write(fd, bytes, size), (ssize_t)size);
-  close(fd);
-}
-
-static uint8_t* read_file(const char* path, size_t* size)
-{
-  struct stat info;
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  assert_true(fd >= 0 && !fstat(fd, &info));
-  *size = (size_t)info.st_size;
-  uint8_t* const bytes = malloc(*size);
-  assert_non_null(bytes);
-  assert_int_equal(read(fd, bytes, *size), info.st_size);
-  close(fd);
-  return bytes;
-}
-
 /** Write a file in which one byte is another, and forget who had it open. */
 static void put_damaged(const char* path, uint8_t* bytes, size_t size, size_t at, uint8_t byte)
 {
@@ -307,20 +232,6 @@ static void put_damaged(const char* path, uint8_t* bytes, size_t size, size_t at
   bytes[at] = byte;
   write_file(path, bytes, size);
   bytes[at] = before;
-}
-
-/** INTACT, SAID, WRONG or a crash, counted from 0. */
-static size_t end_of(int status)
-{
-  const bool exited =
-      WIFEXITED(status) && WEXITSTATUS(status) >= INTACT && WEXITSTATUS(status) <= WRONG;
-  return exited ? (size_t)(WEXITSTATUS(status) - INTACT) : 3;
-}
-
-static uint64_t setting(const char* name, uint64_t otherwise)
-{
-  const char* const text = getenv(name);
-  return text && *text ? strtoull(text, NULL, 10) : otherwise;
 }
 
 /** Say which file it was, so that it can be made again. */

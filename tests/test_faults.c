@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <math.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -25,6 +26,9 @@
 
 #include <cmocka.h>
 
+#include "plugin/commit_group.h"
+#include "plugin/plugin.h"
+#include "tests/host/lv2_host.h"
 #include "tests/rig_music.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -33,9 +37,11 @@ static int sync_error;  ///< What fdatasync fails with; 0: it works
 static int write_error; ///< What writes at an offset fail with
 
 static _Atomic unsigned sync_ms; ///< How long the disk takes to sync
+static _Atomic unsigned syncs_begun;
 
 static void be_slow(void)
 {
+  syncs_begun += 1;
   const struct timespec time = {sync_ms / 1000, sync_ms % 1000 * 1000000};
   nanosleep(&time, NULL);
 }
@@ -195,6 +201,287 @@ static void test_a_clock_set_back_delays_nothing(void** state)
   wall_step = 0;
   assert_int_equal(after_retry, HR_OK);
   assert_int_equal(waiting, 0);
+}
+
+static HrStatus rename_branch(const char* from, const char* to)
+{
+  const HrValue values[] = {hr_value_text(from), hr_value_text(to)};
+  return hr_command_run(rig.session, "rename", values, 2, "test", NULL, NULL);
+}
+
+/** What the journal tells, its operations in their order, and when. */
+static size_t read_journal(HrOperation operations[32], int64_t times[32])
+{
+  const HrSessionState now = state_now();
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  HrJournalEntry entry = {0};
+  size_t count = 0;
+  assert_ok(hr_store_open(now.store_path, 0, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_READ, &txn));
+  while (count < 32 && !hr_journal_next(txn, now.tree, entry.sequence, &entry)) {
+    operations[count] = entry.operation;
+    times[count++] = entry.time_ns;
+  }
+  hr_txn_abort(txn);
+  hr_store_close(store);
+  return count;
+}
+
+/** Set on by years while recording, as on a machine whose clock has lost its battery, when the
+ * network is there; and back again. It is written down as it is, and nothing else goes by it:
+ * no note waits, none is lost or in another order, nor is what was commanded. */
+static void test_a_clock_set_on_is_only_written_down(void** state)
+{
+  (void)state;
+  static const int64_t steps[] = {0, INT64_C(50) * 365 * 86400, 0};
+  static const char* const names[] = {"main", "before", "while", "after"};
+  HrOperation operations[32];
+  int64_t times[32];
+  for (size_t i = 0; i < 3; ++i) {
+    wall_step = steps[i];
+    rig.idle = true; // Captured under one clock, drained under the next
+    play_notes();
+    wall_step = steps[(i + 1) % 3];
+    rig.idle = false;
+    rig_run(&rig, BEAT);
+    monotonic_step += 1;
+    assert_int_equal(worked_state().trouble, HR_OK);
+    assert_int_equal(hr_ring_used(&atomic_load(&rig.engine->shared.capture)->ring), 0);
+    wall_step = steps[i];
+    assert_ok(rename_branch(names[i], names[i + 1]));
+  }
+  wall_step = 0;
+  const Music music = music_of("after");
+  assert_int_equal(music.count, 3 * 2 * NOTES);
+  for (int i = 1; i < music.count; ++i) {
+    assert_true(music.tick[i] >= music.tick[i - 1]);
+  }
+  const size_t count = read_journal(operations, times);
+  assert_true(count >= 4);
+  for (size_t i = 0; i < 3; ++i) {
+    assert_int_equal(operations[count - 3 + i], HR_OPERATION_RENAME);
+    const int64_t off = times[count - 3 + i] - hr_wall_clock_ns() - steps[i] * 1000000000;
+    assert_true(llabs(off) < INT64_C(3600) * 1000000000);
+  }
+  /* Undo goes by the journal's order, not by its times. */
+  assert_ok(hr_command_run(rig.session, "undo", NULL, 0, "test", NULL, NULL));
+  assert_int_equal(music_of("while").count, music.count);
+  assert_int_equal(state_now().dropped, 0);
+}
+
+/** A commit that fails is tried again in time, however far the clock was set on. */
+static void test_a_clock_set_on_hastens_no_retry(void** state)
+{
+  (void)state;
+  play_notes();
+  sync_error = EIO;
+  play_notes();
+  assert_trouble_told(HR_ERR_IO);
+  const HrSessionState before = worked_state();
+  wall_step = INT64_C(50) * 365 * 86400;
+  const HrSessionState at_once = worked_state();
+  sync_error = 0;
+  monotonic_step += 2;
+  const HrSessionState later = worked_state();
+  wall_step = 0;
+  assert_int_equal(at_once.failed_commits, before.failed_commits);
+  assert_int_equal(later.trouble, HR_OK);
+  assert_recovered(2 * NOTES);
+}
+
+static LV2_Handle hung; ///< A plugin
+
+static void* work_on_a_slow_disk(void* data)
+{
+  const LV2_Worker_Interface* const worker =
+      lv2_descriptor(0)->extension_data(LV2_WORKER__interface);
+  worker->work(hung, NULL, NULL, 0, NULL);
+  return data;
+}
+
+/** One for each instance that has not ended, or was left without being emptied. */
+static size_t ring_count(void)
+{
+  glob_t found;
+  glob(scratch_path("halfremembered/capture-*"), 0, NULL, &found);
+  const size_t count = found.gl_pathc;
+  globfree(&found);
+  return count;
+}
+
+/** A host that ends a plugin waits for what the plugin is writing. Here the clock is set on
+ * by a minute just as that wait begins: what is read is a minute behind the kernel's. */
+static void test_a_clock_set_on_cuts_no_goodbye_short(void** state)
+{
+  (void)state;
+  pthread_t thread;
+  const size_t before = ring_count();
+  setenv("HR_STORE", scratch_path("other.hr"), 1);
+  Host* const host = host_new(&(HostOptions){.linked = true});
+  host_run_for(host, BAR, 512);
+  assert_int_equal(ring_count(), before + 1);
+  host_stall(host, true);
+  for (int i = 0; i < 20; ++i) {
+    host_midi(host, 0, (const uint8_t[]){0x90, 60, 100}, 3);
+    host_run(host, 512);
+  }
+  hung = host_instance(host);
+  sync_ms = 300;
+  monotonic_step += 1;
+  syncs_begun = 0;
+  pthread_create(&thread, NULL, work_on_a_slow_disk, NULL);
+  while (!syncs_begun) {
+    usleep(1000);
+  }
+  wall_step = -60;
+  host_free(host);
+  wall_step = 0;
+  sync_ms = 0;
+  pthread_join(thread, NULL);
+  unsetenv("HR_STORE");
+  assert_int_equal(ring_count(), before);
+}
+
+/* ---- Several instances, one commit ---------------------------------------------- */
+
+enum { BATCHES = 8 };
+
+static HrBatch batches[BATCHES];
+static int notes_of[BATCHES]; ///< Put by each, and not taken back
+static int damaged_batch;     ///< Fails; 0: none. The first is held up
+static sem_t held, go;
+
+static HrStatus fill_batch(void* data, HrTxn* txn)
+{
+  const int number = (int)((HrBatch*)data - batches);
+  if (number == 0) {
+    sem_post(&held);
+    sem_wait(&go);
+  }
+  if (number && number == damaged_batch) {
+    return HR_ERR_DAMAGED;
+  }
+  const uint8_t bytes[] = {0x90, (uint8_t)number, 100};
+  notes_of[number] += 1;
+  return hr_append(txn, hr_branch_id(1, 1), &(HrEvent){0, HR_EVENT_MIDI, 3, bytes}, NULL);
+}
+
+static void take_batch_back(void* data)
+{
+  const int number = (int)((HrBatch*)data - batches);
+  notes_of[number] = 0;
+}
+
+static void* commit_batch(void* data)
+{
+  hr_commit_together(data);
+  return NULL;
+}
+
+/** True once all but the first stand in one line. */
+static bool all_wait(void)
+{
+  int linked = 0;
+  for (int i = 1; i < BATCHES; ++i) {
+    linked += *(HrBatch* volatile*)&batches[i].next != NULL;
+  }
+  return linked == BATCHES - 2;
+}
+
+/** Commit all batches, the others while the first one's transaction is open. Returns
+ * how many commits that takes. */
+static unsigned commit_all(HrStore* store)
+{
+  pthread_t threads[BATCHES];
+  sem_init(&held, 0, 0);
+  sem_init(&go, 0, 0);
+  for (int i = 0; i < BATCHES; ++i) {
+    batches[i] = (HrBatch){.store = store,
+                           .fill = fill_batch,
+                           .reset = take_batch_back,
+                           .data = &batches[i],
+                           .bytes = 1};
+    notes_of[i] = 0;
+  }
+  syncs_begun = 0;
+  pthread_create(&threads[0], NULL, commit_batch, &batches[0]);
+  sem_wait(&held);
+  for (int i = 1; i < BATCHES; ++i) {
+    pthread_create(&threads[i], NULL, commit_batch, &batches[i]);
+  }
+  while (!all_wait()) {
+    usleep(1000);
+  }
+  sem_post(&go);
+  for (int i = 0; i < BATCHES; ++i) {
+    pthread_join(threads[i], NULL);
+  }
+  return syncs_begun;
+}
+
+/** Who wants to write while another does shares the next commit with all who do: forty
+ * tracks wait for two syncs, not for eighty. */
+static void test_instances_share_a_commit(void** state)
+{
+  (void)state;
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  HrTreeId tree;
+  HrPath path;
+  HrEvent event;
+  int count = 0;
+  assert_ok(hr_store_open(scratch_path("shared.hr"), HR_STORE_CREATE, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_WRITE, &txn));
+  assert_ok(hr_tree_create(txn, "shared", 0, &tree));
+  assert_ok(hr_txn_commit(txn));
+  damaged_batch = 0;
+  assert_int_equal(commit_all(store), 2);
+  for (int i = 0; i < BATCHES; ++i) {
+    assert_int_equal(batches[i].status, HR_OK);
+    assert_int_equal(notes_of[i], 1);
+  }
+  /* One that cannot be written keeps no other from it. */
+  damaged_batch = 4;
+  assert_int_equal(commit_all(store), 1 + BATCHES - 2);
+  for (int i = 0; i < BATCHES; ++i) {
+    assert_int_equal(batches[i].status, i == damaged_batch ? HR_ERR_DAMAGED : HR_OK);
+    assert_int_equal(notes_of[i], i != damaged_batch);
+  }
+  assert_ok(hr_txn_begin(store, HR_READ, &txn));
+  assert_ok(hr_path_open(txn, hr_branch_id(1, 1), INT64_MIN, &path));
+  while (!hr_path_next(&path, &event)) {
+    ++count;
+  }
+  hr_path_close(&path);
+  hr_txn_abort(txn);
+  hr_store_close(store);
+  assert_int_equal(count, 2 * BATCHES - 1);
+}
+
+/** A disk that fails while they share a commit fails for all, and for none of them later. */
+static void test_instances_share_a_failure(void** state)
+{
+  (void)state;
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  HrTreeId tree;
+  assert_ok(hr_store_open(scratch_path("shared.hr"), HR_STORE_CREATE, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_WRITE, &txn));
+  assert_ok(hr_tree_create(txn, "shared", 0, &tree));
+  assert_ok(hr_txn_commit(txn));
+  damaged_batch = 0;
+  sync_error = EIO;
+  commit_all(store);
+  for (int i = 0; i < BATCHES; ++i) {
+    assert_int_equal(batches[i].status, HR_ERR_IO);
+  }
+  sync_error = 0;
+  commit_all(store);
+  for (int i = 0; i < BATCHES; ++i) {
+    assert_int_equal(batches[i].status, HR_OK);
+  }
+  hr_store_close(store);
 }
 
 /* ---- How long it takes until what was played is safe --------------------------- */
@@ -811,6 +1098,11 @@ int main(int argc, char** argv)
       TEST(test_a_quota_is_survived),
       TEST(test_a_disk_gone_read_only_is_recovered_from),
       TEST(test_a_clock_set_back_delays_nothing),
+      TEST(test_a_clock_set_on_is_only_written_down),
+      TEST(test_a_clock_set_on_hastens_no_retry),
+      TEST(test_a_clock_set_on_cuts_no_goodbye_short),
+      TEST(test_instances_share_a_commit),
+      TEST(test_instances_share_a_failure),
       TEST(test_a_slow_disk),
       TEST(test_a_file_size_limit_ends_nobody),
       TEST(test_a_store_moved_away_and_back),
