@@ -242,6 +242,9 @@ HrStatus hr_session_send(HrSession* session, uint32_t type, const void* payload,
     memcpy(room, payload, size);
   }
   hr_ring_end(session->engine->messages);
+  if (type == HR_MESSAGE_GO || type == HR_MESSAGE_ATTACH) {
+    session->move_sent = hr_ring_write_position(session->engine->messages);
+  }
   return HR_OK;
 }
 
@@ -701,16 +704,15 @@ static void watch_frames(HrSession* session)
   }
 }
 
-/** A host runs the engine, which has not taken all it was sent. */
+/** A host runs the engine, which has not yet gone where it was sent. */
 static bool is_engine_behind(HrSession* session)
 {
   if (!session->engine) {
     return false;
   }
   watch_frames(session);
-  return host_runs(session) &&
-         atomic_load_explicit(&session->engine->shared.messages_done, memory_order_acquire) <
-             hr_ring_write_position(session->engine->messages);
+  return host_runs(session) && atomic_load_explicit(&session->engine->shared.messages_done,
+                                                    memory_order_acquire) < session->move_sent;
 }
 
 bool hr_session_move_waits(HrSession* session)

@@ -104,6 +104,7 @@ struct HrSessionImpl {
   int64_t worked_at;      ///< When the host's worker last called
   uint64_t frames_seen;
   int64_t frames_seen_at;
+  uint64_t move_sent; ///< Where on the ring of messages the last ended that moves the engine
 
   HrError trouble;
   HrTroubleCounts counts;
