@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file session_internal.h
- * What session.c, drain.c, read_ahead.c and the commands share.
+ * What session.c, attach.c, drain.c, read_ahead.c and the commands share.
  *
  * A session has two mutexes. `lock` guards its fields and its ends of the rings
  * that lead to the engine; it is held for moments, and never over a wait for
@@ -185,6 +185,12 @@ void hr_quantum_text(HrQuantum quantum, uint32_t bars, char text[HR_QUANTUM_TEXT
 
 /** Writing. Make the session's tree, if it has none yet. */
 HrStatus hr_session_need_tree(HrSession* session);
+
+/** Writing. Keep the engine in numbers for the forks it makes by itself. */
+void hr_session_refill_numbers(HrSession* session);
+/** Writing. Give back the branch numbers that no fork took, if they are still the last. The
+ * engine makes no fork any more. */
+void hr_session_give_back_numbers(HrSession* session);
 
 /** The current branch, also if the store does not know of it yet; 0: none. */
 HrBranchId hr_session_current(const HrSession* session);

@@ -26,7 +26,6 @@
 
 #include <cmocka.h>
 
-#include "plugin/commit_group.h"
 #include "plugin/plugin.h"
 #include "tests/host/lv2_host.h"
 #include "tests/rig_music.h"
@@ -303,8 +302,11 @@ static void* work_on_a_slow_disk(void* data)
 /** One for each instance that has not ended, or was left without being emptied. */
 static size_t ring_count(void)
 {
+  char folder[256], rings[320];
   glob_t found;
-  glob(scratch_path("halfremembered/capture-*"), 0, NULL, &found);
+  assert_ok(hr_runtime_folder(folder, sizeof folder, NULL));
+  snprintf(rings, sizeof rings, "%s/capture-*", folder);
+  glob(rings, 0, NULL, &found);
   const size_t count = found.gl_pathc;
   globfree(&found);
   return count;
@@ -341,147 +343,6 @@ static void test_a_clock_set_on_cuts_no_goodbye_short(void** state)
   pthread_join(thread, NULL);
   unsetenv("HR_STORE");
   assert_int_equal(ring_count(), before);
-}
-
-/* ---- Several instances, one commit ---------------------------------------------- */
-
-enum { BATCHES = 8 };
-
-static HrBatch batches[BATCHES];
-static int notes_of[BATCHES]; ///< Put by each, and not taken back
-static int damaged_batch;     ///< Fails; 0: none. The first is held up
-static sem_t held, go;
-
-static HrStatus fill_batch(void* data, HrTxn* txn)
-{
-  const int number = (int)((HrBatch*)data - batches);
-  if (number == 0) {
-    sem_post(&held);
-    sem_wait(&go);
-  }
-  if (number && number == damaged_batch) {
-    return HR_ERR_DAMAGED;
-  }
-  const uint8_t bytes[] = {0x90, (uint8_t)number, 100};
-  notes_of[number] += 1;
-  return hr_append(txn, hr_branch_id(1, 1), &(HrEvent){0, HR_EVENT_MIDI, 3, bytes}, NULL);
-}
-
-static void take_batch_back(void* data)
-{
-  const int number = (int)((HrBatch*)data - batches);
-  notes_of[number] = 0;
-}
-
-static void* commit_batch(void* data)
-{
-  hr_commit_together(data);
-  return NULL;
-}
-
-/** True once all but the first stand in one line. */
-static bool all_wait(void)
-{
-  int linked = 0;
-  for (int i = 1; i < BATCHES; ++i) {
-    linked += *(HrBatch* volatile*)&batches[i].next != NULL;
-  }
-  return linked == BATCHES - 2;
-}
-
-/** Commit all batches, the others while the first one's transaction is open. Returns
- * how many commits that takes. */
-static unsigned commit_all(HrStore* store)
-{
-  pthread_t threads[BATCHES];
-  sem_init(&held, 0, 0);
-  sem_init(&go, 0, 0);
-  for (int i = 0; i < BATCHES; ++i) {
-    batches[i] = (HrBatch){.store = store,
-                           .fill = fill_batch,
-                           .reset = take_batch_back,
-                           .data = &batches[i],
-                           .bytes = 1};
-    notes_of[i] = 0;
-  }
-  syncs_begun = 0;
-  pthread_create(&threads[0], NULL, commit_batch, &batches[0]);
-  sem_wait(&held);
-  for (int i = 1; i < BATCHES; ++i) {
-    pthread_create(&threads[i], NULL, commit_batch, &batches[i]);
-  }
-  while (!all_wait()) {
-    usleep(1000);
-  }
-  sem_post(&go);
-  for (int i = 0; i < BATCHES; ++i) {
-    pthread_join(threads[i], NULL);
-  }
-  return syncs_begun;
-}
-
-/** Who wants to write while another does shares the next commit with all who do: forty
- * tracks wait for two syncs, not for eighty. */
-static void test_instances_share_a_commit(void** state)
-{
-  (void)state;
-  HrStore* store = NULL;
-  HrTxn* txn = NULL;
-  HrTreeId tree;
-  HrPath path;
-  HrEvent event;
-  int count = 0;
-  assert_ok(hr_store_open(scratch_path("shared.hr"), HR_STORE_CREATE, &store, NULL));
-  assert_ok(hr_txn_begin(store, HR_WRITE, &txn));
-  assert_ok(hr_tree_create(txn, "shared", 0, &tree));
-  assert_ok(hr_txn_commit(txn));
-  damaged_batch = 0;
-  assert_int_equal(commit_all(store), 2);
-  for (int i = 0; i < BATCHES; ++i) {
-    assert_int_equal(batches[i].status, HR_OK);
-    assert_int_equal(notes_of[i], 1);
-  }
-  /* One that cannot be written keeps no other from it. */
-  damaged_batch = 4;
-  assert_int_equal(commit_all(store), 1 + BATCHES - 2);
-  for (int i = 0; i < BATCHES; ++i) {
-    assert_int_equal(batches[i].status, i == damaged_batch ? HR_ERR_DAMAGED : HR_OK);
-    assert_int_equal(notes_of[i], i != damaged_batch);
-  }
-  assert_ok(hr_txn_begin(store, HR_READ, &txn));
-  assert_ok(hr_path_open(txn, hr_branch_id(1, 1), INT64_MIN, &path));
-  while (!hr_path_next(&path, &event)) {
-    ++count;
-  }
-  hr_path_close(&path);
-  hr_txn_abort(txn);
-  hr_store_close(store);
-  assert_int_equal(count, 2 * BATCHES - 1);
-}
-
-/** A disk that fails while they share a commit fails for all, and for none of them later. */
-static void test_instances_share_a_failure(void** state)
-{
-  (void)state;
-  HrStore* store = NULL;
-  HrTxn* txn = NULL;
-  HrTreeId tree;
-  assert_ok(hr_store_open(scratch_path("shared.hr"), HR_STORE_CREATE, &store, NULL));
-  assert_ok(hr_txn_begin(store, HR_WRITE, &txn));
-  assert_ok(hr_tree_create(txn, "shared", 0, &tree));
-  assert_ok(hr_txn_commit(txn));
-  damaged_batch = 0;
-  sync_error = EIO;
-  commit_all(store);
-  for (int i = 0; i < BATCHES; ++i) {
-    assert_int_equal(batches[i].status, HR_ERR_IO);
-  }
-  sync_error = 0;
-  commit_all(store);
-  for (int i = 0; i < BATCHES; ++i) {
-    assert_int_equal(batches[i].status, HR_OK);
-  }
-  hr_store_close(store);
 }
 
 /* ---- How long it takes until what was played is safe --------------------------- */
@@ -1101,8 +962,6 @@ int main(int argc, char** argv)
       TEST(test_a_clock_set_on_is_only_written_down),
       TEST(test_a_clock_set_on_hastens_no_retry),
       TEST(test_a_clock_set_on_cuts_no_goodbye_short),
-      TEST(test_instances_share_a_commit),
-      TEST(test_instances_share_a_failure),
       TEST(test_a_slow_disk),
       TEST(test_a_file_size_limit_ends_nobody),
       TEST(test_a_store_moved_away_and_back),
