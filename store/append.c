@@ -116,21 +116,21 @@ static void take_kept_state(HrTxn* txn)
 {
   HrTail* const tail = &txn->tail;
   HrStore* const store = txn->store;
-  pthread_mutex_lock(&store->gate);
+  pthread_mutex_lock(&store->ended_lock);
   if (store->ended.branch == tail->branch.id && store->ended.nodes == ended_nodes(tail)) {
     exchange_state(store, tail, 0);
     tail->state_known = true;
   }
-  pthread_mutex_unlock(&store->gate);
+  pthread_mutex_unlock(&store->ended_lock);
 }
 
 void hr_tail_keep_state(HrTxn* txn)
 {
   HrTail* const tail = &txn->tail;
   if (tail->state_known) {
-    pthread_mutex_lock(&txn->store->gate);
+    pthread_mutex_lock(&txn->store->ended_lock);
     exchange_state(txn->store, tail, tail->branch.id);
-    pthread_mutex_unlock(&txn->store->gate);
+    pthread_mutex_unlock(&txn->store->ended_lock);
     tail->state_known = false;
   }
 }

@@ -37,9 +37,10 @@ struct HrStoreImpl {
   bool read_only;
   bool unsynced;
   bool unnamed;                 ///< Being made: nobody else knows of it, and no lock file is needed
-  pthread_mutex_t gate;         ///< Guards `transactions`, `bytes`, `env` and `ended`
+  pthread_mutex_t gate;         ///< Guards `transactions`, `bytes` and `env`
   unsigned transactions;        ///< Open in this process
   off_t bytes;                  ///< Size of the file when last seen: it never shrinks
+  pthread_mutex_t ended_lock;   ///< Guards `ended`. Within it, no other is taken
   HrEndedState ended;           ///< Where the last appended to came to: the next need not read it
   HrAncestors ancestors;        ///< Of committed branches
   _Atomic bool failed;          ///< A disk error: nothing is believed until hr_store_reopen()

@@ -500,7 +500,9 @@ HrStatus hr_store_reopen(HrStore* store)
     mdb_env_close(store->env);
     store->env = NULL;
   }
+  pthread_mutex_lock(&store->ended_lock);
   store->ended.branch = 0; // What is on the disk may be older
+  pthread_mutex_unlock(&store->ended_lock);
   hr_ancestors_clear(&store->ancestors);
   if (drop_cache(store) || open_store(store, NULL)) {
     return HR_ERR_IO;
@@ -522,6 +524,7 @@ static HrStore* new_entry(const char* path, const struct stat* info, unsigned fl
     entry->read_only = flags & HR_STORE_READ_ONLY;
     entry->unsynced = flags & HR_STORE_UNSYNCED;
     pthread_mutex_init(&entry->gate, NULL);
+    pthread_mutex_init(&entry->ended_lock, NULL);
     hr_ancestors_init(&entry->ancestors);
   }
   free(absolute);
@@ -534,6 +537,7 @@ static void free_entry(HrStore* entry)
     mdb_env_close(entry->env);
   }
   pthread_mutex_destroy(&entry->gate);
+  pthread_mutex_destroy(&entry->ended_lock);
   hr_ancestors_free(&entry->ancestors);
   free(entry->ended.state);
   free(entry);
