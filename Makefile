@@ -334,14 +334,21 @@ format: ## Format the C sources in place
 # ---- Installing --------------------------------------------------------------
 
 install: all ## Install below DESTDIR; PREFIX, LV2DIR, BINDIR, MANDIR may be set
-	install -d $(DESTDIR)$(LV2DIR)/halfremembered.lv2 $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 644 $(PLUGIN) $(TTL) $(LAYOUTS) $(EXAMPLES) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
-	install -m 755 $(TOOL) $(DESTDIR)$(BINDIR)
-	install -m 644 man/halfremembered.1 $(DESTDIR)$(MANDIR)/man1
+	$(call say,install,$(DESTDIR)$(LV2DIR)/halfremembered.lv2)
+	$(Q)install -d $(DESTDIR)$(LV2DIR)/halfremembered.lv2 $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
+	$(Q)install -m 644 $(PLUGIN) $(TTL) $(LAYOUTS) $(EXAMPLES) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
+	$(call say,install,$(DESTDIR)$(BINDIR)/halfremembered)
+	$(Q)install -m 755 $(TOOL) $(DESTDIR)$(BINDIR)
+	$(call say,install,$(DESTDIR)$(MANDIR)/man1/halfremembered.1)
+	$(Q)install -m 644 man/halfremembered.1 $(DESTDIR)$(MANDIR)/man1
+	@$(if $(DESTDIR),,echo 'HalfRemembered is installed. Look for it among the MIDI plugins of your host.')
 
 uninstall: ## Remove what `install` put there; never a store
-	rm -rf $(DESTDIR)$(LV2DIR)/halfremembered.lv2
-	rm -f $(DESTDIR)$(BINDIR)/halfremembered $(DESTDIR)$(MANDIR)/man1/halfremembered.1
+	$(call say,remove,$(DESTDIR)$(LV2DIR)/halfremembered.lv2)
+	$(Q)rm -rf $(DESTDIR)$(LV2DIR)/halfremembered.lv2
+	$(call say,remove,$(DESTDIR)$(BINDIR)/halfremembered)
+	$(call say,remove,$(DESTDIR)$(MANDIR)/man1/halfremembered.1)
+	$(Q)rm -f $(DESTDIR)$(BINDIR)/halfremembered $(DESTDIR)$(MANDIR)/man1/halfremembered.1
 
 clean: ## Remove $(BUILD)
 	rm -rf $(BUILD)
