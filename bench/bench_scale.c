@@ -3,8 +3,10 @@
 
 /* What grows with the store, and what does not: bench_scale [seek|fork|open|cold]...
  *
- *   seek   To a random tick of a path, warm: 10^3 and 10^6 forks deep. A read
- *          transaction is begun, the first event read, all is closed.
+ *   seek   To a random tick of a path, warm: 10^6 forks deep; 10^3 forks deep with as many
+ *          events on the path; and in the former's store with a thousandth of them, which
+ *          fit the processor's caches. A read transaction is begun, the first event read,
+ *          all is closed.
  *   fork   In the music of a random branch, with 10^2 branches and with many. "durable": a
  *          transaction of its own, synced. "unsynced": the same, not synced. "in one": many in
  *          one transaction. Beside git.
@@ -38,6 +40,7 @@ typedef struct {
 
 typedef struct {
   Sized few, many, cold;
+  Sized shallow; ///< The path has as many events as the deepest of `many`
   uint64_t memory; ///< Limit for the cold seeks, in bytes
   unsigned cold_seeks;
 } Sizes;
@@ -46,6 +49,7 @@ static const Sizes quick = {
     .few = {"few.hr", {FEW_BRANCHES, FEW_BRANCHES - 1, 10000}},
     .many = {"many.hr", {DEEP + 1, DEEP, 4 * (DEEP + 1)}},
     .cold = {"cold.hr", {SHALLOW + 1, SHALLOW, 125000000}},
+    .shallow = {"shallow.hr", {SHALLOW + 1, SHALLOW, 4 * (DEEP + 1)}},
     .memory = (uint64_t)1 << 26,
     .cold_seeks = 2000,
 };
@@ -54,6 +58,7 @@ static const Sizes full = {
     .few = {"few.hr", {FEW_BRANCHES, FEW_BRANCHES - 1, 10000}},
     .many = {"many-full.hr", {10000000, DEEP, 1000000000}},
     .cold = {"cold-full.hr", {SHALLOW + 1, SHALLOW, 1040000000}},
+    .shallow = {"shallow-full.hr", {SHALLOW + 1, SHALLOW, 100 * (DEEP + 1)}},
     .memory = (uint64_t)1 << 29,
     .cold_seeks = 5000,
 };
@@ -199,26 +204,33 @@ static void time_seeks(HrStore* store, const Sized* sized, uint32_t depth, Bench
 
 static void bench_seeks(void)
 {
-  static const uint32_t depths[2] = {SHALLOW, DEEP};
-  BenchTimes times[2] = {0};
+  enum { SAME_MUSIC, SAME_STORE, DEEPEST, PATHS };
+  static const uint32_t depths[PATHS] = {SHALLOW, SHALLOW, DEEP};
+  const Sized* const stores[PATHS] = {&sizes->shallow, &sizes->many, &sizes->many};
+  BenchTimes times[PATHS] = {0};
+  double medians[PATHS];
   char name[64];
-  HrStore* const store = open_made(&sizes->many, 0);
-  warm(hr_store_path(store));
+  warm(made(&sizes->shallow));
+  warm(made(&sizes->many));
   print_head("Seek, warm", "seek");
-  for (unsigned i = 0; i < 2; ++i) {
-    time_seeks(store, &sizes->many, depths[i], &times[i]);
-    snprintf(name, sizeof name, "%u forks deep, %.0f MB", depths[i],
-             megabytes(hr_store_path(store)));
+  for (unsigned i = 0; i < PATHS; ++i) {
+    HrStore* const store = open_made(stores[i], 0);
+    time_seeks(store, stores[i], depths[i], &times[i]);
+    hr_store_close(store);
+    medians[i] = microseconds(&times[i], 0.5);
+    snprintf(name, sizeof name, "%u forks deep, %.0e events", depths[i],
+             (double)(maker_events_each(&stores[i]->shape) * (depths[i] + 1)));
     print_times(name, &times[i]);
   }
-  const double shallow = microseconds(&times[0], 0.5);
-  const double deep = microseconds(&times[1], 0.5);
-  print_bar("10^6 forks deep, median", deep, 25, "us");
-  print_bar("10^6 forks deep, 99 %", microseconds(&times[1], 0.99), 60, "us");
-  print_bar("10^6 against 10^3 forks deep", deep / shallow, 3, "times");
-  hr_store_close(store);
-  bench_times_free(&times[0]);
-  bench_times_free(&times[1]);
+  print_bar("10^6 forks deep, median", medians[DEEPEST], 25, "us");
+  print_bar("10^6 forks deep, 99 %", microseconds(&times[DEEPEST], 0.99), 60, "us");
+  print_bar("10^6 against 10^3 forks deep, as many events on the path",
+            medians[DEEPEST] / medians[SAME_MUSIC], 3, "times");
+  print_bar("10^6 against 10^3 forks deep, a thousand times the events",
+            medians[DEEPEST] / medians[SAME_STORE], 3, "times");
+  for (unsigned i = 0; i < PATHS; ++i) {
+    bench_times_free(&times[i]);
+  }
 }
 
 /* ---- Forks --------------------------------------------------------------------- */

@@ -11,10 +11,9 @@ enum { FIRST_PLACES = 256 };
 struct HrKnownAncestor {
   HrBranchId id; ///< 0: the place is free
   HrTick fork_tick;
+  HrTick jump_tick;
   uint32_t parent;
   uint32_t jump;
-  uint32_t depth;
-  uint32_t unused;
 };
 
 _Static_assert(sizeof(HrKnownAncestor) == 32, "two to a cache line");
@@ -75,7 +74,7 @@ bool hr_ancestors_find(const HrAncestors* ancestors, HrBranchId id, HrAncestor* 
                         .parent = known->parent ? hr_branch_id(tree, known->parent) : 0,
                         .jump = hr_branch_id(tree, known->jump),
                         .fork_tick = known->fork_tick,
-                        .depth = known->depth};
+                        .jump_tick = known->jump_tick};
   return true;
 }
 
@@ -115,7 +114,7 @@ void hr_ancestors_add(HrAncestors* ancestors, const HrAncestor* ancestor)
   ancestors->used += !place->id;
   *place = (HrKnownAncestor){.id = ancestor->id,
                              .fork_tick = ancestor->fork_tick,
+                             .jump_tick = ancestor->jump_tick,
                              .parent = hr_branch_number(ancestor->parent),
-                             .jump = hr_branch_number(ancestor->jump),
-                             .depth = ancestor->depth};
+                             .jump = hr_branch_number(ancestor->jump)};
 }

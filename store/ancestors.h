@@ -3,7 +3,7 @@
 
 /** @file ancestors.h
  * Where branches come from, as the store said when they were last asked for: so much of a
- * committed branch never changes. The way up a deep tree takes some forty steps; from here,
+ * committed branch never changes. The way up a deep tree takes some twenty steps; from here,
  * a step is one read of memory, from the store, a search of several pages.
  *
  * Memory: 32 bytes a branch met, HR_ANCESTORS_MAX at most; none before the first.
@@ -25,7 +25,7 @@ typedef struct {
   HrBranchId parent; ///< 0: the root
   HrBranchId jump;
   HrTick fork_tick;
-  uint32_t depth;
+  HrTick jump_tick; ///< Where the branch that `jump` leads to was forked; INT64_MIN: the root
 } HrAncestor;
 
 typedef struct HrKnownAncestor HrKnownAncestor;

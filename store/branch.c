@@ -117,15 +117,26 @@ HrStatus hr_branch_climb(HrTxn* txn, HrBranchId to, HrBranch* branch)
                                                                            : status;
 }
 
+/** Where a jump to `id` leads. To what is damaged, none is made: parents lead up as well. */
+static HrStatus get_jump_tick(HrTxn* txn, HrBranchId id, HrTick* tick)
+{
+  HrBranch branch;
+  const HrStatus status = hr_branch_get(txn, id, &branch);
+  *tick = !status && branch.parent ? branch.fork_tick : INT64_MIN;
+  return status == HR_ERR_NOT_FOUND || status == HR_ERR_DAMAGED ? HR_OK : status;
+}
+
 /** A branch as far as it never changes. What a writer sees may never be committed: it adds
  * nothing to what is known (NULL: nothing is). */
 static HrStatus get_ancestor(HrTxn* txn, HrAncestors* known, HrBranchId id, HrAncestor* found)
 {
   HrBranch branch;
+  HrTick jump_tick = INT64_MIN;
   if (known && hr_ancestors_find(known, id, found)) {
     return HR_OK;
   }
-  const HrStatus status = hr_branch_get(txn, id, &branch);
+  HrStatus status = hr_branch_get(txn, id, &branch);
+  status = status ? status : get_jump_tick(txn, branch.jump, &jump_tick);
   if (status) {
     return status;
   }
@@ -133,43 +144,26 @@ static HrStatus get_ancestor(HrTxn* txn, HrAncestors* known, HrBranchId id, HrAn
                         .parent = branch.parent,
                         .jump = branch.jump,
                         .fork_tick = branch.fork_tick,
-                        .depth = branch.depth};
+                        .jump_tick = jump_tick};
   if (known && txn->mode == HR_READ) {
     hr_ancestors_add(known, found);
   }
   return HR_OK;
 }
 
-/** The ancestor that `from` leads to: its parent, or where its jump pointer points. */
-static HrStatus climb(HrTxn* txn, HrAncestors* known, HrBranchId to, const HrAncestor* from,
-                      HrAncestor* found)
-{
-  const HrStatus status = get_ancestor(txn, known, to, found);
-  return status == HR_ERR_NOT_FOUND || (!status && found->depth >= from->depth) ? HR_ERR_DAMAGED
-                                                                                : status;
-}
-
 /** Go up from `at`, the leaf, to the ancestor that owns `tick`. */
 static HrStatus climb_to_owner(HrTxn* txn, HrAncestors* known, HrTick tick, HrAncestor* at,
                                HrTick* until)
 {
-  HrBranchId too_far = 0; // On the way up the same jump is met again from below
+  enum { STEPS_MAX = 3 * 32 }; // Myers: fewer than 3 log2(depth + 1), and a depth has 32 bits
   HrStatus status = HR_OK;
   *until = INT64_MAX;
-  while (!status && at->parent && tick < at->fork_tick) {
-    HrAncestor next = *at;
-    if (at->jump != too_far) {
-      status = climb(txn, known, at->jump, at, &next);
-      if (at->jump != at->parent && (!next.parent || tick >= next.fork_tick)) {
-        too_far = at->jump;
-      }
-    }
-    if (!status && at->jump == too_far) {
-      status = climb(txn, known, at->parent, at, &next);
-    }
-    /* No jump leads to the owner, unless that is the parent: so the last step is from its child. */
+  for (unsigned steps = 0; !status && at->parent && tick < at->fork_tick; ++steps) {
+    /* No jump is to the owner, unless that is the parent: so the last step is from its child. */
+    const HrBranchId up = tick < at->jump_tick ? at->jump : at->parent;
     *until = at->fork_tick;
-    *at = next;
+    status = steps < STEPS_MAX ? get_ancestor(txn, known, up, at) : HR_ERR_DAMAGED;
+    status = status == HR_ERR_NOT_FOUND ? HR_ERR_DAMAGED : status;
   }
   return status;
 }

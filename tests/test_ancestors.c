@@ -146,7 +146,7 @@ static HrAncestor made_up(HrTreeId tree, uint32_t number)
                       .parent = number > 1 ? hr_branch_id(tree, number / 2) : 0,
                       .jump = hr_branch_id(tree, number / 3 + 1),
                       .fork_tick = -(HrTick)number * 1000,
-                      .depth = number};
+                      .jump_tick = (HrTick)number * 700};
 }
 
 static void assert_known(const HrAncestors* known, HrTreeId tree, uint32_t number)
@@ -155,7 +155,7 @@ static void assert_known(const HrAncestors* known, HrTreeId tree, uint32_t numbe
   HrAncestor found;
   if (hr_ancestors_find(known, expected.id, &found)) {
     assert_true(found.parent == expected.parent && found.jump == expected.jump &&
-                found.fork_tick == expected.fork_tick && found.depth == expected.depth);
+                found.fork_tick == expected.fork_tick && found.jump_tick == expected.jump_tick);
   } else {
     fail_msg("Branch %u of tree %u is forgotten.", number, (unsigned)tree);
   }
