@@ -7,7 +7,8 @@
 
 enum {
   COMMIT_EVENTS = 1 << 23, ///< 64 MiB of events in one transaction
-  BRANCH_EVENTS = 64,      ///< A branch with its name and journal entry is so many events' bytes
+  WORDS_AT_ONCE = 8192,
+  BRANCH_EVENTS = 64, ///< A branch with its name and journal entry is so many events' bytes
 };
 
 typedef struct {
@@ -69,11 +70,17 @@ static void wrote(Maker* maker, uint64_t events)
 static void play(Maker* maker, HrBranchId branch, HrTick from, uint64_t count)
 {
   static const HrAppendOptions options = {.wall_clock_ns = 1};
-  for (uint64_t n = 0; n < count; ++n) {
-    uint8_t bytes[3];
-    const HrEvent event = maker_event(from, n, bytes);
-    bench_require(!hr_append(maker->txn, branch, &event, &options), "An event was refused.");
-    wrote(maker, 1);
+  HrWord words[WORDS_AT_ONCE];
+  for (uint64_t n = 0; n < count;) {
+    const HrTick base = from + (HrTick)n * MAKER_TICKS_PER_EVENT;
+    uint32_t some = 0;
+    for (; some < WORDS_AT_ONCE && n < count; ++some, ++n) {
+      words[some] = (HrWord){.offset = some * MAKER_TICKS_PER_EVENT, .length = 3};
+      maker_event(from, n, words[some].bytes);
+    }
+    bench_require(!hr_append_words(maker->txn, branch, base, words, some, &options),
+                  "Events were refused.");
+    wrote(maker, some);
   }
 }
 
