@@ -26,11 +26,13 @@ skipped() { grep '^\[  SKIPPED \] [^0-9]' "$log" | sort -u; }
 
 # run NAME SECONDS COMMAND...: one program or script, and its tests.
 run() {
-  local name=$1 limit=$2 status=0 good bad began=$SECONDS note=
+  local name=$1 limit=$2 status=0 good bad begun began=$SECONDS note=
   shift 2
   { timeout --kill-after=10 "$limit" "$@" >"$log" 2>&1 </dev/null; } 2>/dev/null || status=$?
   good=$(($(count '^ok ') + $(count '^\[       OK \]')))
-  bad=$(($(count '^not ok ') + $(count '^\[ RUN      \]') - $(count '^\[       OK \]') - $(skipped | wc -l)))
+  begun=$(count '^\[ RUN      \]') # A script begins none, and may skip some
+  [ "$begun" -eq 0 ] || begun=$((begun - $(count '^\[       OK \]') - $(skipped | wc -l)))
+  bad=$(($(count '^not ok ') + begun))
   if [ "$status" -eq 0 ] && [ "$((good + bad))" -eq 0 ] && [ -z "$(skipped)" ]; then
     good=1
   elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
