@@ -40,7 +40,7 @@ typedef struct {
 
 typedef struct {
   Sized few, many, cold;
-  Sized shallow; ///< The path has as many events as the deepest of `many`
+  Sized shallow;   ///< The path has as many events as the deepest of `many`
   uint64_t memory; ///< Limit for the cold seeks, in bytes
   unsigned cold_seeks;
 } Sizes;
@@ -148,12 +148,12 @@ static const char* table; ///< Of the data that is kept
 static void print_head(const char* what, const char* data)
 {
   table = data;
-  printf("\n%-34s %9s %9s %9s %9s %9s   us\n", what, "count", "median", "90 %", "99 %", "worst");
+  printf("\n%-40s %9s %9s %9s %9s %9s   us\n", what, "count", "median", "90 %", "99 %", "worst");
 }
 
 static void print_times(const char* name, const BenchTimes* times)
 {
-  printf("%-34s %9zu %9.1f %9.1f %9.1f %9.1f\n", name, times->count,
+  printf("%-40s %9zu %9.1f %9.1f %9.1f %9.1f\n", name, times->count,
          bench_times_ns(times, 0.5) / 1e3, bench_times_ns(times, 0.9) / 1e3,
          bench_times_ns(times, 0.99) / 1e3, bench_times_ns(times, 1.0) / 1e3);
   bench_data(table, name, "time", "ns", bench_times_spread(times));
@@ -202,6 +202,17 @@ static void time_seeks(HrStore* store, const Sized* sized, uint32_t depth, Bench
   bench_times_sort(times);
 }
 
+/** How many there are on the path of the nested branch at `depth`. */
+static const char* rounded_events(const StoreShape* shape, uint32_t depth)
+{
+  static char text[32];
+  const double events = (double)maker_events_each(shape) * (depth + 1);
+  const bool many = events >= 1e6;
+  snprintf(text, sizeof text, "%.0f %s events", events / (many ? 1e6 : 1e3),
+           many ? "million" : "thousand");
+  return text;
+}
+
 static void bench_seeks(void)
 {
   enum { SAME_MUSIC, SAME_STORE, DEEPEST, PATHS };
@@ -218,8 +229,8 @@ static void bench_seeks(void)
     time_seeks(store, stores[i], depths[i], &times[i]);
     hr_store_close(store);
     medians[i] = microseconds(&times[i], 0.5);
-    snprintf(name, sizeof name, "%u forks deep, %.0e events", depths[i],
-             (double)(maker_events_each(&stores[i]->shape) * (depths[i] + 1)));
+    snprintf(name, sizeof name, "%u forks deep, %s", depths[i],
+             rounded_events(&stores[i]->shape, depths[i]));
     print_times(name, &times[i]);
   }
   print_bar("10^6 forks deep, median", medians[DEEPEST], 25, "us");
