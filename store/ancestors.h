@@ -25,7 +25,8 @@ typedef struct {
   HrBranchId parent; ///< 0: the root
   HrBranchId jump;
   HrTick fork_tick;
-  HrTick jump_tick; ///< Where the branch that `jump` leads to was forked; INT64_MIN: the root
+  HrTick jump_tick; ///< Where the branch that `jump` leads to was forked; INT64_MIN: not to be
+                    ///< jumped to
 } HrAncestor;
 
 typedef struct HrKnownAncestor HrKnownAncestor;

@@ -305,6 +305,9 @@ static HrStatus begin_append(HrTxn* txn, HrBranchId branch, HrTick tick)
   if (txn->mode != HR_WRITE) {
     return HR_ERR_READ_ONLY;
   }
+  if (!hr_tick_valid(tick)) {
+    return HR_ERR_ARGUMENT;
+  }
   if (tail->branch.id != branch) {
     const HrStatus status = open_tail(txn, branch);
     if (status) {
@@ -463,8 +466,10 @@ HrStatus hr_append_words(HrTxn* txn, HrBranchId branch, HrTick base, const HrWor
 {
   HrAppendOptions all = options ? *options : (HrAppendOptions){0};
   all.wall_clock_ns = all.wall_clock_ns ? all.wall_clock_ns : hr_wall_clock_ns();
-  HrStatus status = count ? begin_append(txn, branch, base + words->offset) : HR_OK;
+  HrStatus status = hr_tick_valid(base) ? HR_OK : HR_ERR_ARGUMENT;
+  status = !status && count ? begin_append(txn, branch, base + words->offset) : status;
   if (status) {
+    txn->spoilt = txn->spoilt || status == HR_ERR_ARGUMENT;
     return status;
   }
   for (size_t taken = 0; !status && taken < count;) {

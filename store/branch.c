@@ -117,26 +117,53 @@ HrStatus hr_branch_climb(HrTxn* txn, HrBranchId to, HrBranch* branch)
                                                                            : status;
 }
 
-/** Where a jump to `id` leads. To what is damaged, none is made: parents lead up as well. */
-static HrStatus get_jump_tick(HrTxn* txn, HrBranchId id, HrTick* tick)
+/** The way up from a leaf. */
+typedef struct {
+  HrTxn* txn;
+  HrAncestors* known; ///< NULL: somebody else has them
+  HrBranch jumped;    ///< Where the last jump looked at leads: there, or from below once more
+} Climb;
+
+/** A branch as far as it never changes, if it is known. */
+static bool find_ancestor(const Climb* climb, HrBranchId id, HrAncestor* found)
 {
-  HrBranch branch;
-  const HrStatus status = hr_branch_get(txn, id, &branch);
-  *tick = !status && branch.parent ? branch.fork_tick : INT64_MIN;
+  return climb->known && hr_ancestors_find(climb->known, id, found);
+}
+
+/** Read where the jump of a branch leads. To its parent, or to what is damaged, none is made:
+ * from parent to parent one comes up as well. */
+static HrStatus get_jump_tick(Climb* climb, const HrBranch* branch, HrTick* tick)
+{
+  HrAncestor known;
+  HrStatus status = HR_OK;
+  *tick = INT64_MIN;
+  if (branch->jump == branch->parent) {
+    return HR_OK;
+  }
+  if (find_ancestor(climb, branch->jump, &known)) {
+    *tick = known.parent ? known.fork_tick : INT64_MIN;
+    return HR_OK;
+  }
+  if (climb->jumped.id != branch->jump) {
+    climb->jumped.id = 0;
+    status = hr_branch_get(climb->txn, branch->jump, &climb->jumped);
+  }
+  if (!status && climb->jumped.parent) {
+    *tick = climb->jumped.fork_tick;
+  }
   return status == HR_ERR_NOT_FOUND || status == HR_ERR_DAMAGED ? HR_OK : status;
 }
 
-/** A branch as far as it never changes. What a writer sees may never be committed: it adds
- * nothing to what is known (NULL: nothing is). */
-static HrStatus get_ancestor(HrTxn* txn, HrAncestors* known, HrBranchId id, HrAncestor* found)
+/** What a writer sees may never be committed: it adds nothing to what is known. */
+static HrStatus get_ancestor(Climb* climb, HrBranchId id, HrAncestor* found)
 {
-  HrBranch branch;
+  HrBranch branch = climb->jumped;
   HrTick jump_tick = INT64_MIN;
-  if (known && hr_ancestors_find(known, id, found)) {
+  if (find_ancestor(climb, id, found)) {
     return HR_OK;
   }
-  HrStatus status = hr_branch_get(txn, id, &branch);
-  status = status ? status : get_jump_tick(txn, branch.jump, &jump_tick);
+  HrStatus status = branch.id == id ? HR_OK : hr_branch_get(climb->txn, id, &branch);
+  status = status ? status : get_jump_tick(climb, &branch, &jump_tick);
   if (status) {
     return status;
   }
@@ -145,15 +172,14 @@ static HrStatus get_ancestor(HrTxn* txn, HrAncestors* known, HrBranchId id, HrAn
                         .jump = branch.jump,
                         .fork_tick = branch.fork_tick,
                         .jump_tick = jump_tick};
-  if (known && txn->mode == HR_READ) {
-    hr_ancestors_add(known, found);
+  if (climb->known && climb->txn->mode == HR_READ) {
+    hr_ancestors_add(climb->known, found);
   }
   return HR_OK;
 }
 
 /** Go up from `at`, the leaf, to the ancestor that owns `tick`. */
-static HrStatus climb_to_owner(HrTxn* txn, HrAncestors* known, HrTick tick, HrAncestor* at,
-                               HrTick* until)
+static HrStatus climb_to_owner(Climb* climb, HrTick tick, HrAncestor* at, HrTick* until)
 {
   enum { STEPS_MAX = 3 * 32 }; // Myers: fewer than 3 log2(depth + 1), and a depth has 32 bits
   HrStatus status = HR_OK;
@@ -162,7 +188,7 @@ static HrStatus climb_to_owner(HrTxn* txn, HrAncestors* known, HrTick tick, HrAn
     /* No jump is to the owner, unless that is the parent: so the last step is from its child. */
     const HrBranchId up = tick < at->jump_tick ? at->jump : at->parent;
     *until = at->fork_tick;
-    status = steps < STEPS_MAX ? get_ancestor(txn, known, up, at) : HR_ERR_DAMAGED;
+    status = steps < STEPS_MAX ? get_ancestor(climb, up, at) : HR_ERR_DAMAGED;
     status = status == HR_ERR_NOT_FOUND ? HR_ERR_DAMAGED : status;
   }
   return status;
@@ -172,13 +198,13 @@ HrStatus hr_branch_stretch(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranchId*
                            HrTick* until)
 {
   HrAncestors* const ancestors = &txn->store->ancestors;
-  HrAncestors* const known = hr_ancestors_take(ancestors) ? ancestors : NULL;
+  Climb climb = {.txn = txn, .known = hr_ancestors_take(ancestors) ? ancestors : NULL};
   HrAncestor at = {.id = leaf};
-  HrStatus status = get_ancestor(txn, known, leaf, &at);
-  status = status ? status : climb_to_owner(txn, known, tick, &at, until);
+  HrStatus status = leaf ? get_ancestor(&climb, leaf, &at) : HR_ERR_NOT_FOUND;
+  status = status ? status : climb_to_owner(&climb, tick, &at, until);
   *owner = at.id;
-  if (known) {
-    hr_ancestors_give_back(known);
+  if (climb.known) {
+    hr_ancestors_give_back(climb.known);
   }
   return status;
 }
@@ -206,12 +232,17 @@ HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranc
   return status;
 }
 
-/** The jump pointer for a child of `parent`. */
+/** The jump pointer for a child of `parent`: where jumps lead to what is damaged, the parent,
+ * which is never wrong. */
 static HrStatus jump_for_child(HrTxn* txn, const HrBranch* parent, HrBranchId* jump)
 {
   HrBranch first, second;
   HrStatus status = hr_branch_get(txn, parent->jump, &first);
   status = status ? status : hr_branch_get(txn, first.jump, &second);
+  if (status == HR_ERR_DAMAGED || status == HR_ERR_NOT_FOUND) {
+    *jump = parent->id;
+    return HR_OK;
+  }
   if (!status) {
     const bool equal = parent->depth - first.depth == first.depth - second.depth;
     *jump = equal && parent->id != first.id ? second.id : parent->id;
@@ -250,7 +281,7 @@ HrStatus hr_branch_make(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOp
 {
   HrBranch child, parent;
   char name[HR_NAME_MAX + 1];
-  if (options->name && !hr_name_valid(options->name)) {
+  if ((options->name && !hr_name_valid(options->name)) || !hr_tick_valid(tick)) {
     return HR_ERR_ARGUMENT;
   }
   HrStatus status = hr_tail_close(txn);

@@ -85,16 +85,19 @@ static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* val
     code = mdb_cursor_get(cursor, key, value, MDB_PREV);
     if (code || key->mv_size != sizeof node_key ||
         hr_tick_key_branch(key->mv_data) != hr_tick_key_branch(&last)) {
-      code = mdb_cursor_get(cursor, key, value,
-                            MDB_NEXT); // The checkpoint is gone: from what is there
+      /* The checkpoint is gone: from what is there. */
+      code = mdb_cursor_get(cursor, key, value, code ? MDB_FIRST : MDB_NEXT);
       break;
     }
     memcpy(&node_key, key->mv_data, sizeof node_key);
     hr_page_run_add(&pages, value);
   }
   hr_page_run_will_need(&pages);
-  while (!code) {
+  while (!code && key->mv_size == sizeof node_key) {
     memcpy(&node_key, key->mv_data, sizeof node_key);
+    if (hr_tick_key_branch(&node_key) != hr_tick_key_branch(&last)) {
+      break;
+    }
     if (hr_node_valid(&node_key, value)) {
       hr_chase_node(chase, value->mv_data, tick);
     }
@@ -130,7 +133,7 @@ HrStatus hr_chase_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chase)
     /* Nothing played on it before `tick`: what its parent left. */
     code = 0;
     tick = owner.fork_tick < tick ? owner.fork_tick : tick;
-    status = hr_branch_get(txn, owner.parent, &owner);
+    status = hr_branch_climb(txn, owner.parent, &owner);
   }
   if (cursor) {
     mdb_cursor_close(cursor);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define FREE_LIST "free pages"
+
 enum {
   ENTRY_HEADER = 8,
   ENTRY_IS_BIG = 0x01,
@@ -304,6 +306,18 @@ static bool counts_differ(const Check* check, const HrPageTree* tree)
          (check->extent == HR_PAGES_ALL && found->overflow_pages != tree->overflow_pages);
 }
 
+/** What keys a database has (format.h): where they are numbers, all 8 bytes are read. */
+static unsigned keys_of(const char* name)
+{
+  static const char* const numbered[] = {FREE_LIST, "trees", "branches", "journal"};
+  for (unsigned i = 0; i < sizeof numbered / sizeof *numbered; ++i) {
+    if (!strcmp(name, numbered[i])) {
+      return TREE_INTEGER_KEYS;
+    }
+  }
+  return 0;
+}
+
 static void check_tree(Check* check, const char* name, const HrPageTree* tree)
 {
   const Key none = {NULL, 0};
@@ -311,8 +325,8 @@ static void check_tree(Check* check, const char* name, const HrPageTree* tree)
   check->name = name;
   check->integers = kinds == TREE_INTEGER_KEYS;
   check->found = (HrPageTree){0};
-  if (kinds && kinds != TREE_INTEGER_KEYS) {
-    fault(check, 0, "its keys are of an unknown kind", none, none);
+  if (kinds != keys_of(name)) {
+    fault(check, 0, "its keys are of another kind than they should be", none, none);
   } else if (tree->root != HR_NO_PAGE && (!tree->depth || tree->depth >= HR_PAGES_DEPTH_MAX)) {
     fault(check, tree->root, "its depth is impossible", none, none);
   } else if (tree->root != HR_NO_PAGE) {
@@ -449,8 +463,8 @@ static void check_free_list(Check* check)
   pages.fault = NULL;
   own.pages = &pages;
   own.is_free_list = true;
-  check->name = "free pages";
-  check_tree(&own, "free pages", &whole->meta.free_list);
+  check->name = FREE_LIST;
+  check_tree(&own, FREE_LIST, &whole->meta.free_list);
   if (own.status) {
     fault(check, whole->meta.free_list.root, "the list of free pages is damaged", none, none);
   } else if (check->extent != HR_PAGES_SPINES && list.newest &&

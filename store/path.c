@@ -213,37 +213,57 @@ HrStatus hr_path_next(HrPath* path, HrEvent* event)
   return HR_OK;
 }
 
-/** Find the tempo at `tick` in the node that holds the last event before it. */
-static HrStatus tempo_in_owner(HrTxn* txn, const HrBranch* owner, HrTick tick, HrTempo* tempo,
+/** Place the cursor on the node that holds the last event of `owner` before `tick`, so far as
+ * nodes are whole: MDB_NOTFOUND if there is none. */
+static int whole_node_before(MDB_cursor* cursor, HrBranchId owner, HrTick tick, MDB_val* value)
+{
+  HrPath path = {.owner = owner, .from = tick, .cursor = cursor};
+  HrTickKey node_key;
+  MDB_val key;
+  int code = seek_node(&path, &key, value);
+  while (!code) {
+    if (key.mv_size != sizeof node_key) {
+      return MDB_NOTFOUND;
+    }
+    memcpy(&node_key, key.mv_data, sizeof node_key);
+    if (hr_tick_key_branch(&node_key) != owner || hr_tick_key_tick(&node_key) >= tick) {
+      return MDB_NOTFOUND;
+    }
+    if (hr_node_valid(&node_key, value)) {
+      return 0;
+    }
+    code = mdb_cursor_get(cursor, &key, value, MDB_PREV);
+  }
+  return code;
+}
+
+/** The tempo that a node's events leave at `tick`. */
+static void tempo_in_node(const HrNodeHeader* node, HrTick tick, HrTempo* tempo)
+{
+  const HrSpan span = {
+      .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
+  uint32_t index = 0;
+  HrEvent event;
+  *tempo = (HrTempo){node->tempo, node->beats_per_bar, node->beat_unit};
+  while (node->flags & HR_NODE_HAS_LONG && hr_span_next(&span, &index, &event) &&
+         event.tick < tick) {
+    if (event.kind == HR_EVENT_META) {
+      hr_meta_apply(tempo, event.bytes, event.size);
+    }
+  }
+}
+
+/** Find the tempo at `tick` in the events of `owner` before it. */
+static HrStatus tempo_in_owner(HrTxn* txn, HrBranchId owner, HrTick tick, HrTempo* tempo,
                                bool* found)
 {
-  HrPath path = {
-      .txn = txn, .leaf = owner->id, .owner = owner->id, .from = tick, .until = INT64_MAX};
-  MDB_val key, value;
   MDB_cursor* cursor = NULL;
+  MDB_val value;
   int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
-  path.cursor = cursor;
-  code = code ? code : seek_node(&path, &key, &value);
-  *found = false;
-  HrTickKey node_key;
-  if (!code && key.mv_size == sizeof node_key) {
-    memcpy(&node_key, key.mv_data, sizeof node_key);
-    *found = hr_tick_key_branch(&node_key) == owner->id && hr_node_valid(&node_key, &value) &&
-             hr_tick_key_tick(&node_key) < tick;
-  }
+  code = code ? code : whole_node_before(cursor, owner, tick, &value);
+  *found = !code;
   if (*found) {
-    const HrNodeHeader* const node = value.mv_data;
-    const HrSpan span = {
-        .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
-    uint32_t index = 0;
-    HrEvent event;
-    *tempo = (HrTempo){node->tempo, node->beats_per_bar, node->beat_unit};
-    while (node->flags & HR_NODE_HAS_LONG && hr_span_next(&span, &index, &event) &&
-           event.tick < tick) {
-      if (event.kind == HR_EVENT_META) {
-        hr_meta_apply(tempo, event.bytes, event.size);
-      }
-    }
+    tempo_in_node(value.mv_data, tick, tempo);
   }
   if (cursor) {
     mdb_cursor_close(cursor);
@@ -258,13 +278,13 @@ HrStatus hr_tempo_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrTempo* tempo)
   HrStatus status = hr_tail_flush(txn);
   status = status ? status : hr_branch_owner(txn, branch, tick, &owner);
   while (!status) {
-    status = tempo_in_owner(txn, &owner, tick, tempo, &found);
+    status = tempo_in_owner(txn, owner.id, tick, tempo, &found);
     if (status || found || !owner.parent) {
       break;
     }
     /* Nothing played on it before `tick`: what its parent left in force. */
     tick = owner.fork_tick < tick ? owner.fork_tick : tick;
-    status = hr_branch_get(txn, owner.parent, &owner);
+    status = hr_branch_climb(txn, owner.parent, &owner);
   }
   if (!status && !found) {
     *tempo = (HrTempo){HR_DEFAULT_TEMPO, 4, 4};

@@ -60,9 +60,10 @@ static HrStatus append_node(Salvage* salvage, HrBranchId branch, const HrNodeHea
   while (!status && hr_span_next(&span, &index, &event)) {
     const bool own = event.kind == HR_EVENT_META && event.bytes[0] == HR_META_STATE;
     status = own ? HR_OK : hr_append(salvage->txn, branch, &event, &options);
-    past += status == HR_ERR_PAST;
+    const bool misplaced = status == HR_ERR_PAST || !hr_tick_valid(event.tick);
+    past += misplaced;
     salvage->report->events += !own && !status;
-    status = status == HR_ERR_PAST ? HR_OK : status;
+    status = misplaced ? HR_OK : status;
   }
   if (past) {
     char label[HR_NAME_MAX + 32];
@@ -153,7 +154,8 @@ static HrStatus make_branch(Salvage* salvage, HrBranchId id, const HrBranchRecor
                                    .created_ns = record->created_ns,
                                    .number = number,
                                    .quiet = true};
-    status = hr_branch_fork(salvage->txn, record->parent, record->fork_tick, &options, &made);
+    const HrTick tick = hr_tick_valid(record->fork_tick) ? record->fork_tick : 0;
+    status = hr_branch_fork(salvage->txn, record->parent, tick, &options, &made);
   }
   status = status ? status : append_nodes(salvage, id);
   return status ? status : complete_branch(salvage, id, record);

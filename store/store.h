@@ -38,6 +38,14 @@
 typedef int64_t HrTick;
 #define HR_TICKS_PER_QUARTER 1935360
 
+/** Events and forks lie nearer to tick 0 than this: no sum of ticks overflows. */
+#define HR_TICK_BOUND (INT64_C(1) << 62)
+
+static inline bool hr_tick_valid(HrTick tick)
+{
+  return tick > -HR_TICK_BOUND && tick < HR_TICK_BOUND;
+}
+
 typedef uint32_t HrTreeId;
 typedef uint64_t HrBranchId;
 
@@ -212,8 +220,8 @@ typedef struct {
  * before, so that nothing appended to it later enters the child's past.
  * `options` may be NULL. A
  * name already taken gets a number behind it (" 2", " 3"): a fork never fails
- * for its name. HR_ERR_ARGUMENT for a malformed name, HR_ERR_EXISTS for a used
- * number; the transaction goes on. */
+ * for its name. HR_ERR_ARGUMENT for a malformed name or a tick beyond HR_TICK_BOUND,
+ * HR_ERR_EXISTS for a used number; the transaction goes on. */
 HrStatus hr_branch_fork(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
                         HrBranchId* id);
 
@@ -292,7 +300,7 @@ typedef struct {
 /** Append one event at or after the head of `branch`. Runs of events to one
  * branch are fast: its last node stays open within the transaction.
  * HR_ERR_PAST before the head, HR_ERR_ARGUMENT for a size of 0 or beyond
- * HR_EVENT_SIZE_MAX: the transaction goes on. */
+ * HR_EVENT_SIZE_MAX, or a tick beyond HR_TICK_BOUND: the transaction goes on. */
 HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
                    const HrAppendOptions* options);
 
@@ -440,8 +448,8 @@ static inline bool hr_span_next(const HrSpan* span, uint32_t* index, HrEvent* ev
   const uint32_t size =
       word->bytes[0] | (uint32_t)word->bytes[1] << 8 | (uint32_t)word->bytes[2] << 16;
   const uint32_t words = (size + 7) / 8;
-  if (words > span->count - *index - 1) {
-    *index = span->count;
+  if (!size || words > span->count - *index - 1) {
+    *index = span->count; // No event was ever written so
     return false;
   }
   event->kind = word->length == HR_WORD_META ? HR_EVENT_META : HR_EVENT_MIDI;

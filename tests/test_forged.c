@@ -1,0 +1,270 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* What damage has taken out of a store, or somebody with right checksums has put into
+ * one: nobody waits for ever, no note of another branch is heard, what is whole is used. */
+
+#include "store/chase.h"
+#include "store/internal.h"
+#include "store/pages.h"
+#include "tests/damage_rig.h"
+
+#include <stdlib.h>
+
+static HrTreeId make_tree(HrTxn* txn)
+{
+  HrTreeId tree;
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  return tree;
+}
+
+static HrBranchId fork_at(HrTxn* txn, HrBranchId from, HrTick tick)
+{
+  HrBranchId id;
+  assert_ok(hr_branch_fork(txn, from, tick, NULL, &id));
+  return id;
+}
+
+static void append_controller(HrTxn* txn, HrBranchId branch, HrTick tick, uint8_t value)
+{
+  const uint8_t bytes[3] = {0xb0, 7, value};
+  assert_ok(hr_append(txn, branch, &(HrEvent){tick, HR_EVENT_MIDI, 3, bytes}, NULL));
+}
+
+/** Nodes of nothing but volume, from `tick` on. */
+static void append_nodes(HrTxn* txn, HrBranchId branch, HrTick tick, unsigned nodes, uint8_t value)
+{
+  for (unsigned i = 0; i < nodes * HR_NODE_WORDS; ++i) {
+    append_controller(txn, branch, tick + i, value);
+  }
+}
+
+static void find_node(HrTxn* txn, HrBranchId branch, uint64_t ordinal, HrTick tick, HrTickKey* key,
+                      MDB_val* value)
+{
+  MDB_val k = {sizeof *key, key};
+  hr_tick_key(key, branch, tick, ordinal);
+  assert_int_equal(mdb_get(txn->txn, store->nodes, &k, value), 0);
+}
+
+static void remove_node(HrTxn* txn, HrBranchId branch, uint64_t ordinal, HrTick tick)
+{
+  HrTickKey key;
+  MDB_val value;
+  find_node(txn, branch, ordinal, tick, &key, &value);
+  assert_int_equal(mdb_del(txn->txn, store->nodes, &(MDB_val){sizeof key, &key}, NULL), 0);
+}
+
+/** Change a bit of a node. */
+static void damage_node(HrTxn* txn, HrBranchId branch, uint64_t ordinal, HrTick tick)
+{
+  HrTickKey key;
+  MDB_val value;
+  find_node(txn, branch, ordinal, tick, &key, &value);
+  uint8_t* const bytes = malloc(value.mv_size);
+  assert_non_null(bytes);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  bytes[value.mv_size - 1] ^= 1;
+  value.mv_data = bytes;
+  assert_ok(hr_node_put(txn, &key, &value));
+  free(bytes);
+}
+
+/** The state at a place is that of its branch, also where the node that it begins from was the
+ * store's first and is lost. */
+static void test_no_other_branch_is_chased(void** state)
+{
+  (void)state;
+  HrChase chase;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
+  const HrBranchId other = hr_branch_id(make_tree(txn), 1);
+  append_nodes(txn, branch, 0, 1, 5);
+  append_nodes(txn, branch, HR_NODE_WORDS, 1, 100);
+  assert_ok(append_note(txn, other, 0, 36));
+  assert_ok(hr_tail_close(txn));
+  remove_node(txn, branch, 0, 0);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  assert_ok(hr_chase_at(txn, branch, HR_NODE_WORDS + 10, &chase));
+  assert_int_equal(chase.channels[0].controllers[7], 100);
+  assert_int_equal(chase.channels[0].velocities[36], 0);
+  hr_txn_abort(txn);
+}
+
+/** What was played at 90 goes on at 90. */
+static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
+{
+  (void)state;
+  HrTempo tempo;
+  uint8_t bytes[HR_META_TEMPO_SIZE];
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
+  hr_meta_tempo(90.0, bytes);
+  assert_ok(hr_append(txn, branch, &(HrEvent){0, HR_EVENT_META, sizeof bytes, bytes}, NULL));
+  append_nodes(txn, branch, 1, 3, 100);
+  assert_ok(hr_tail_close(txn));
+  const HrTick second = HR_NODE_WORDS - 2; // The tempo takes three words
+  damage_node(txn, branch, 1, second);
+  damage_node(txn, branch, 2, second + HR_NODE_WORDS);
+  damage_node(txn, branch, 3, second + 2 * (HrTick)HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
+  assert_true(tempo.tempo == 90.0);
+  assert_ok(hr_tempo_at(txn, branch, 0, &tempo));
+  assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
+  hr_txn_abort(txn);
+}
+
+static HrBranchId circled;
+
+static int ask_for_tempo(const char* path)
+{
+  HrTempo tempo;
+  HrTxn* txn;
+  (void)path;
+  return hr_txn_begin(store, HR_READ, &txn)                          ? WRONG
+         : hr_tempo_at(txn, circled, 5000, &tempo) == HR_ERR_DAMAGED ? SAID
+                                                                     : WRONG;
+}
+
+static int ask_for_state(const char* path)
+{
+  HrChase chase;
+  HrTxn* txn;
+  (void)path;
+  return hr_txn_begin(store, HR_READ, &txn)                          ? WRONG
+         : hr_chase_at(txn, circled, 5000, &chase) == HR_ERR_DAMAGED ? SAID
+                                                                     : WRONG;
+}
+
+/** Two branches are each other's parent. */
+static void test_a_circle_is_said(void** state)
+{
+  (void)state;
+  HrTxn* txn = begin(HR_WRITE);
+  HrBranch branch;
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  const HrBranchId child = fork_at(txn, root, 1000);
+  circled = fork_at(txn, child, 2000);
+  assert_ok(hr_branch_get(txn, child, &branch));
+  branch.parent = circled;
+  assert_ok(hr_branch_put(txn, &branch));
+  assert_ok(hr_txn_commit(txn));
+  static int (*const questions[])(const char*) = {ask_for_tempo, ask_for_state};
+  for (unsigned i = 0; i < 2; ++i) {
+    const int status = apart(questions[i], NULL);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), SAID);
+  }
+}
+
+/** An event without a byte: nothing of it is read, least of all its first. */
+static void test_an_empty_event_ends_the_span(void** state)
+{
+  (void)state;
+  const HrWord words[] = {{0, 3, {0x90, 60, 1}}, {0, HR_WORD_META, {0}}, {0, 3, {0x90, 61, 1}}};
+  const HrSpan span = {.words = words, .count = 3};
+  uint32_t index = 0;
+  HrEvent event;
+  assert_true(hr_span_next(&span, &index, &event));
+  assert_false(hr_span_next(&span, &index, &event));
+  assert_int_equal(index, 3);
+}
+
+static void damage_record(HrTxn* txn, HrBranchId id)
+{
+  uint8_t bytes[128];
+  MDB_val key = {sizeof id, &id};
+  MDB_val value;
+  assert_int_equal(mdb_get(txn->txn, store->branches, &key, &value), 0);
+  assert_true(value.mv_size <= sizeof bytes);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  bytes[value.mv_size - 1] ^= 1;
+  value.mv_data = bytes;
+  assert_int_equal(mdb_put(txn->txn, store->branches, &key, &value, 0), 0);
+}
+
+/** A fork needs its parent; where jumps would lead, it does without. */
+static void test_a_damaged_root_hinders_no_fork(void** state)
+{
+  (void)state;
+  HrBranch owner;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  const HrBranchId played = fork_at(txn, root, 1000);
+  assert_ok(append_note(txn, played, 1000, 60));
+  assert_ok(append_note(txn, played, 3000, 61));
+  assert_ok(hr_tail_close(txn));
+  damage_record(txn, root);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  const HrBranchId fork = fork_at(txn, played, 2000);
+  assert_ok(append_note(txn, fork, 2000, 62));
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_owner(txn, fork, 1500, &owner));
+  assert_true(owner.id == played);
+  assert_int_equal(hr_branch_owner(txn, fork, 500, &owner), HR_ERR_DAMAGED);
+  hr_txn_abort(txn);
+}
+
+/** Sums of ticks do not overflow, as none is far enough away. */
+static void test_no_tick_is_out_of_bounds(void** state)
+{
+  (void)state;
+  static const HrTick beyond[] = {INT64_MIN, -HR_TICK_BOUND, HR_TICK_BOUND, INT64_MAX - 5,
+                                  INT64_MAX};
+  HrBranchId id;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, root, 1 - HR_TICK_BOUND, 60));
+  for (unsigned i = 0; i < sizeof beyond / sizeof *beyond; ++i) {
+    assert_int_equal(append_note(txn, root, beyond[i], 60), HR_ERR_ARGUMENT);
+    assert_int_equal(hr_branch_fork(txn, root, beyond[i], NULL, &id), HR_ERR_ARGUMENT);
+  }
+  assert_ok(append_note(txn, root, HR_TICK_BOUND - 1, 61));
+  assert_ok(hr_branch_fork(txn, root, HR_TICK_BOUND - 1, NULL, &id));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  const HrWord word = {0, 3, {0x90, 62, 1}};
+  txn = begin(HR_WRITE);
+  assert_int_equal(hr_append_words(txn, root, INT64_MAX, &word, 1, NULL), HR_ERR_ARGUMENT);
+  assert_int_equal(hr_txn_commit(txn), HR_ERR_ARGUMENT);
+}
+
+/** Read as other keys than they are, those of the free list would lead beyond their page. */
+static void test_keys_of_another_kind_are_refused(void** state)
+{
+  (void)state;
+  HrPages pages;
+  HrError error;
+  HrTxn* const txn = begin(HR_WRITE);
+  make_tree(txn);
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+  store = NULL;
+  const char* const path = scratch_path("a/b/test.hr");
+  const int fd = open(path, O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0 && hr_pages_open(&pages, fd, UINT64_MAX));
+  const off_t meta = (off_t)(pages.meta.transaction % 2 * HR_PAGE_SIZE + sizeof(HrPageHeader));
+  pages.meta.free_list.flags = 0;
+  assert_int_equal(pwrite(fd, &pages.meta, sizeof pages.meta, meta), sizeof pages.meta);
+  close(fd);
+  assert_int_equal(hr_store_open(path, 0, &store, &error), HR_ERR_DAMAGED);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      TEST(test_no_other_branch_is_chased),
+      TEST(test_the_tempo_is_that_of_the_last_whole_node),
+      TEST(test_a_circle_is_said),
+      TEST(test_an_empty_event_ends_the_span),
+      TEST(test_a_damaged_root_hinders_no_fork),
+      TEST(test_no_tick_is_out_of_bounds),
+      TEST(test_keys_of_another_kind_are_refused),
+  };
+  return cmocka_run_group_tests_name("forged", tests, NULL, NULL);
+}
