@@ -56,7 +56,7 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
   engine->replay = true;
   if (go->what & HR_GO_FOLLOW && !clock->rolling) {
     if (!clock->running) {
-      hr_engine_look_ahead(engine, clock->cued ? clock->cue_tick : 0);
+      hr_engine_look_ahead(engine, engine->host_place);
     }
   } else if (go->what & HR_GO_LOCATE && !clock->rolling) {
     const HrTick since = go->what & HR_GO_PHASE ? tick - go->stream.at : 0;
@@ -123,7 +123,7 @@ HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessa
     const bool begins = !engine->replay;
     start_replay(engine, frame, go, tick, from);
     if (begins && clock->rolling) {
-      hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+      hr_engine_look_ahead(engine, engine->host_place);
     }
   }
 }
@@ -265,7 +265,7 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
     hr_engine_park(engine, frame, hr_engine_resume_tick(engine, target));
   } else if (engine->replay) {
     hr_engine_ask(engine, hr_engine_tick(engine, frame));
-    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+    hr_engine_look_ahead(engine, engine->host_place);
   }
 }
 
@@ -324,7 +324,7 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
     break;
   case HR_MESSAGE_LOOP:
     memcpy(&engine->loop, payload, sizeof engine->loop);
-    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+    hr_engine_look_ahead(engine, engine->host_place);
     hr_engine_ask_later(engine);
     break;
   default:

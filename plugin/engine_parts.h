@@ -68,9 +68,9 @@ HR_REALTIME void hr_engine_play_nothing(HrEngine* engine);
 /** The same of what was got ahead. */
 HR_REALTIME void hr_engine_forget_ahead(HrEngine* engine);
 
-/** Have the music at hand around `at`, where the host will start, or may jump
+/** Have the music at hand around `host_place`, where the host will start, or may jump
  * to: it came from there, and a host that loops says so only when it happens. */
-HR_REALTIME void hr_engine_look_ahead(HrEngine* engine, HrTick at);
+HR_REALTIME void hr_engine_look_ahead(HrEngine* engine, HrTick host_place);
 
 /** The branch is another one: what was got ahead is not its music. */
 HR_REALTIME void hr_engine_look_ahead_again(HrEngine* engine);

@@ -178,6 +178,7 @@ HR_REALTIME static void record_at(HrEngine* engine, uint32_t frame, HrTick tick,
 {
   HrRecorder* const recorder = &engine->recorder;
   const HrTarget* const target = &recorder->target;
+  const bool first = target->empty;
   if (tick < target->head && !target->empty &&
       (engine->straight || !fork_from_past(engine, frame, tick))) {
     /* Time goes on, the host's beats were a little off; or no room is left for
@@ -185,6 +186,9 @@ HR_REALTIME static void record_at(HrEngine* engine, uint32_t frame, HrTick tick,
     tick = target->head;
   }
   hr_recorder_append(recorder, tick, &engine->clock.tempo, bytes, size);
+  if (first && !target->empty) { // Until now there may have been no tree to read from
+    hr_engine_look_ahead(engine, engine->host_place);
+  }
   engine->last_event = tick;
   engine->straight = true;
   if (engine->clock.rolling && size <= sizeof engine->recent->bytes) {

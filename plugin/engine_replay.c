@@ -70,20 +70,19 @@ void hr_engine_forget_ahead(HrEngine* engine)
   hr_player_drop(&engine->player, &engine->ahead);
 }
 
-void hr_engine_look_ahead(HrEngine* engine, HrTick at)
+void hr_engine_look_ahead(HrEngine* engine, HrTick host_place)
 {
   hr_engine_forget_ahead(engine);
-  engine->wanted[HR_WISH_AHEAD].at = at;
+  engine->host_place = host_place;
   if (engine->replay && engine->enabled) {
-    ask(engine, HR_WISH_AHEAD, at);
+    ask(engine, HR_WISH_AHEAD, host_place);
   }
 }
 
 void hr_engine_look_ahead_again(HrEngine* engine)
 {
-  const HrWanted* const wanted = &engine->wanted[HR_WISH_AHEAD];
-  if (wanted->branch != engine->recorder.target.number) {
-    hr_engine_look_ahead(engine, wanted->at);
+  if (engine->wanted[HR_WISH_AHEAD].branch != engine->recorder.target.number) {
+    hr_engine_look_ahead(engine, engine->host_place);
   }
 }
 

@@ -382,6 +382,83 @@ static void test_stop_ends_a_switch(void** state)
   assert_branch("other");
 }
 
+/* ---- Replay that is on before there is music ------------------------------------- */
+
+/** Play a note on each beat, from `first_key` on, and let the worker have its time before the
+ * last of them: it takes that by the wall clock, which the rig outruns. */
+static void jam_slowly(int beats, uint8_t first_key)
+{
+  const int64_t start = rig.now;
+  for (int i = 0; i < beats; ++i) {
+    play_note(i * BEAT, (uint8_t)(first_key + i), BEAT / 2);
+  }
+  run_to(start, beats - 1);
+  state_now();
+  run_to(start, beats);
+}
+
+/** The host rolls over what was played meanwhile, ... */
+static void test_follow_before_there_is_music(void** state)
+{
+  (void)state;
+  say_number("follow", 1);
+  rig_run(&rig, 512);
+  jam(8, 60);
+  rest();
+  rig.output_count = 0;
+  rig_transport(&rig, true, 0);
+  const int64_t start = rig.now;
+  run_to(start, 7.75);
+  ASSERT_KEYS(start, 60, 61, 62, 63, 64, 65, 66, 67);
+}
+
+/** ... or jumps back to where it began to roll, a little beside it. */
+static void test_first_jump_over_the_first_music(void** state)
+{
+  (void)state;
+  say_number("follow", 1);
+  rig_run(&rig, 512);
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BEAT / 8);
+  jam_slowly(4, 60);
+  rig.output_count = 0;
+  rig_transport(&rig, true, BEAT / 8);
+  const int64_t start = rig.now;
+  run_to(start, 3.75);
+  ASSERT_KEYS(start, 60, 61, 62, 63);
+}
+
+/** The own clock comes to the end of a loop that was set before there was music: it lies at
+ * the start, or elsewhere. */
+static void test_first_lap_of_the_first_music(void** state)
+{
+  (void)state;
+  say_number("follow", 1);
+  assert_ok(say("loop/range", "1", "3", NULL));
+  const int64_t start = rig.now;
+  jam(8, 60);
+  rig.output_count = 0;
+  run_to(start, 19.75);
+  ASSERT_KEYS(start + 8 * BEAT, 60, 61, 62, 63, 64, 65, 66, 67, 60, 61, 62, 63);
+}
+
+/** Turned on while the host rolls, replay is ready for the jump back to where that began. */
+static void test_follow_from_the_middle(void** state)
+{
+  (void)state;
+  record_beats(2, 60);
+  rig_run(&rig, BAR);
+  rig_transport(&rig, true, BAR);
+  rig_run(&rig, 2 * BEAT);
+  say_number("follow", 1);
+  rig_run(&rig, 2 * BEAT);
+  rig.output_count = 0;
+  rig_transport(&rig, true, BAR);
+  const int64_t start = rig.now;
+  run_to(start, 3.75);
+  ASSERT_KEYS(start, 64, 65, 66, 67);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -401,6 +478,10 @@ int main(void)
       TEST(test_follow_leaves_a_switch),
       TEST(test_follow_before_the_host_rolls),
       TEST(test_stop_ends_a_switch),
+      TEST(test_follow_before_there_is_music),
+      TEST(test_first_jump_over_the_first_music),
+      TEST(test_first_lap_of_the_first_music),
+      TEST(test_follow_from_the_middle),
   };
   return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);
 }
