@@ -417,6 +417,7 @@ void hr_engine_poll(HrEngine* engine)
 void hr_engine_end(HrEngine* engine)
 {
   advance(engine, engine->frames);
+  hr_engine_watch_loop(engine);
   engine->block += engine->frames;
   publish(engine);
 }

@@ -55,9 +55,7 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
   HrClock* const clock = &engine->clock;
   engine->replay = true;
   if (go->what & HR_GO_FOLLOW && !clock->rolling) {
-    if (!clock->running) {
-      hr_engine_look_ahead(engine, engine->host_place);
-    }
+    hr_engine_look_ahead(engine, engine->host_place);
   } else if (go->what & HR_GO_LOCATE && !clock->rolling) {
     const HrTick since = go->what & HR_GO_PHASE ? tick - go->stream.at : 0;
     const HrTick there = go->stream.tick + since;

@@ -86,12 +86,8 @@ void hr_engine_leave_replay(HrEngine* engine, uint32_t frame)
   const bool plays = hr_player_plays(&engine->player);
   engine->overdubbing = plays && engine->settings[HR_SET_OVERDUB];
   if (engine->overdubbing) {
-    if (hr_engine_looping(engine) && !engine->clock.rolling) {
-      engine->layered = true;
-      hr_engine_look_ahead(engine, hr_engine_loop(engine)->start);
-    } else {
-      hr_engine_look_ahead_again(engine);
-    }
+    engine->layered = engine->layered || (hr_engine_looping(engine) && !engine->clock.rolling);
+    hr_engine_look_ahead_again(engine);
     return;
   }
   record_releases(engine);

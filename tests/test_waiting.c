@@ -442,6 +442,18 @@ static void test_first_lap_of_the_first_music(void** state)
   ASSERT_KEYS(start + 8 * BEAT, 60, 61, 62, 63, 64, 65, 66, 67, 60, 61, 62, 63);
 }
 
+static void test_first_lap_of_a_later_bar(void** state)
+{
+  (void)state;
+  say_number("follow", 1);
+  assert_ok(say("loop/range", "2", "3", NULL));
+  const int64_t start = rig.now;
+  jam_slowly(8, 60);
+  rig.output_count = 0;
+  run_to(start, 15.75);
+  ASSERT_KEYS(start + 8 * BEAT, 64, 65, 66, 67, 64, 65, 66, 67);
+}
+
 /** Turned on while the host rolls, replay is ready for the jump back to where that began. */
 static void test_follow_from_the_middle(void** state)
 {
@@ -481,6 +493,7 @@ int main(void)
       TEST(test_follow_before_there_is_music),
       TEST(test_first_jump_over_the_first_music),
       TEST(test_first_lap_of_the_first_music),
+      TEST(test_first_lap_of_a_later_bar),
       TEST(test_follow_from_the_middle),
   };
   return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);
