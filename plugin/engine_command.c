@@ -159,6 +159,17 @@ HR_REALTIME static void do_beside(HrEngine* engine, HrGoMessage go)
   }
 }
 
+/** Nothing is heard on the own clock, which stands, or is where the branch ends: there is
+ * music once it goes round. */
+HR_REALTIME static bool is_silent(const HrEngine* engine)
+{
+  const HrClock* const clock = &engine->clock;
+  const HrTick now = hr_engine_tick(engine, engine->cursor);
+  const bool beyond_loop = hr_loop_valid(&engine->loop) && now >= engine->loop.end;
+  return !clock->rolling && !hr_player_plays(&engine->player) &&
+         (!clock->running || (now >= engine->recorder.target.head && !beyond_loop));
+}
+
 /** The loop is another one: what is heard goes on within it. What is about to be heard
  * instead does so by itself. */
 HR_REALTIME static void go_on(HrEngine* engine, const HrGoMessage* message)
@@ -166,9 +177,11 @@ HR_REALTIME static void go_on(HrEngine* engine, const HrGoMessage* message)
   HrGoMessage go = *message;
   const bool another = go.target.number != engine->recorder.target.number;
   const bool instead = engine->pending.what & HR_GO_REPLAY && (!engine->replay || is_due(engine));
-  if (instead || another) {
+  const bool silent = !instead && is_silent(engine);
+  if (instead || another || silent) {
     hr_player_drop(&engine->player, &go.stream);
   }
+  go.what = silent ? 0 : go.what;
   if (!instead) {
     do_beside(engine, go);
   }

@@ -454,6 +454,50 @@ static void test_first_lap_of_a_later_bar(void** state)
   ASSERT_KEYS(start + 8 * BEAT, 64, 65, 66, 67, 64, 65, 66, 67);
 }
 
+/** The same, set where a branch ends, with the own clock waiting for somebody to play. */
+static void test_first_lap_behind_a_branch(void** state)
+{
+  (void)state;
+  jam(4, 50);
+  rest();
+  state_now();
+  say_number("follow", 1);
+  rig_run(&rig, 256);
+  assert_ok(say("loop/range", "2", "3", NULL));
+  const int64_t start = rig.now;
+  jam_slowly(4, 60);
+  rig.output_count = 0;
+  run_to(start, 11.75);
+  ASSERT_KEYS(start + 4 * BEAT, 60, 61, 62, 63, 60, 61, 62, 63);
+}
+
+/** A loop set in mid-loop: what is played after that belongs to it as well. */
+static void test_loop_set_while_playing(void** state)
+{
+  (void)state;
+  say_number("follow", 1);
+  rig_run(&rig, 256);
+  const int64_t start = rig.now;
+  jam_slowly(6, 60);
+  assert_ok(command_by("test", "loop/range", "1", "3", NULL));
+  jam(2, 66);
+  rig.output_count = 0;
+  run_to(start, 19.75);
+  ASSERT_KEYS(start + 8 * BEAT, 60, 61, 62, 63, 64, 65, 66, 67, 60, 61, 62, 63);
+}
+
+/** Turned off while nothing is heard, it leaves replay on. */
+static void test_end_of_a_loop_leaves_replay_on(void** state)
+{
+  (void)state;
+  say_number("follow", 1);
+  assert_ok(say("loop/range", "1", "3", NULL));
+  jam_slowly(4, 60);
+  say_number("loop", 0);
+  jam(1, 64);
+  assert_true(state_now().replay);
+}
+
 /** Turned on while the host rolls, replay is ready for the jump back to where that began. */
 static void test_follow_from_the_middle(void** state)
 {
@@ -494,6 +538,9 @@ int main(void)
       TEST(test_first_jump_over_the_first_music),
       TEST(test_first_lap_of_the_first_music),
       TEST(test_first_lap_of_a_later_bar),
+      TEST(test_first_lap_behind_a_branch),
+      TEST(test_loop_set_while_playing),
+      TEST(test_end_of_a_loop_leaves_replay_on),
       TEST(test_follow_from_the_middle),
   };
   return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);
