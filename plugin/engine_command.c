@@ -170,20 +170,25 @@ HR_REALTIME static bool is_silent(const HrEngine* engine)
          (!clock->running || (now >= engine->recorder.target.head && !beyond_loop));
 }
 
-/** The loop is another one: what is heard goes on within it. What is about to be heard
- * instead does so by itself. */
+/** The loop is another one: what is heard goes on within it. So does what is about to be
+ * heard instead, by this stream if that is at once. */
 HR_REALTIME static void go_on(HrEngine* engine, const HrGoMessage* message)
 {
+  HrGoMessage* const pending = &engine->pending;
   HrGoMessage go = *message;
-  const bool another = go.target.number != engine->recorder.target.number;
-  const bool instead = engine->pending.what & HR_GO_REPLAY && (!engine->replay || is_due(engine));
+  const bool due = is_due(engine);
+  const bool instead = pending->what & HR_GO_REPLAY && (!engine->replay || due);
   const bool silent = !instead && is_silent(engine);
-  if (instead || another || silent) {
+  const uint32_t heard = instead && pending->what & HR_GO_SWITCH ? pending->target.number
+                                                                 : engine->recorder.target.number;
+  if (go.target.number != heard || silent || (instead && !due)) {
     hr_player_drop(&engine->player, &go.stream);
   }
   go.what = silent ? 0 : go.what;
   if (!instead) {
     do_beside(engine, go);
+  } else if (go.stream.ring != HR_NO_STREAM) {
+    hr_engine_take_later(engine, &go.stream);
   }
 }
 
