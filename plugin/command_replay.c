@@ -114,20 +114,49 @@ HrStatus hr_run_stop(HrCall* call)
   return hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
 }
 
+/** Find what will be heard as soon as the engine hears of it, by a message it has not taken
+ * yet: of which branch, and from where. */
+static void find_next_heard(const HrSession* session, HrBranchId* branch, HrTick* tick)
+{
+  const HrEngine* const engine = session->engine;
+  uint64_t position = hr_ring_read_position(engine->messages);
+  HrGoMessage next = {.stream.ring = HR_NO_STREAM};
+  const HrRecord* record;
+  while ((record = hr_ring_next(engine->messages, &position))) {
+    const HrGoMessage* const go = (const HrGoMessage*)(record + 1);
+    if (record->type == HR_MESSAGE_ATTACH) {
+      next.stream.ring = HR_NO_STREAM;
+    } else if (record->type == HR_MESSAGE_GO && !(go->what & (HR_GO_FORK | HR_GO_ON))) {
+      next = *go;
+    }
+  }
+  const bool at_once = next.quantum == HR_QUANTUM_NOW ||
+                       !atomic_load_explicit(&engine->shared.running, memory_order_relaxed);
+  if (next.stream.ring == HR_NO_STREAM || !at_once || next.what & HR_GO_PHASE) {
+    return;
+  }
+  *tick = next.stream.at;
+  if (next.what & HR_GO_SWITCH) {
+    *branch = hr_branch_id(session->binding.tree, next.target.number);
+  }
+}
+
 /** Tell the engine of the loop; what plays already goes on within it, and what waits waits on. */
 static HrStatus send_loop(HrCall* call)
 {
   HrSession* const session = call->session;
+  HrBranchId branch = hr_session_current(session);
+  HrTick tick = hr_call_now(session);
+  find_next_heard(session, &branch, &tick);
   const HrStatus status = hr_call_send(call, HR_MESSAGE_LOOP, &session->loop, sizeof session->loop);
   if (status || !session->replay || !session->branch) {
     return status;
   }
   HrGoMessage go = {.what = HR_GO_REPLAY | HR_GO_ON,
                     .quantum = HR_QUANTUM_NOW,
-                    .target.number = hr_branch_number(session->branch)};
-  const HrStatus opened =
-      hr_call_open_stream(call, session->branch, hr_call_now(session), &go.stream);
-  if (opened == HR_ERR_BUSY) { // Then the engine asks for the music, once it has gone on
+                    .target.number = hr_branch_number(branch)};
+  const HrStatus opened = hr_call_open_stream(call, branch, tick, &go.stream);
+  if (opened == HR_ERR_BUSY || opened == HR_ERR_NOT_FOUND) { // Then the engine asks for the music
     go.stream.ring = HR_NO_STREAM;
     if (call->error) {
       *call->error = (HrError){HR_OK, ""};

@@ -307,7 +307,7 @@ void hr_engine_begin(HrEngine* engine, uint32_t frames, bool enabled, HrSink sin
   engine->enabled = enabled;
   if (again) {
     hr_engine_ask(engine, hr_engine_tick(engine, 0));
-    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+    hr_engine_look_ahead(engine, engine->host_place);
   }
   hr_engine_take_messages(engine);
   hr_engine_send_wishes(engine);
@@ -334,12 +334,10 @@ HR_REALTIME_SELDOM static void jump(HrEngine* engine, unsigned what, HrTick befo
     hr_engine_record_again(engine);
   }
   engine->recent_count = 0;
-  if (engine->replay && engine->enabled) {
-    if (!hr_engine_play_ahead(engine, here)) {
-      hr_engine_ask(engine, here);
-    }
-    hr_engine_look_ahead(engine, here);
+  if (engine->replay && engine->enabled && !hr_engine_play_ahead(engine, here)) {
+    hr_engine_ask(engine, here);
   }
+  hr_engine_look_ahead(engine, here);
 }
 
 HR_REALTIME_SELDOM static void stop(HrEngine* engine, HrTick before)
@@ -374,8 +372,7 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
     }
     hr_engine_park(engine, engine->cursor, clock->cue_tick);
   }
-  if (what & (HR_CLOCK_STOPPED | HR_CLOCK_CUED) && !clock->running && engine->replay &&
-      engine->enabled) {
+  if (what & (HR_CLOCK_STOPPED | HR_CLOCK_CUED) && !clock->running) {
     hr_engine_look_ahead(engine, clock->cued ? clock->cue_tick : here);
   }
   if (what & HR_CLOCK_TEMPO && clock->rolling && hr_engine_records(engine)) {
@@ -420,6 +417,7 @@ void hr_engine_poll(HrEngine* engine)
 void hr_engine_end(HrEngine* engine)
 {
   advance(engine, engine->frames);
+  hr_engine_watch_loop(engine);
   engine->block += engine->frames;
   publish(engine);
 }

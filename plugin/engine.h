@@ -106,6 +106,7 @@ typedef struct HrEngine {
 
   bool replay;
   HrWanted wanted[HR_WISHES];
+  HrTick host_place;   ///< Where the host stands, or began to roll or last jumped to
   HrStreamStart ahead; ///< Of HR_WISH_AHEAD, once it is there
   bool overdubbing;    ///< Replayed events go into the new branch too
   bool layered;        ///< ... and the next lap is heard from there

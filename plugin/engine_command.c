@@ -55,9 +55,7 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
   HrClock* const clock = &engine->clock;
   engine->replay = true;
   if (go->what & HR_GO_FOLLOW && !clock->rolling) {
-    if (!clock->running) {
-      hr_engine_look_ahead(engine, clock->cued ? clock->cue_tick : 0);
-    }
+    hr_engine_look_ahead(engine, engine->host_place);
   } else if (go->what & HR_GO_LOCATE && !clock->rolling) {
     const HrTick since = go->what & HR_GO_PHASE ? tick - go->stream.at : 0;
     const HrTick there = go->stream.tick + since;
@@ -123,7 +121,7 @@ HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessa
     const bool begins = !engine->replay;
     start_replay(engine, frame, go, tick, from);
     if (begins && clock->rolling) {
-      hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+      hr_engine_look_ahead(engine, engine->host_place);
     }
   }
 }
@@ -161,18 +159,36 @@ HR_REALTIME static void do_beside(HrEngine* engine, HrGoMessage go)
   }
 }
 
-/** The loop is another one: what is heard goes on within it. What is about to be heard
- * instead does so by itself. */
+/** Nothing is heard on the own clock, which stands, or is where the branch ends: there is
+ * music once it goes round. */
+HR_REALTIME static bool is_silent(const HrEngine* engine)
+{
+  const HrClock* const clock = &engine->clock;
+  const HrTick now = hr_engine_tick(engine, engine->cursor);
+  const bool beyond_loop = hr_loop_valid(&engine->loop) && now >= engine->loop.end;
+  return !clock->rolling && !hr_player_plays(&engine->player) &&
+         (!clock->running || (now >= engine->recorder.target.head && !beyond_loop));
+}
+
+/** The loop is another one: what is heard goes on within it. So does what is about to be
+ * heard instead, by this stream if that is at once. */
 HR_REALTIME static void go_on(HrEngine* engine, const HrGoMessage* message)
 {
+  HrGoMessage* const pending = &engine->pending;
   HrGoMessage go = *message;
-  const bool another = go.target.number != engine->recorder.target.number;
-  const bool instead = engine->pending.what & HR_GO_REPLAY && (!engine->replay || is_due(engine));
-  if (instead || another) {
+  const bool due = is_due(engine);
+  const bool instead = pending->what & HR_GO_REPLAY && (!engine->replay || due);
+  const bool silent = !instead && is_silent(engine);
+  const uint32_t heard = instead && pending->what & HR_GO_SWITCH ? pending->target.number
+                                                                 : engine->recorder.target.number;
+  if (go.target.number != heard || silent || (instead && !due)) {
     hr_player_drop(&engine->player, &go.stream);
   }
+  go.what = silent ? 0 : go.what;
   if (!instead) {
     do_beside(engine, go);
+  } else if (go.stream.ring != HR_NO_STREAM) {
+    hr_engine_take_later(engine, &go.stream);
   }
 }
 
@@ -265,7 +281,7 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
     hr_engine_park(engine, frame, hr_engine_resume_tick(engine, target));
   } else if (engine->replay) {
     hr_engine_ask(engine, hr_engine_tick(engine, frame));
-    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+    hr_engine_look_ahead(engine, engine->host_place);
   }
 }
 
@@ -324,7 +340,7 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
     break;
   case HR_MESSAGE_LOOP:
     memcpy(&engine->loop, payload, sizeof engine->loop);
-    hr_engine_look_ahead(engine, engine->wanted[HR_WISH_AHEAD].at);
+    hr_engine_look_ahead(engine, engine->host_place);
     hr_engine_ask_later(engine);
     break;
   default:

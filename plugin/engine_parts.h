@@ -68,12 +68,16 @@ HR_REALTIME void hr_engine_play_nothing(HrEngine* engine);
 /** The same of what was got ahead. */
 HR_REALTIME void hr_engine_forget_ahead(HrEngine* engine);
 
-/** Have the music at hand around `at`, where the host will start, or may jump
- * to: it came from there, and a host that loops says so only when it happens. */
-HR_REALTIME void hr_engine_look_ahead(HrEngine* engine, HrTick at);
+/** Have the music at hand around `host_place`, where the host will start, or may jump
+ * to: it came from there, and a host that loops says so only when it happens. While the own
+ * clock is in a loop that is not heard yet, have the loop's start instead. */
+HR_REALTIME void hr_engine_look_ahead(HrEngine* engine, HrTick host_place);
 
 /** The branch is another one: what was got ahead is not its music. */
 HR_REALTIME void hr_engine_look_ahead_again(HrEngine* engine);
+
+/** Time has gone on: the own clock may have come into a loop, or left it. */
+HR_REALTIME void hr_engine_watch_loop(HrEngine* engine);
 
 /** Let go of the music that what is pending will play, there or asked for. */
 HR_REALTIME void hr_engine_forget_later(HrEngine* engine);

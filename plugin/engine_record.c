@@ -86,12 +86,8 @@ void hr_engine_leave_replay(HrEngine* engine, uint32_t frame)
   const bool plays = hr_player_plays(&engine->player);
   engine->overdubbing = plays && engine->settings[HR_SET_OVERDUB];
   if (engine->overdubbing) {
-    if (hr_engine_looping(engine) && !engine->clock.rolling) {
-      engine->layered = true;
-      hr_engine_look_ahead(engine, hr_engine_loop(engine)->start);
-    } else {
-      hr_engine_look_ahead_again(engine);
-    }
+    engine->layered = engine->layered || (hr_engine_looping(engine) && !engine->clock.rolling);
+    hr_engine_look_ahead_again(engine);
     return;
   }
   record_releases(engine);
@@ -178,6 +174,7 @@ HR_REALTIME static void record_at(HrEngine* engine, uint32_t frame, HrTick tick,
 {
   HrRecorder* const recorder = &engine->recorder;
   const HrTarget* const target = &recorder->target;
+  const bool first = target->empty;
   if (tick < target->head && !target->empty &&
       (engine->straight || !fork_from_past(engine, frame, tick))) {
     /* Time goes on, the host's beats were a little off; or no room is left for
@@ -185,6 +182,9 @@ HR_REALTIME static void record_at(HrEngine* engine, uint32_t frame, HrTick tick,
     tick = target->head;
   }
   hr_recorder_append(recorder, tick, &engine->clock.tempo, bytes, size);
+  if (first && !target->empty) { // Until now there may have been no tree to read from
+    hr_engine_look_ahead(engine, engine->host_place);
+  }
   engine->last_event = tick;
   engine->straight = true;
   if (engine->clock.rolling && size <= sizeof engine->recent->bytes) {

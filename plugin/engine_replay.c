@@ -70,20 +70,40 @@ void hr_engine_forget_ahead(HrEngine* engine)
   hr_player_drop(&engine->player, &engine->ahead);
 }
 
-void hr_engine_look_ahead(HrEngine* engine, HrTick at)
+/** Where the next jump leads, as far as can be told: to the loop's start, if the own clock is
+ * in one whose next lap is not in the stream already. Before, what leads up to its start may
+ * still be to be played. From a side branch, the host calls back. */
+HR_REALTIME static HrTick next_place(const HrEngine* engine)
+{
+  const HrTick start = hr_engine_loop(engine)->start;
+  const bool unheard = !hr_player_plays(&engine->player) && !engine->side;
+  return (unheard || engine->layered) && !engine->clock.rolling && hr_engine_looping(engine) &&
+                 hr_engine_tick(engine, engine->cursor) >= start
+             ? start
+             : engine->host_place;
+}
+
+void hr_engine_look_ahead(HrEngine* engine, HrTick host_place)
 {
   hr_engine_forget_ahead(engine);
-  engine->wanted[HR_WISH_AHEAD].at = at;
+  engine->host_place = host_place;
+  engine->wanted[HR_WISH_AHEAD].at = next_place(engine);
   if (engine->replay && engine->enabled) {
-    ask(engine, HR_WISH_AHEAD, at);
+    ask(engine, HR_WISH_AHEAD, next_place(engine));
   }
 }
 
 void hr_engine_look_ahead_again(HrEngine* engine)
 {
-  const HrWanted* const wanted = &engine->wanted[HR_WISH_AHEAD];
-  if (wanted->branch != engine->recorder.target.number) {
-    hr_engine_look_ahead(engine, wanted->at);
+  if (engine->wanted[HR_WISH_AHEAD].branch != engine->recorder.target.number) {
+    hr_engine_look_ahead(engine, engine->host_place);
+  }
+}
+
+void hr_engine_watch_loop(HrEngine* engine)
+{
+  if (engine->replay && engine->wanted[HR_WISH_AHEAD].at != next_place(engine)) {
+    hr_engine_look_ahead(engine, engine->host_place);
   }
 }
 
