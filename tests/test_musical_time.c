@@ -555,6 +555,29 @@ static void test_whose_tempo(void** state)
   }
 }
 
+/** A branch forked in the past, and forked again before it was played on: its tempo is
+ * not looked up, and so not taken. */
+static void test_back_to_a_branch_without_a_note(void** state)
+{
+  (void)state;
+  record_beats(8, 40);
+  rig_transport(&rig, true, 4 * BAR);
+  rig_run(&rig, BEAT);
+  assert_ok(rig_say(&rig, "fork", "idea"));
+  rig_run(&rig, BEAT);
+  assert_ok(rig_say(&rig, "switch", "idea"));
+  rig_run(&rig, 256);
+  rig_transport(&rig, true, BAR + BEAT);
+  play_note(1000, 90, 1000);
+  rig_run(&rig, 4096);
+  assert_string_equal(state_now().pending_name, "idea");
+  rig_transport(&rig, false, BAR + BEAT);
+  rig_run(&rig, 512);
+  const HrSessionState now = state_now();
+  assert_string_equal(now.branch_name, "idea");
+  assert_true(now.tempo == 120.0 && now.beats_per_bar == 4 && now.beat_unit == 4);
+}
+
 /* ---- System exclusive ---------------------------------------------------------------- */
 
 static void test_long_messages(void** state)
@@ -608,6 +631,7 @@ int main(void)
       TEST(test_varispeed),
       TEST(test_a_tempo_ramp),
       TEST(test_whose_tempo),
+      TEST(test_back_to_a_branch_without_a_note),
       TEST(test_long_messages),
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);
