@@ -91,29 +91,43 @@ void hr_clock_set_tempo(HrClock* clock, int64_t frame, HrTick tick, const HrTemp
   hr_clock_set(clock, frame, tick, clock->running);
 }
 
-/** What a position says of the tempo, in quarter notes a minute; 0 if nothing sane. */
-HR_REALTIME static double quarter_tempo(const HrClock* clock, const HrPosition* p)
+/** What a position says of tempo and meter; 0 where it says nothing sane. */
+HR_REALTIME static HrTempo read_tempo(const HrClock* clock, const HrPosition* p)
 {
-  const bool says = p->has & HR_HAS_TEMPO && p->tempo > 0.1 && p->tempo < 1e5;
-  const bool unit = p->has & HR_HAS_BEAT_UNIT && p->beat_unit > 0 && p->beat_unit <= 1024;
-  return says ? p->tempo * 4.0 / (unit ? p->beat_unit : clock->tempo.beat_unit) : 0.0;
+  HrTempo said = {0};
+  if (p->has & HR_HAS_BEAT_UNIT && p->beat_unit > 0 && p->beat_unit <= 1024) {
+    said.beat_unit = (uint16_t)p->beat_unit;
+  }
+  if (p->has & HR_HAS_BEATS_PER_BAR && p->beats_per_bar >= 1.0 && p->beats_per_bar <= 1024.0) {
+    said.beats_per_bar = (uint16_t)lrint(p->beats_per_bar);
+  }
+  if (p->has & HR_HAS_TEMPO && p->tempo > 0.1 && p->tempo < 1e5) {
+    said.tempo = p->tempo * 4.0 / (said.beat_unit ? said.beat_unit : clock->tempo.beat_unit);
+  }
+  return said;
+}
+
+/** Have `tempo` be as said. */
+HR_REALTIME static void apply_said(HrTempo* tempo, const HrTempo* said)
+{
+  tempo->tempo = said->tempo > 0.0 ? said->tempo : tempo->tempo;
+  tempo->beats_per_bar = said->beats_per_bar ? said->beats_per_bar : tempo->beats_per_bar;
+  tempo->beat_unit = said->beat_unit ? said->beat_unit : tempo->beat_unit;
+}
+
+HrTempo hr_clock_said(const HrClock* clock, HrTempo tempo)
+{
+  apply_said(&tempo, &clock->said);
+  return tempo;
 }
 
 /** Read what the position says of tempo and meter; true if it is news. */
 HR_REALTIME static bool take_tempo(HrClock* clock, const HrPosition* p)
 {
   const HrTempo old = clock->tempo;
-  if (p->has & HR_HAS_BEAT_UNIT && p->beat_unit > 0 && p->beat_unit <= 1024) {
-    clock->tempo.beat_unit = (uint16_t)p->beat_unit;
-  }
-  if (p->has & HR_HAS_BEATS_PER_BAR && p->beats_per_bar >= 1.0 && p->beats_per_bar <= 1024.0) {
-    clock->tempo.beats_per_bar = (uint16_t)lrint(p->beats_per_bar);
-  }
-  const double said = quarter_tempo(clock, p);
-  if (said > 0.0) {
-    clock->tempo.tempo = said;
-    clock->said_tempo = said;
-  }
+  const HrTempo said = read_tempo(clock, p);
+  apply_said(&clock->said, &said);
+  apply_said(&clock->tempo, &said);
   return old.tempo != clock->tempo.tempo || old.beats_per_bar != clock->tempo.beats_per_bar ||
          old.beat_unit != clock->tempo.beat_unit;
 }
@@ -265,8 +279,8 @@ HR_REALTIME static unsigned stand(HrClock* clock, const HrPosition* p, bool was_
   }
   /* Its tempo is the one to play at, but not while a branch is heard at its own. */
   if (clock->running) {
-    const double said = quarter_tempo(clock, p);
-    clock->said_tempo = said > 0.0 ? said : clock->said_tempo;
+    const HrTempo said = read_tempo(clock, p);
+    apply_said(&clock->said, &said);
     return what;
   }
   what |= take_tempo(clock, p) ? HR_CLOCK_TEMPO : 0u;

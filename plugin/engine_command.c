@@ -86,11 +86,15 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
   }
 }
 
-/** Go on at the tempo and in the meter of `target`; where a fork in the past has left them
- * open, as before. */
+/** Go on at the tempo and in the meter of `target`: where it knows none, as the host said;
+ * where a fork in the past has left them open, as before. */
 HR_REALTIME static void take_tempo(HrClock* clock, const HrTarget* target)
 {
-  clock->tempo = target->tempo.tempo > 0.0 ? target->tempo : clock->tempo;
+  if (target->tempo_assumed) {
+    clock->tempo = hr_clock_said(clock, target->tempo);
+  } else if (target->tempo.tempo > 0.0) {
+    clock->tempo = target->tempo;
+  }
 }
 
 /** Fork by command: at once, whatever else is pending. */

@@ -62,6 +62,7 @@ HR_REALTIME static void follow_event(HrTarget* target, const HrRecord* record,
   }
   target->empty = false;
   target->fresh = false;
+  target->tempo_assumed = false;
   if (record->type == HR_CAPTURE_META && record->size - sizeof *header >= header->size) {
     hr_meta_apply(&target->tempo, (const uint8_t*)(header + 1), header->size);
   }
@@ -140,6 +141,7 @@ void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
     recorder->target.head = tick;
     recorder->target.empty = false;
     recorder->target.fresh = false;
+    recorder->target.tempo_assumed = false;
     hr_sounding_follow(&recorder->held, bytes, size);
   }
 }
@@ -180,7 +182,7 @@ bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool c
   }
   const HrSounding held = recorder->held;
   const uint32_t from = recorder->target.number;
-  const bool past = tick < recorder->target.head;
+  const bool past = tick < recorder->target.head && !recorder->target.tempo_assumed;
   hr_recorder_close_held(recorder, tick);
   recorder->target.number = taken;
   if (!write_record(recorder, HR_CAPTURE_FORK, tick, from, &cause, sizeof cause)) {

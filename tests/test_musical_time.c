@@ -555,6 +555,96 @@ static void test_whose_tempo(void** state)
   }
 }
 
+/* ---- The host's tempo and meter, where the branch knows none ------------------------- */
+
+enum { BEAT_AT_100 = RIG_RATE * 60 / 100, BAR_AT_100 = 3 * BEAT_AT_100 };
+
+/** A host that stands, and has said so once: 100 beats a minute, three a bar. */
+static void stand_at_100(void)
+{
+  rig.tempo = 100.0;
+  rig.beats_per_bar = 3.0f;
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+}
+
+/** A note on each beat of two bars, played at the host's tempo: kept so, heard so again. */
+static void assert_two_bars_at_100(const char* branch)
+{
+  for (int i = 0; i < 6; ++i) {
+    play_note((int64_t)i * BEAT_AT_100, (uint8_t)(60 + i), BEAT_AT_100 / 2);
+  }
+  rig_run(&rig, 8 * BAR_AT_100);
+  assert_string_equal(state_now().branch_name, branch);
+  const Music music = music_of(branch);
+  assert_int_equal(music.count, 12);
+  for (int i = 0; i < 6; ++i) {
+    assert_true(llabs(music.tick[2 * i] - music.tick[0] - ticks(i)) <= 1);
+  }
+  rig.tempo = 200.0; // The branch knows its own by now
+  rig.beats_per_bar = 5.0f;
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, 3 * BAR_AT_100);
+  const RigEvent* ons[16];
+  assert_int_equal(note_ons(ons, 16), 6);
+  for (int i = 0; i < 6; ++i) {
+    assert_int_equal(ons[i]->frame - start, (int64_t)i * BEAT_AT_100);
+  }
+}
+
+static void test_a_fork_at_the_very_beginning(void** state)
+{
+  (void)state;
+  play_note(0, 40, BEAT / 2);
+  rig_run(&rig, 4 * BAR);
+  stand_at_100();
+  const HrValue at[2] = {hr_value_text("1"), hr_value_text("waltz")};
+  assert_ok(rig_command(&rig, "fork/at", at, 2));
+  rig_run(&rig, 512);
+  assert_two_bars_at_100("waltz");
+}
+
+static void test_a_new_tree(void** state)
+{
+  (void)state;
+  const HrAttachment other = {.store = scratch_path("store.hr"), .tree = "other"};
+  play_note(0, 40, BEAT / 2);
+  rig_run(&rig, 4 * BAR);
+  stand_at_100();
+  assert_ok(hr_session_attach(rig.session, &other, NULL));
+  rig_run(&rig, 512);
+  assert_two_bars_at_100("main");
+}
+
+/** A branch that is heard is left for one on which there is nothing yet. */
+static void test_from_music_to_none(void** state)
+{
+  (void)state;
+  const HrValue at[2] = {hr_value_text("1"), hr_value_text("waltz")};
+  for (int i = 0; i < 8; ++i) {
+    play_note(i * BEAT, (uint8_t)(40 + i), BEAT / 2);
+  }
+  rig_run(&rig, 6 * BAR);
+  assert_ok(rig_command(&rig, "fork/at", at, 2));
+  rig_run(&rig, 512);
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 512);
+  stand_at_100();
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BEAT);
+  assert_true(state_now().tempo == 120.0); // Its own
+  assert_ok(rig_say(&rig, "switch", "waltz"));
+  rig_run(&rig, BAR);
+  const HrSessionState now = state_now();
+  assert_string_equal(now.branch_name, "waltz");
+  assert_true(now.tempo == 100.0);
+  assert_int_equal(now.beats_per_bar, 3);
+}
+
 /** A branch forked in the past, and forked again before it was played on: its tempo is
  * not looked up, and so not taken. */
 static void test_back_to_a_branch_without_a_note(void** state)
@@ -576,6 +666,25 @@ static void test_back_to_a_branch_without_a_note(void** state)
   const HrSessionState now = state_now();
   assert_string_equal(now.branch_name, "idea");
   assert_true(now.tempo == 120.0 && now.beats_per_bar == 4 && now.beat_unit == 4);
+}
+
+/** A switch waits for the bar line that the host would have. */
+static void test_the_next_bar_is_the_host_s(void** state)
+{
+  (void)state;
+  const HrValue at[2] = {hr_value_text("1"), hr_value_text("waltz")};
+  play_note(0, 40, BEAT / 2);
+  rig_run(&rig, 4 * BAR);
+  stand_at_100();
+  assert_ok(rig_command(&rig, "fork/at", at, 2));
+  rig_run(&rig, 512);
+  play_note(0, 60, BEAT_AT_100 / 2);
+  rig_run(&rig, BAR_AT_100 + BEAT_AT_100);
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 2 * BEAT_AT_100 - 512);
+  assert_string_equal(state_now().branch_name, "waltz");
+  rig_run(&rig, 1024);
+  assert_string_equal(state_now().branch_name, "main");
 }
 
 /* ---- System exclusive ---------------------------------------------------------------- */
@@ -631,7 +740,11 @@ int main(void)
       TEST(test_varispeed),
       TEST(test_a_tempo_ramp),
       TEST(test_whose_tempo),
+      TEST(test_a_fork_at_the_very_beginning),
+      TEST(test_a_new_tree),
+      TEST(test_from_music_to_none),
       TEST(test_back_to_a_branch_without_a_note),
+      TEST(test_the_next_bar_is_the_host_s),
       TEST(test_long_messages),
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);
