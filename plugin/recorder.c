@@ -132,8 +132,10 @@ HR_REALTIME_SELDOM static void write_tempo(HrRecorder* recorder, HrTick tick, co
 void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
                         const uint8_t* bytes, uint32_t size)
 {
-  if (!same_tempo(&recorder->target.tempo, tempo)) {
-    write_tempo(recorder, tick, tempo);
+  const HrTarget* const target = &recorder->target;
+  if (!same_tempo(&target->tempo, tempo)) {
+    const bool known = target->tempo.tempo > 0.0 && !target->tempo_assumed;
+    write_tempo(recorder, known || tick < target->head ? tick : target->head, tempo);
   }
   if (recorder->sender ? write_sent(recorder, tick, bytes, size)
                        : write_event(recorder, HR_CAPTURE_MIDI, tick, bytes, size)) {
@@ -156,7 +158,7 @@ HR_REALTIME static bool differs_little(const HrTempo* a, const HrTempo* b)
 void hr_recorder_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
 {
   const HrTarget* const target = &recorder->target;
-  if (!target->empty && tick >= target->head && !differs_little(&target->tempo, tempo)) {
+  if (!target->tempo_assumed && tick >= target->head && !differs_little(&target->tempo, tempo)) {
     write_tempo(recorder, tick, tempo);
     recorder->target.head = tick;
   }

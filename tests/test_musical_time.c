@@ -620,6 +620,55 @@ static void test_a_new_tree(void** state)
   assert_two_bars_at_100("main");
 }
 
+/** Replay has one note, so many frames after its beginning. */
+static void assert_one_note(int64_t frames, uint8_t key)
+{
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, frames + BAR_AT_100);
+  const RigEvent* ons[4];
+  assert_int_equal(note_ons(ons, 4), 1);
+  assert_int_equal(ons[0]->frame - start, frames);
+  assert_int_equal(ons[0]->bytes[1], key);
+}
+
+/** Along a host: the first note, in the middle of a bar, begins no bar; and the beats
+ * before it are heard as long as they were. */
+static void test_before_the_first_note(void** state)
+{
+  (void)state;
+  stand_at_100();
+  rig_transport(&rig, true, 0);
+  play_note(7 * BEAT_AT_100, 60, BEAT_AT_100 / 2); // The second beat of bar 3
+  rig_run(&rig, 12 * BEAT_AT_100);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  assert_one_note(7 * BEAT_AT_100, 60);
+  const HrValue range[2] = {hr_value_text("3.2"), hr_value_text("4")};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  assert_true(state_now().loop_start == ticks(7) && state_now().loop_end == ticks(9));
+}
+
+/** The same of what is played the second time round a host's loop. */
+static void test_before_the_first_note_of_a_pass(void** state)
+{
+  (void)state;
+  stand_at_100();
+  for (int pass = 0; pass < 2; ++pass) {
+    rig_transport(&rig, true, 0);
+    play_note(4 * BEAT_AT_100, (uint8_t)(60 + pass), BEAT_AT_100 / 2);
+    rig_run(&rig, 2 * BAR_AT_100);
+  }
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  assert_string_equal(state_now().branch_name, "main pass 2");
+  assert_one_note(4 * BEAT_AT_100, 61);
+  const HrValue range[2] = {hr_value_text("2"), hr_value_text("2.3")};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  assert_true(state_now().loop_start == ticks(3) && state_now().loop_end == ticks(5));
+}
+
 /** A branch that is heard is left for one on which there is nothing yet. */
 static void test_from_music_to_none(void** state)
 {
@@ -742,6 +791,8 @@ int main(void)
       TEST(test_whose_tempo),
       TEST(test_a_fork_at_the_very_beginning),
       TEST(test_a_new_tree),
+      TEST(test_before_the_first_note),
+      TEST(test_before_the_first_note_of_a_pass),
       TEST(test_from_music_to_none),
       TEST(test_back_to_a_branch_without_a_note),
       TEST(test_the_next_bar_is_the_host_s),
