@@ -92,6 +92,10 @@ HR_REALTIME static void take_tempo(HrClock* clock, const HrTarget* target)
 {
   if (target->tempo_assumed) {
     clock->tempo = hr_clock_said(clock, target->tempo);
+    if (!clock->ever_rolled) {
+      clock->bar_tick = 0;
+      clock->bar = 0;
+    }
   } else if (target->tempo.tempo > 0.0) {
     clock->tempo = target->tempo;
   }

@@ -736,6 +736,100 @@ static void test_the_next_bar_is_the_host_s(void** state)
   assert_string_equal(state_now().branch_name, "main");
 }
 
+/* ---- Whose bars, on the own clock --------------------------------------------------- */
+
+/** Beats from now on, and a pause, after which the clock waits on a bar line. */
+static void jam(int beats)
+{
+  for (int i = 0; i < beats; ++i) {
+    play_note((int64_t)i * BEAT, 60, BEAT / 2);
+  }
+  rig_run(&rig, 8 * BAR);
+}
+
+static HrTick tick_of_last(const char* branch)
+{
+  const Music music = music_of(branch);
+  return music.tick[music.count - 2];
+}
+
+/** A host that stands has told of three beats a bar, then, when a bar was played, of four. */
+static void jam_in_two_meters(void)
+{
+  rig.beats_per_bar = 3.0f;
+  rig_transport(&rig, false, 0);
+  jam(3);
+  rig.beats_per_bar = 4.0f;
+  rig_transport(&rig, false, 0);
+  jam(4);
+}
+
+static void test_bars_from_a_change_of_meter_on(void** state)
+{
+  (void)state;
+  jam_in_two_meters();
+  jam(1);
+  assert_true(tick_of_last("main") == ticks(3 + 4));
+}
+
+/** In a host that has rolled, they are the host's, also where it was moved to another meter. */
+static void test_bars_of_a_host_moved_to_another_meter(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BAR + BEAT);
+  rig_transport(&rig, false, BAR + BEAT);
+  rig_run(&rig, 512);
+  rig.beats_per_bar = 3.0f;
+  rig_transport(&rig, false, 6 * BEAT);
+  rig_run(&rig, 512);
+  jam(3);
+  jam(1);
+  assert_true(tick_of_last(state_now().branch_name) == ticks(9));
+}
+
+/** The bar lines of the branch that is left are not those of the one that comes. */
+static void test_bars_of_another_branch(void** state)
+{
+  (void)state;
+  const HrValue at[2] = {hr_value_text("1"), hr_value_text("other")};
+  jam_in_two_meters();
+  assert_ok(rig_say(&rig, "replay/at", "2"));
+  rig_run(&rig, BEAT);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, 512);
+  assert_ok(rig_command(&rig, "fork/at", at, 2));
+  rig_run(&rig, 512);
+  jam(4);
+  jam(1);
+  assert_true(tick_of_last("other") == ticks(4));
+}
+
+/** Far into a branch, in a session opened anew, every so many bars are counted from bar 1. */
+static void test_bars_of_a_branch_opened_anew(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1", .branch = "#1"};
+  record_beats(17, 20);
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  assert_ok(rig_say(&rig, "quantum", "4 bars"));
+  say_number("silence", 0);
+  rig_run(&rig, 512);
+  const HrValue at[2] = {hr_value_text("2"), hr_value_text("other")};
+  assert_ok(rig_command(&rig, "fork/at", at, 2));
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 512);
+  play_note(0, 60, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_true(tick_of_last("main") == ticks(17 * 4));
+  assert_ok(rig_say(&rig, "switch", "other"));
+  rig_run(&rig, 3 * BAR - BEAT - 512);
+  assert_string_equal(state_now().branch_name, "main");
+  rig_run(&rig, 1024);
+  assert_string_equal(state_now().branch_name, "other"); // At bar 21
+}
+
 /* ---- System exclusive ---------------------------------------------------------------- */
 
 static void test_long_messages(void** state)
@@ -796,6 +890,10 @@ int main(void)
       TEST(test_from_music_to_none),
       TEST(test_back_to_a_branch_without_a_note),
       TEST(test_the_next_bar_is_the_host_s),
+      TEST(test_bars_from_a_change_of_meter_on),
+      TEST(test_bars_of_a_host_moved_to_another_meter),
+      TEST(test_bars_of_another_branch),
+      TEST(test_bars_of_a_branch_opened_anew),
       TEST(test_long_messages),
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);
