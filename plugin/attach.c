@@ -83,8 +83,11 @@ static void new_tree_place(Place* place)
 {
   place->tree = 0;
   place->branch = 0;
-  place->target =
-      (HrTarget){.number = 1, .empty = true, .fresh = true, .tempo = {HR_DEFAULT_TEMPO, 4, 4}};
+  place->target = (HrTarget){.number = 1,
+                             .empty = true,
+                             .fresh = true,
+                             .tempo = {HR_DEFAULT_TEMPO, 4, 4},
+                             .tempo_assumed = true};
   share_numbers(2, &place->engine_numbers, &place->own_numbers);
 }
 

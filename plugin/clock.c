@@ -91,31 +91,50 @@ void hr_clock_set_tempo(HrClock* clock, int64_t frame, HrTick tick, const HrTemp
   hr_clock_set(clock, frame, tick, clock->running);
 }
 
-/** What a position says of the tempo, in quarter notes a minute; 0 if nothing sane. */
-HR_REALTIME static double quarter_tempo(const HrClock* clock, const HrPosition* p)
+/** What a position says of tempo and meter; 0 where it says nothing sane. */
+HR_REALTIME static HrTempo read_tempo(const HrClock* clock, const HrPosition* p)
 {
-  const bool says = p->has & HR_HAS_TEMPO && p->tempo > 0.1 && p->tempo < 1e5;
-  const bool unit = p->has & HR_HAS_BEAT_UNIT && p->beat_unit > 0 && p->beat_unit <= 1024;
-  return says ? p->tempo * 4.0 / (unit ? p->beat_unit : clock->tempo.beat_unit) : 0.0;
-}
-
-/** Read what the position says of tempo and meter; true if it is news. */
-HR_REALTIME static bool take_tempo(HrClock* clock, const HrPosition* p)
-{
-  const HrTempo old = clock->tempo;
+  HrTempo said = {0};
   if (p->has & HR_HAS_BEAT_UNIT && p->beat_unit > 0 && p->beat_unit <= 1024) {
-    clock->tempo.beat_unit = (uint16_t)p->beat_unit;
+    said.beat_unit = (uint16_t)p->beat_unit;
   }
   if (p->has & HR_HAS_BEATS_PER_BAR && p->beats_per_bar >= 1.0 && p->beats_per_bar <= 1024.0) {
-    clock->tempo.beats_per_bar = (uint16_t)lrint(p->beats_per_bar);
+    said.beats_per_bar = (uint16_t)lrint(p->beats_per_bar);
   }
-  const double said = quarter_tempo(clock, p);
-  if (said > 0.0) {
-    clock->tempo.tempo = said;
-    clock->said_tempo = said;
+  if (p->has & HR_HAS_TEMPO && p->tempo > 0.1 && p->tempo < 1e5) {
+    said.tempo = p->tempo * 4.0 / (said.beat_unit ? said.beat_unit : clock->tempo.beat_unit);
   }
-  return old.tempo != clock->tempo.tempo || old.beats_per_bar != clock->tempo.beats_per_bar ||
-         old.beat_unit != clock->tempo.beat_unit;
+  return said;
+}
+
+/** Have `tempo` be as said. */
+HR_REALTIME static void apply_said(HrTempo* tempo, const HrTempo* said)
+{
+  tempo->tempo = said->tempo > 0.0 ? said->tempo : tempo->tempo;
+  tempo->beats_per_bar = said->beats_per_bar ? said->beats_per_bar : tempo->beats_per_bar;
+  tempo->beat_unit = said->beat_unit ? said->beat_unit : tempo->beat_unit;
+}
+
+HrTempo hr_clock_said(const HrClock* clock, HrTempo tempo)
+{
+  apply_said(&tempo, &clock->said);
+  return tempo;
+}
+
+/** Note what the position says of tempo and meter. Returns what they are by that. */
+HR_REALTIME static HrTempo hear_tempo(HrClock* clock, const HrPosition* p)
+{
+  const HrTempo said = read_tempo(clock, p);
+  HrTempo tempo = clock->tempo;
+  apply_said(&clock->said, &said);
+  apply_said(&tempo, &said);
+  return tempo;
+}
+
+HR_REALTIME static bool same_tempo(const HrTempo* a, const HrTempo* b)
+{
+  return a->tempo == b->tempo && a->beats_per_bar == b->beats_per_bar &&
+         a->beat_unit == b->beat_unit;
 }
 
 HR_REALTIME static bool within_bar(const HrClock* clock, const HrPosition* p, HrTick tick,
@@ -253,7 +272,8 @@ HR_REALTIME static const HrTempoSegment* segment_at(HrClock* clock, const HrPosi
   return known ? known : new_segment(clock, p, host_frame);
 }
 
-/** The host stands still: note where, and the tempo it will have. */
+/** The host stands still: note where, and the tempo it will have. Where that changes the meter,
+ * a bar begins. */
 HR_REALTIME static unsigned stand(HrClock* clock, const HrPosition* p, bool was_rolling,
                                   HrTick here, int64_t frame)
 {
@@ -264,17 +284,24 @@ HR_REALTIME static unsigned stand(HrClock* clock, const HrPosition* p, bool was_
     what |= HR_CLOCK_STOPPED;
   }
   /* Its tempo is the one to play at, but not while a branch is heard at its own. */
+  const HrTempo tempo = hear_tempo(clock, p);
   if (clock->running) {
-    const double said = quarter_tempo(clock, p);
-    clock->said_tempo = said > 0.0 ? said : clock->said_tempo;
     return what;
   }
-  what |= take_tempo(clock, p) ? HR_CLOCK_TEMPO : 0u;
+  if (!same_tempo(&tempo, &clock->tempo)) {
+    hr_clock_set_tempo(clock, frame, here, &tempo);
+    what |= HR_CLOCK_TEMPO;
+  }
   if (p->has & HR_HAS_FRAME) {
-    const HrTick cue = segment_tick(segment_at(clock, p, p->frame), p->frame);
+    const HrTempoSegment* const segment = segment_at(clock, p, p->frame);
+    const HrTick cue = segment_tick(segment, p->frame);
     what |= !clock->cued || cue != clock->cue_tick ? HR_CLOCK_CUED : 0u;
     clock->cued = true;
     clock->cue_tick = cue;
+    if (clock->ever_rolled) { // Then it is where the clock goes
+      clock->bar_tick = segment->bar_tick;
+      clock->bar = segment->bar;
+    }
   }
   return what;
 }
@@ -294,10 +321,12 @@ unsigned hr_clock_host(HrClock* clock, int64_t frame, const HrPosition* p)
       clock->host_frame + llrint((double)(frame - clock->host_at) * clock->speed);
   const int64_t host_frame = p->has & HR_HAS_FRAME ? p->frame : predicted;
   const bool jumped = was_rolling && llabs(host_frame - predicted) > FRAME_TOLERANCE;
-  const bool tempo = take_tempo(clock, p);
+  const HrTempo said = hear_tempo(clock, p);
+  const bool tempo = !same_tempo(&said, &clock->tempo);
   const bool varied = speed != clock->speed;
   unsigned what = (was_rolling ? 0u : HR_CLOCK_STARTED) | (jumped ? HR_CLOCK_LOCATED : 0u) |
                   (tempo ? HR_CLOCK_TEMPO : 0u);
+  clock->tempo = said;
   clock->speed = speed;
   clock->cued = false;
   clock->rolling = true;

@@ -70,7 +70,7 @@ typedef struct {
   HrTick cue_tick; ///< Where the host would start from, when stopped
   bool cued;       ///< It said so
 
-  double said_tempo; ///< What the host last said of it; 0: nothing
+  HrTempo said; ///< What the host last said; 0 where it said nothing
   double speed;
   int64_t host_frame; ///< The host's frame ...
   int64_t host_at;    ///< ... at this one of ours
@@ -99,6 +99,9 @@ HR_REALTIME void hr_clock_set(HrClock* clock, int64_t frame, HrTick tick, bool r
 /** Change the tempo or meter at `frame`, where the clock stands at `tick`, on the own clock. */
 HR_REALTIME void hr_clock_set_tempo(HrClock* clock, int64_t frame, HrTick tick,
                                     const HrTempo* tempo);
+
+/** `tempo`, and in its place what the host last said of tempo and meter. */
+HR_REALTIME HrTempo hr_clock_said(const HrClock* clock, HrTempo tempo);
 
 HR_REALTIME HrTick hr_clock_tick(const HrClock* clock, int64_t frame);
 HR_REALTIME int64_t hr_clock_frame(const HrClock* clock, HrTick tick);

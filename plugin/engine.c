@@ -101,6 +101,7 @@ HrEngine* hr_engine_new(double rate)
   engine->recorder.target.empty = true;
   engine->recorder.target.fresh = true;
   engine->recorder.target.tempo = engine->clock.tempo;
+  engine->recorder.target.tempo_assumed = true;
   publish(engine);
   return engine;
 }

@@ -84,6 +84,21 @@ HR_REALTIME static void start_replay(HrEngine* engine, uint32_t frame, HrGoMessa
   }
 }
 
+/** Go on at the tempo and in the meter of `target`: where it knows none, as the host said;
+ * where a fork in the past has left them open, as before. */
+HR_REALTIME static void take_tempo(HrClock* clock, const HrTarget* target)
+{
+  if (target->tempo_assumed) {
+    clock->tempo = hr_clock_said(clock, target->tempo);
+    if (!clock->ever_rolled) {
+      clock->bar_tick = 0;
+      clock->bar = 0;
+    }
+  } else if (target->tempo.tempo > 0.0) {
+    clock->tempo = target->tempo;
+  }
+}
+
 /** Fork by command: at once, whatever else is pending. */
 HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
 {
@@ -112,7 +127,7 @@ HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessa
     hr_engine_go_to(engine, from, &go->target, go->cause);
   }
   if (go->what & HR_GO_PARK && !clock->rolling) {
-    clock->tempo = go->target.tempo;
+    take_tempo(clock, &go->target);
     hr_engine_park(engine, frame, go->park_tick);
   } else if (go->what & HR_GO_STOP && !clock->rolling) {
     hr_engine_park(engine, frame, hr_engine_resume_tick(engine, &engine->recorder.target));
@@ -273,7 +288,7 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
   forget_pending(engine);
   if (!engine->clock.rolling) {
     const HrTarget* const target = &engine->recorder.target;
-    engine->clock.tempo = target->tempo;
+    take_tempo(&engine->clock, target);
     engine->clock.bar_tick = 0;
     engine->clock.bar = 0;
     engine->replay = false;

@@ -156,8 +156,10 @@ void hr_engine_ask(HrEngine* engine, HrTick tick)
 HR_REALTIME_SELDOM static void take_tempo(HrEngine* engine, HrTick tick, HrTempo tempo)
 {
   HrClock* const clock = &engine->clock;
-  if (engine->settings[HR_SET_TEMPO_SOURCE] == HR_TEMPO_HOST && clock->said_tempo > 0.0) {
-    tempo.tempo = clock->said_tempo;
+  if (engine->recorder.target.tempo_assumed) {
+    tempo = hr_clock_said(clock, tempo);
+  } else if (engine->settings[HR_SET_TEMPO_SOURCE] == HR_TEMPO_HOST && clock->said.tempo > 0.0) {
+    tempo.tempo = clock->said.tempo;
   }
   hr_clock_set_tempo(clock, hr_engine_frame(engine, engine->cursor), tick, &tempo);
 }

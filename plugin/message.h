@@ -78,7 +78,8 @@ typedef struct {
   bool empty; ///< A root without events: these may come at any tick
   bool fresh; ///< No event of its own yet
   HrTick head;
-  HrTempo tempo; ///< In force at the head
+  HrTempo tempo;      ///< In force at the head; 0 after a fork in the past: not looked up
+  bool tempo_assumed; ///< ... as there is no event on its path that would tell
 } HrTarget;
 
 typedef struct {

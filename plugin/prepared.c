@@ -10,18 +10,36 @@
  * bar just passed, and before it. */
 enum { SECONDS_BEHIND = 2, SECONDS_AHEAD = 8 };
 
+/** Whether there is no event on the path of `branch`. */
+static HrStatus is_blank(HrTxn* txn, const HrBranch* branch, bool* blank)
+{
+  HrPath path;
+  HrSpan span;
+  *blank = false;
+  if (branch->event_count) {
+    return HR_OK;
+  }
+  const HrStatus status = hr_path_open(txn, branch->id, INT64_MIN, &path);
+  *blank = !status && hr_path_next_span(&path, &span) == HR_END;
+  hr_path_close(&path);
+  return status;
+}
+
 HrStatus hr_target_read(HrTxn* txn, HrBranchId id, HrTarget* target)
 {
   HrBranch branch;
   HrTempo tempo;
+  bool blank;
   HrStatus status = hr_branch_get(txn, id, &branch);
   status = status ? status : hr_tempo_at(txn, id, INT64_MAX, &tempo);
+  status = status ? status : is_blank(txn, &branch, &blank);
   if (!status) {
     *target = (HrTarget){.number = hr_branch_number(id),
                          .empty = !branch.parent && !branch.event_count,
                          .fresh = !branch.event_count,
                          .head = branch.head_tick,
-                         .tempo = tempo};
+                         .tempo = tempo,
+                         .tempo_assumed = blank};
   }
   return status;
 }

@@ -62,6 +62,7 @@ HR_REALTIME static void follow_event(HrTarget* target, const HrRecord* record,
   }
   target->empty = false;
   target->fresh = false;
+  target->tempo_assumed = false;
   if (record->type == HR_CAPTURE_META && record->size - sizeof *header >= header->size) {
     hr_meta_apply(&target->tempo, (const uint8_t*)(header + 1), header->size);
   }
@@ -131,8 +132,10 @@ HR_REALTIME_SELDOM static void write_tempo(HrRecorder* recorder, HrTick tick, co
 void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
                         const uint8_t* bytes, uint32_t size)
 {
-  if (!same_tempo(&recorder->target.tempo, tempo)) {
-    write_tempo(recorder, tick, tempo);
+  const HrTarget* const target = &recorder->target;
+  if (!same_tempo(&target->tempo, tempo)) {
+    const bool known = target->tempo.tempo > 0.0 && !target->tempo_assumed;
+    write_tempo(recorder, known || tick < target->head ? tick : target->head, tempo);
   }
   if (recorder->sender ? write_sent(recorder, tick, bytes, size)
                        : write_event(recorder, HR_CAPTURE_MIDI, tick, bytes, size)) {
@@ -140,6 +143,7 @@ void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
     recorder->target.head = tick;
     recorder->target.empty = false;
     recorder->target.fresh = false;
+    recorder->target.tempo_assumed = false;
     hr_sounding_follow(&recorder->held, bytes, size);
   }
 }
@@ -154,7 +158,7 @@ HR_REALTIME static bool differs_little(const HrTempo* a, const HrTempo* b)
 void hr_recorder_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
 {
   const HrTarget* const target = &recorder->target;
-  if (!target->empty && tick >= target->head && !differs_little(&target->tempo, tempo)) {
+  if (!target->tempo_assumed && tick >= target->head && !differs_little(&target->tempo, tempo)) {
     write_tempo(recorder, tick, tempo);
     recorder->target.head = tick;
   }
@@ -180,7 +184,7 @@ bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool c
   }
   const HrSounding held = recorder->held;
   const uint32_t from = recorder->target.number;
-  const bool past = tick < recorder->target.head;
+  const bool past = tick < recorder->target.head && !recorder->target.tempo_assumed;
   hr_recorder_close_held(recorder, tick);
   recorder->target.number = taken;
   if (!write_record(recorder, HR_CAPTURE_FORK, tick, from, &cause, sizeof cause)) {

@@ -35,7 +35,8 @@ HR_REALTIME bool hr_recorder_follow(const HrRing* ring, uint64_t from, HrTarget*
 HR_REALTIME void hr_recorder_attach(HrRecorder* recorder, const HrAttachMessage* message);
 
 /** Append at `tick`, which is not before the head, with tempo and meter first
- * where they are news to the branch. */
+ * where they are news to the branch: if nothing is known of those before, from its beginning on,
+ * so that bars and the time before its first note are what they were. */
 HR_REALTIME void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
                                     const uint8_t* bytes, uint32_t size);
 
