@@ -88,8 +88,18 @@ bool hr_atom_number(const HrUris* uris, const LV2_Atom* atom, double* number)
   return fabs(*number) < 1e15; // also false for a NaN
 }
 
+/** Whether a session may have got so far: with what is beyond, sums of ticks would overflow. */
+static bool can_be(const HrUris* uris, LV2_URID key, double number)
+{
+  const double bound = key == uris->time_frame ? 1e12 : key == uris->time_speed ? 1e3 : 1e8;
+  return fabs(number) < bound;
+}
+
 static void take_number(const HrUris* uris, LV2_URID key, double number, HrPosition* position)
 {
+  if (!can_be(uris, key, number)) {
+    return;
+  }
   if (key == uris->time_frame) {
     position->frame = llrint(number);
     position->has |= HR_HAS_FRAME;

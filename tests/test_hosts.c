@@ -978,6 +978,48 @@ static void test_a_jump_told_late(void** state)
   host_free(host);
 }
 
+static void print_problem(void* data, const char* sentence)
+{
+  (void)data;
+  print_message("  %s\n", sentence);
+}
+
+/** A host that says nonsense of where it is still has its notes kept, at ticks that can be. */
+static void test_places_that_cannot_be(void** state)
+{
+  (void)state;
+  static const int64_t frames[] = {999999999999999, -999999999999999, 999999999999, 0};
+  static const uint8_t on[] = {0x90, 60, 100};
+  static const uint8_t off[] = {0x80, 60, 64};
+  Host* host = host_of(HOST_JALV, 0);
+  for (unsigned i = 0; i < sizeof frames / sizeof *frames; ++i) {
+    host_transport(host, &(HostTransport){true, frames[i], 99999.0, 1024.0f, 1, 0, 0});
+    host_midi(host, 10, on, sizeof on);
+    host_midi(host, 20, off, sizeof off);
+    host_run_for(host, 4 * BLOCK, BLOCK);
+  }
+  host_free(host);
+  HrStore* store;
+  HrTxn* txn;
+  HrTree tree = {0};
+  HrBranch branch = {0};
+  uint64_t events = 0;
+  assert_int_equal(hr_store_open(scratch_path("store.hr"), 0, &store, NULL), HR_OK);
+  assert_int_equal(hr_txn_begin(store, HR_READ, &txn), HR_OK);
+  assert_int_equal(hr_tree_next(txn, 0, &tree), HR_OK);
+  for (uint32_t after = 0; !hr_branch_next(txn, tree.id, after, &branch);) {
+    after = hr_branch_number(branch.id);
+    assert_true(llabs(branch.head_tick) < HR_TICK_BOUND / 2);
+    events += branch.event_count;
+  }
+  assert_true(events >= 2 * sizeof frames / sizeof *frames);
+  hr_txn_abort(txn);
+  HrVerifyReport report;
+  assert_int_equal(hr_store_verify(store, print_problem, NULL, &report), HR_OK);
+  assert_int_equal(report.problems, 0);
+  hr_store_close(store);
+}
+
 int main(void)
 {
 #define HOSTS_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -1002,6 +1044,7 @@ int main(void)
       HOSTS_TEST(test_no_more_events_than_carla_takes),
       HOSTS_TEST(test_a_session_ends_in_mid_note),
       HOSTS_TEST(test_a_jump_told_late),
+      HOSTS_TEST(test_places_that_cannot_be),
   };
   return cmocka_run_group_tests_name("hosts", tests, NULL, NULL);
 }
