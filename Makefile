@@ -345,15 +345,25 @@ format: ## Format the C sources in place
 
 # ---- Installing --------------------------------------------------------------
 
+INSTALLED := $(LV2DIR)/halfremembered.lv2 $(BINDIR) $(MANDIR)/man1
+
+# Where hosts look, unless LV2_PATH says otherwise.
+SEARCHED := ~/.lv2 $(HOME)/.lv2 /usr/lib/lv2 /usr/local/lib/lv2
+FOUND = $(if $(filter $(LV2DIR),$(SEARCHED)),Look for it among the MIDI plugins of your host.,\
+          A host finds it if its LV2_PATH names $(LV2DIR).)
+
 install: all ## Install below DESTDIR; PREFIX, LV2DIR, BINDIR, MANDIR may be set
+	@install -d $(addprefix $(DESTDIR),$(INSTALLED)) 2>/dev/null && \
+	  for folder in $(addprefix $(DESTDIR),$(INSTALLED)); do [ -w $$folder ] || exit; done || \
+	  { echo 'Only root may write to $(DESTDIR)$(PREFIX): sudo make install. Or for yourself alone:' >&2; \
+	    echo 'make install PREFIX=~/.local LV2DIR=~/.lv2' >&2; exit 1; }
 	$(call say,install,$(DESTDIR)$(LV2DIR)/halfremembered.lv2)
-	$(Q)install -d $(DESTDIR)$(LV2DIR)/halfremembered.lv2 $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
 	$(Q)install -m 644 $(PLUGIN) $(TTL) $(LAYOUTS) $(EXAMPLES) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
 	$(call say,install,$(DESTDIR)$(BINDIR)/halfremembered)
 	$(Q)install -m 755 $(TOOL) $(DESTDIR)$(BINDIR)
 	$(call say,install,$(DESTDIR)$(MANDIR)/man1/halfremembered.1)
 	$(Q)install -m 644 man/halfremembered.1 $(DESTDIR)$(MANDIR)/man1
-	@$(if $(DESTDIR),,echo 'HalfRemembered is installed. Look for it among the MIDI plugins of your host.')
+	@$(if $(DESTDIR),,echo 'HalfRemembered is installed. $(strip $(FOUND))')
 
 uninstall: ## Remove what `install` put there; never a store
 	$(call say,remove,$(DESTDIR)$(LV2DIR)/halfremembered.lv2)

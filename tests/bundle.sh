@@ -80,6 +80,18 @@ END
   "${make[@]}" uninstall && ! find "$scratch/root" -type f | grep .
 }
 
+tells_how_to_install() { # where one may not
+  : >"$scratch/file"
+  ! make -s BUILD="$build" PREFIX="$scratch/file" install >"$scratch/said" 2>&1 &&
+    grep -q 'sudo make install' "$scratch/said" && ! grep -q '^install:' "$scratch/said"
+}
+
+tells_where_hosts_look() {
+  make -s BUILD="$build" PREFIX="$scratch/own" install | grep -qF "if its LV2_PATH names $scratch/own/lib/lv2" &&
+    make -s BUILD="$build" PREFIX="$scratch/own" HOME="$scratch" LV2DIR="$scratch/.lv2" install |
+    grep -q 'Look for it among the MIDI plugins'
+}
+
 same_music() {
   "$build/tests/music/make_music" "$scratch" &&
     cmp "$scratch/prelude.mid" tests/music/prelude.mid &&
@@ -119,6 +131,8 @@ check "the plugin stays loaded" never_unloaded
 check "the plugin is optimised across its files" optimised_across_files
 check "one version everywhere" same_version
 check "install and uninstall" installs
+check "without the right to install, it is said what to do" tells_how_to_install
+check "installed, it is said whether hosts find it" tells_where_hosts_look
 for goal in all demo run bench paper-figures check; do
   check "make $goal compiles with the packages that it installs" compiles_with_what_is_installed "$goal"
 done
