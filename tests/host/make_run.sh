@@ -26,6 +26,8 @@ start env -u JACK_DEFAULT_SERVER tools/run.sh "$bin"
 check "it runs" says 'HalfRemembered runs. Everything you play is kept'
 check "without sound or keyboard, as it says" says 'there is no sound and no keyboard here'
 check "what to connect to is told beside how" says 'export JACK_DEFAULT_SERVER=halfremembered'
+has_no_tree() { "$bin/halfremembered" --tree jam list 2>&1 | grep -q 'holds no tree yet'; }
+check "before a note there is no tree, which the tool says" has_no_tree
 obey() { sed -n "s/^ *$1: *//p" "$said" | grep . >"$scratch/line" && sh "$scratch/line"; }
 check "a note is played as it says" obey 'A note'
 check "and ended" obey 'its end'
