@@ -74,10 +74,12 @@ C_FILES := $(wildcard $(addsuffix /*.[ch],store plugin osc tools tests tests/* b
 # pkg-config is asked only when a recipe runs: `setup` may have to install it first.
 # Warnings are for our code: other people's headers are system headers.
 packages  = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) $(1)))
-CORE_PKGS = lmdb libxxhash liblo avahi-client
-TOOL_PKGS = $(CORE_PKGS) smf zlib
-TEST_PKGS = $(TOOL_PKGS) cmocka lilv-0 libxml-2.0 json-c lua5.1
-HOST_PKGS = lilv-0 jack smf
+# A goal may use what tools/install-deps.sh installs for it, no more: tests/bundle.sh looks.
+CORE_PKGS  = lmdb libxxhash liblo avahi-client
+TOOL_PKGS  = $(CORE_PKGS) smf zlib
+BENCH_PKGS = $(TOOL_PKGS) lilv-0
+EVENT_PKGS = jack smf
+TEST_PKGS  = $(BENCH_PKGS) cmocka libxml-2.0 json-c lua5.1
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DHR_VERSION='"$(VERSION)"' -I. -fPIC -fvisibility=hidden \
              -pthread $(OPTIMISE) $(WARNINGS) $(SANITIZE) $(CPPFLAGS) $(CFLAGS) \
@@ -101,8 +103,11 @@ $(BUILD)/tools/%.o: PKGS = $(TOOL_PKGS)
 $(BUILD)/tests/%.o: PKGS = $(TEST_PKGS)
 $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_BUNDLE='"$(abspath $(BUNDLE))/"'
 $(BUILD)/tests/%.o: CPPFLAGS += -DHR_TEST_DATA='"$(abspath tests/data)/"'
-$(BUILD)/tests/host/%.o $(BUILD)/tests/music/%.o: PKGS = $(HOST_PKGS)
-$(BUILD)/bench/%.o: PKGS = $(TEST_PKGS) $(PEERS)
+$(BUILD)/tests/host/%.o: PKGS =
+$(BUILD)/tests/host/lv2_%.o: PKGS = lilv-0
+$(addsuffix .o,$(EVENT_TOOLS)): PKGS = $(EVENT_PKGS)
+$(MAKE_MUSIC).o: PKGS = smf
+$(BUILD)/bench/%.o: PKGS = $(BENCH_PKGS) $(PEERS)
 $(BUILD)/bench/bench_scale $(SCALE_OBJ): PEERS = sqlite3 rocksdb libgit2
 $(BUILD)/bench/bench_store $(PEERS_OBJ) $(BUILD)/bench/bench_engines $(ENGINES_OBJ): PEERS = sqlite3 rocksdb
 # It has no pkg-config file.
@@ -130,6 +135,8 @@ all: $(PLUGIN) $(TTL) $(TOOL) $(LAYOUTS) $(EXAMPLES) ## Plugin bundle, tool and 
 ifneq ($(filter bench paper-figures check% demo fuzz run soak lint,$(MAKECMDGOALS)),)
 READY     := setup
 MAKEFLAGS += --jobs=$(shell nproc)
+else
+READY     := packages-found
 endif
 SETUP := $(if $(filter demo run,$(MAKECMDGOALS)),demo,$(if $(filter bench paper-figures,$(MAKECMDGOALS)),bench,check))
 
@@ -201,7 +208,7 @@ $(BUILD)/bench/bench_travel: $(TRAVEL_OBJ)
 
 $(BENCHES) $(MAKE_STORE): %: %.o $(BENCH_OBJ) $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
-	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS) $(PEERS)) $(LDLIBS) -lm -ldl
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(BENCH_PKGS) $(PEERS)) $(LDLIBS) -lm -ldl
 
 # The layouts of other languages' libraries.
 $(BYTES)/%.o: bench/layouts/%.cc | $(READY)
@@ -240,7 +247,7 @@ $(FUZZERS): %: %.o $(CORE_OBJ)
 
 $(EVENT_TOOLS): %: %.o $(BUILD)/tests/host/events.o
 	$(call say,link,$@)
-	$(Q)$(LINK) -o $@ $^ $(call packages,--libs jack smf) -lm
+	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(EVENT_PKGS)) -lm
 
 $(MAKE_MUSIC): $(MAKE_MUSIC).o
 	$(call say,link,$@)
@@ -294,6 +301,11 @@ demo: all $(EVENT_TOOLS) ## Play, fork, replay, kill and find every note again, 
 run: all ## Start the plugin in jalv, for you to play
 	@tools/run.sh $(BUILD)
 
+# Better said once than by every compiler.
+packages-found:
+	@$(PKG_CONFIG) --exists lv2 $(TOOL_PKGS) 2>/dev/null || \
+	  { echo 'Packages are missing: `make setup` installs them.' >&2; exit 1; }
+
 setup: ## Install the Debian packages needed (HR_NO_INSTALL=1: only list them)
 	@tools/install-deps.sh $(SETUP)
 
@@ -333,15 +345,25 @@ format: ## Format the C sources in place
 
 # ---- Installing --------------------------------------------------------------
 
+INSTALLED := $(LV2DIR)/halfremembered.lv2 $(BINDIR) $(MANDIR)/man1
+
+# Where hosts look, unless LV2_PATH says otherwise.
+SEARCHED := ~/.lv2 $(HOME)/.lv2 /usr/lib/lv2 /usr/local/lib/lv2
+FOUND = $(if $(filter $(LV2DIR),$(SEARCHED)),Look for it among the MIDI plugins of your host.,\
+          A host finds it if its LV2_PATH names $(LV2DIR).)
+
 install: all ## Install below DESTDIR; PREFIX, LV2DIR, BINDIR, MANDIR may be set
+	@install -d $(addprefix $(DESTDIR),$(INSTALLED)) 2>/dev/null && \
+	  for folder in $(addprefix $(DESTDIR),$(INSTALLED)); do [ -w $$folder ] || exit; done || \
+	  { echo 'Only root may write to $(DESTDIR)$(PREFIX): sudo make install. Or for yourself alone:' >&2; \
+	    echo 'make install PREFIX=~/.local LV2DIR=~/.lv2' >&2; exit 1; }
 	$(call say,install,$(DESTDIR)$(LV2DIR)/halfremembered.lv2)
-	$(Q)install -d $(DESTDIR)$(LV2DIR)/halfremembered.lv2 $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
 	$(Q)install -m 644 $(PLUGIN) $(TTL) $(LAYOUTS) $(EXAMPLES) $(DESTDIR)$(LV2DIR)/halfremembered.lv2
 	$(call say,install,$(DESTDIR)$(BINDIR)/halfremembered)
 	$(Q)install -m 755 $(TOOL) $(DESTDIR)$(BINDIR)
 	$(call say,install,$(DESTDIR)$(MANDIR)/man1/halfremembered.1)
 	$(Q)install -m 644 man/halfremembered.1 $(DESTDIR)$(MANDIR)/man1
-	@$(if $(DESTDIR),,echo 'HalfRemembered is installed. Look for it among the MIDI plugins of your host.')
+	@$(if $(DESTDIR),,echo 'HalfRemembered is installed. $(strip $(FOUND))')
 
 uninstall: ## Remove what `install` put there; never a store
 	$(call say,remove,$(DESTDIR)$(LV2DIR)/halfremembered.lv2)

@@ -85,11 +85,11 @@ static const Command table[] = {
     {{"tempo/source", HR_COMMAND_VALUE, "whose:s", "",
       "With no host rolling, replay at the tempo recorded, or at the host's"},
      hr_run_tempo_source},
-    {{"undo", HR_COMMAND_TRIGGER, "", "operation:s number:i name:s",
+    {{"undo", HR_COMMAND_TRIGGER, "", "operation:s now_on:i name:s",
       "Take back what was done last: a fork, switch, merge, mark, new name or hiding. Nothing is "
       "removed"},
      hr_run_undo},
-    {{"redo", HR_COMMAND_TRIGGER, "", "operation:s number:i name:s",
+    {{"redo", HR_COMMAND_TRIGGER, "", "operation:s now_on:i name:s",
       "Do again what was taken back last"},
      hr_run_redo},
     {{"merge", HR_COMMAND_VALUE, "branch:b name:s?", BRANCH_ROW,

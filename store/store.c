@@ -64,7 +64,9 @@ HrStatus hr_store_default_path(char* path, size_t size)
   const char* data = getenv("XDG_DATA_HOME");
   const char* home = getenv("HOME");
   int length;
-  if (chosen && *chosen) {
+  if (chosen && home && *home && !strncmp(chosen, "~/", 2)) {
+    length = snprintf(path, size, "%s%s", home, chosen + 1); // Quoted, no shell has done it
+  } else if (chosen && *chosen) {
     length = snprintf(path, size, "%s", chosen);
   } else if (data && *data == '/') {
     length = snprintf(path, size, "%s/halfremembered/default.hr", data);
@@ -635,6 +637,13 @@ int hr_store_name_file(const char* from, const char* path)
   return code;
 }
 
+static HrStatus cannot_make(const char* path, int code, HrError* error)
+{
+  return hr_error(error, status_from_errno(code),
+                  "Cannot make the store %s: %s. Choose a path where you may write.", path,
+                  strerror(code));
+}
+
 /** Make a store under another name, and give it its own when it is whole: a kill
  * or a power cut leaves no half of one. Of two programs that do so at once, one
  * names its store, and both use that. */
@@ -652,18 +661,15 @@ static HrStatus create_store(const char* path, unsigned flags, HrError* error)
   /* What cannot be opened but is there is a link that leads nowhere, or came just now. */
   const bool link_there = !lstat(path, &info) && S_ISLNK(info.st_mode);
   const int fd = link_there ? -1 : mkostemp(name, O_CLOEXEC);
-  errno = link_there ? ELOOP : errno;
   if (fd < 0) {
-    return hr_error(error, status_from_errno(errno), "Cannot make the store %s: %s.", path,
-                    strerror(errno));
+    return cannot_make(path, link_there ? ELOOP : errno, error);
   }
   fchmod(fd, 0600); // Whatever the umask
   status = fill_new_file(name, fd, error);
   int code = status || flags & HR_STORE_UNSYNCED || !fsync(fd) ? 0 : errno;
   code = status || code ? code : hr_store_name_file(name, path);
   if (code && code != EEXIST) {
-    status = hr_error(error, status_from_errno(code), "Cannot make the store %s: %s.", path,
-                      strerror(code));
+    status = cannot_make(path, code, error);
   }
   unlink(name);
   close(fd);

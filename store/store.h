@@ -117,7 +117,8 @@ typedef struct {
 HrStatus hr_store_stats(HrStore* store, HrStoreStats* stats);
 
 /** Write the default path, $HR_STORE, else $XDG_DATA_HOME/halfremembered/default.hr
- * (~/.local/share where unset). HR_ERR_LIMIT if it does not fit, HR_ERR_NOT_FOUND
+ * (~/.local/share where unset). A "~/" at the beginning of $HR_STORE is the home
+ * folder. HR_ERR_LIMIT if it does not fit, HR_ERR_NOT_FOUND
  * if no home folder is known. */
 HrStatus hr_store_default_path(char* path, size_t size);
 

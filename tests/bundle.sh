@@ -80,11 +80,48 @@ END
   "${make[@]}" uninstall && ! find "$scratch/root" -type f | grep .
 }
 
+tells_how_to_install() { # where one may not
+  : >"$scratch/file"
+  ! make -s BUILD="$build" PREFIX="$scratch/file" install >"$scratch/said" 2>&1 &&
+    grep -q 'sudo make install' "$scratch/said" && ! grep -q '^install:' "$scratch/said"
+}
+
+tells_where_hosts_look() {
+  make -s BUILD="$build" PREFIX="$scratch/own" install | grep -qF "if its LV2_PATH names $scratch/own/lib/lv2" &&
+    make -s BUILD="$build" PREFIX="$scratch/own" HOME="$scratch" LV2DIR="$scratch/.lv2" install |
+    grep -q 'Look for it among the MIDI plugins'
+}
+
 same_music() {
   "$build/tests/music/make_music" "$scratch" &&
     cmp "$scratch/prelude.mid" tests/music/prelude.mid &&
     cmp "$scratch/minuet.mid" tests/music/minuet.mid
 }
+
+# What pkg-config is asked for while GOAL is made is of packages that are installed for it.
+# Nothing is made: both programs only note what they are asked for, or know of nothing.
+compiles_with_what_is_installed() { # GOAL
+  local list name file
+  : >"$scratch/asked"
+  make -n BUILD="$scratch/none" PKG_CONFIG="$scratch/noting-pkg-config" "$1" >"$scratch/commands" || return
+  list=$(sed -n 's/.*install-deps.sh //p' "$scratch/commands" | head -n 1)
+  PATH=$scratch/nothing-installed:$PATH HR_NO_INSTALL=1 tools/install-deps.sh "${list:-build}" 2>&1 |
+    sed -n 's/^Missing Debian packages://p' | tr ' ' '\n' >"$scratch/installed"
+  tr ' ' '\n' <"$scratch/asked" | grep -v '^-' | sort -u >"$scratch/names"
+  [ "$(wc -l <"$scratch/names")" -gt 1 ] || return
+  while read -r name; do
+    file=$(pkg-config --variable=pcfiledir "$name")/$name.pc
+    dpkg-query -S "$(realpath "$file")" | cut -d: -f1 | grep -qxFf - "$scratch/installed" || {
+      echo "make $1 asks for $name, which nothing in $(tr '\n' ' ' <"$scratch/installed")brings"
+      return 1
+    }
+  done <"$scratch/names"
+}
+
+mkdir "$scratch/nothing-installed"
+echo 'exit 1' >"$scratch/nothing-installed/dpkg-query"
+printf 'echo "$@" >>"%s"\n' "$scratch/asked" >"$scratch/noting-pkg-config"
+chmod +x "$scratch/nothing-installed/dpkg-query" "$scratch/noting-pkg-config"
 
 check "lv2_validate: no errors, no warnings" valid
 check "lv2info lists $uri" listed
@@ -94,5 +131,10 @@ check "the plugin stays loaded" never_unloaded
 check "the plugin is optimised across its files" optimised_across_files
 check "one version everywhere" same_version
 check "install and uninstall" installs
+check "without the right to install, it is said what to do" tells_how_to_install
+check "installed, it is said whether hosts find it" tells_where_hosts_look
+for goal in all demo run bench paper-figures check; do
+  check "make $goal compiles with the packages that it installs" compiles_with_what_is_installed "$goal"
+done
 check "tests/music holds what make_music writes" same_music
 exit "$failed"

@@ -81,7 +81,7 @@ for suite in "$@"; do
     ;;
   asan | tsan) units "$build/$suite" "$suite " ;;
   hosts)
-    for script in tests/host/{jalv,osc_clients,demo,ardour,ardour_loop,ardour_export,ardour_automation}.sh; do
+    for script in tests/host/{jalv,osc_clients,make_run,demo,ardour,ardour_loop,ardour_export,ardour_automation}.sh; do
       run "$(basename "$script" .sh)" 300 "$script" "$build"
     done
     ;;

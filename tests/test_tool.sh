@@ -216,6 +216,14 @@ LC_ALL=C hr tree
 check "tree: plain ASCII where the locale is" says '^|- minuet ' '^`- Pr'
 check "stats counts" gives 0 hr stats
 check "stats: what failed, and was rescued" says '^failed_commits  *0$' '^rescued  *0$'
+# shellcheck disable=SC2088 # not the shell is to find it
+at_home() { env HR_STORE='~/s.hr' "$tool" "$@" >out 2>err; }
+mv s.hr "$HOME"
+check "a store in the home folder, as people write it" gives 0 at_home tree
+check "there it is" says '^main  '
+mv "$HOME/s.hr" .
+check "backup" gives 0 hr backup "$work/b.hr"
+check "backup says how much: kilobytes where there is no megabyte" says ' [1-9][0-9.]* kB\.$'
 check "log shows what was done" gives 0 hr log
 check "log: plain words, newest last" says \
   '^20..-..-.. ..:..:..  tool  made the tree with its first branch "main" (#1)$' \
@@ -451,6 +459,7 @@ each_look() { # PATTERN [COMMANDS]: every command that looks fails with it
 mkdir nothing
 export HR_STORE=$work/nothing/none.hr
 check "looking at a store that is not there" each_look 'Nothing has been recorded there yet'
+check "and what to do" fails_with 1 'Play into the plugin, or name another store with --store' hr tree
 check "looking makes no store" [ -z "$(ls nothing)" ]
 export HR_STORE=$work/garbage.hr
 head -c 100000 /dev/urandom >garbage.hr
@@ -552,6 +561,11 @@ export HR_STORE=$work/s.hr
 hr --tree Bass import "$music/minuet.mid" low
 check "import makes the tree that was named" says 'branch "low" (#2) of tree "Bass"'
 check "several trees: say which" fails_with 1 'several trees: "minuet", "Bass"' hr export low x.mid
+check "several trees: trees lists them" gives 0 hr trees
+check "several trees: none is in use unless one is named" says '  minuet  .* 0$' '  Bass  .* 0$'
+hr -t Bass trees
+check "several trees: the one that is named is in use" says '  minuet  .* 0$' '  Bass  .* 1$'
+check "several trees: stats is of the store" gives 0 hr stats
 check "a tree that is not there" fails_with 1 'No tree is called "Drums"' hr -t Drums log
 check "a tree by name" gives 0 hr --tree Bass export low bass.mid
 check "a tree by number" gives 0 hr -t 2 export low bass.mid -f
@@ -603,6 +617,8 @@ check "log tells of it" says 'renamed #2 to "Menuett"' 'hid "Menuett" (#2)' 'bro
 for verb in replay follow grab quantum snap standing silence tempo/source; do
   check "$verb is for a running host" fails_with 2 'needs the plugin in a running host' hr $verb
 done
+check "an argument where none is taken" fails_with 2 'Usage: halfremembered tree; a tree is named by --tree, ' hr tree jam
+check "to a verb, too" fails_with 2 'Usage: halfremembered undo$' hr undo it
 check "too few arguments" fails_with 2 'Usage: halfremembered rename' hr rename
 check "too many arguments" fails_with 2 'Usage: halfremembered hide' hr hide a b c d e f g h i
 check "the store is sound" gives 0 hr verify
@@ -621,7 +637,7 @@ check "fork at a mark" gives 0 hr fork/at chorus there
 hr list
 check "fork at a mark is seen" says '  there  *2  *5\.1 '
 check "undo" gives 0 hr undo
-check "undo says what, and where that leads" says '^fork  *2  Menuett$'
+check "undo says what, and where that leads" says '^OPERATION  NOW_ON  NAME' '^fork  *2  Menuett$'
 hr list
 check "undo is seen" says '  there .* hidden  *0$' '  Menuett .* active  *1$'
 check "redo" gives 0 hr redo
@@ -701,9 +717,10 @@ check "export from a read-only folder" reads_plainly export waited readonly.mid
 check "export from a read-only folder, indeed" same_music "$music/prelude.mid" readonly.mid
 check "nothing was written there" [ "$(ls readonly)" = v.hr ]
 writes_plainly() {
-  plainly env HR_STORE="$work/readonly/v.hr" "$tool" import "$music/minuet.mid" >out 2>err
+  plainly env HR_STORE="$work/readonly/$1" "$tool" import "$music/minuet.mid" >out 2>err
 }
-check "import there is refused" fails_with 1 . writes_plainly
+check "import there is refused" fails_with 1 . writes_plainly v.hr
+check "so is a new store, and what to do is said" fails_with 1 'Choose a path where you may write' writes_plainly new.hr
 
 # ---- Options -----------------------------------------------------------------
 

@@ -3,16 +3,19 @@
 
 #include "tools/copy.h"
 
+#include "tools/text.h"
+
 #include <stdio.h>
 
 static void say_backup(const HrTool* tool, const char* path, const HrBackupReport* report)
 {
+  char size[HR_TEXT_SIZE];
+  hr_text_size(size, report->bytes);
   if (report->first) {
-    printf("%s is a backup of %s now: %.1f MB.\n", path, tool->store, (double)report->bytes / 1e6);
+    printf("%s is a backup of %s now: %s.\n", path, tool->store, size);
   } else if (report->records) {
-    printf("%s is up to date: %llu records were new or changed, %llu of them nodes; %.1f kB.\n",
-           path, (unsigned long long)report->records, (unsigned long long)report->nodes,
-           (double)report->bytes / 1e3);
+    printf("%s is up to date: %llu records were new or changed, %llu of them nodes; %s.\n", path,
+           (unsigned long long)report->records, (unsigned long long)report->nodes, size);
   } else {
     printf("%s was up to date.\n", path);
   }
@@ -53,12 +56,13 @@ int hr_copy_compact(const HrTool* tool, const char* path)
   if (status) {
     hr_tool_complain("%s", error.text);
   } else {
+    char copied[HR_TEXT_SIZE], whole[HR_TEXT_SIZE];
     status = hr_store_stats(store, &stats);
-    printf("%s is a copy of %s: %.1f MB of %.1f MB.\n"
+    printf("%s is a copy of %s: %s of %s.\n"
            "To use it, end every program that has the store open, and: mv '%s' '%s'\n"
            "What is recorded until then is not in it.\n",
-           path, hr_store_path(store), (double)bytes / 1e6,
-           status ? 0.0 : (double)stats.file_bytes / 1e6, path, hr_store_path(store));
+           path, hr_store_path(store), hr_text_size(copied, bytes),
+           hr_text_size(whole, status ? 0 : stats.file_bytes), path, hr_store_path(store));
   }
   hr_store_close(store);
   return status ? HR_EXIT_FAILURE : HR_EXIT_OK;

@@ -200,7 +200,9 @@ static int run(const HrTool* tool, const char* name, char* const* args, size_t c
     return unknown_command(name);
   }
   if (count < command->least || count > command->most) {
-    hr_tool_complain("Usage: halfremembered %s %s", name, command->arguments);
+    hr_tool_complain("Usage: halfremembered %s%s%s", name, command->most ? " " : "",
+                     command->most ? command->arguments
+                                   : "; a tree is named by --tree, a store by --store");
     return HR_EXIT_USAGE;
   }
   return command->run(tool, args, count);

@@ -31,25 +31,46 @@ trap 'exit 0' HUP INT TERM
 
 # ---- A server ------------------------------------------------------------------
 
-with= # pw-jack where JACK is PipeWire's
+has_own_server() { # jackd says why it died before anybody waits for it in vain
+  local tries
+  for ((tries = 0; tries < 200; ++tries)); do
+    kill -0 "$jackd_pid" 2>/dev/null || return
+    ! jack_lsp >/dev/null 2>&1 || return 0
+    sleep 0.1
+  done
+  return 1
+}
+
+with= # "pw-jack " where JACK is PipeWire's
+silent=
 if JACK_NO_START_SERVER=1 jack_lsp >/dev/null 2>&1; then
   echo "Using the JACK server that runs."
 elif command -v pw-jack >/dev/null && pw-jack jack_lsp >/dev/null 2>&1; then
   echo "Using PipeWire."
-  with=pw-jack
+  with='pw-jack '
 else
-  echo "No JACK or PipeWire server runs: starting a JACK server without a sound card."
+  if [ -S "${XDG_RUNTIME_DIR:-}/pipewire-0" ] && ! command -v pw-jack >/dev/null; then
+    echo "PipeWire runs, but not for JACK programs: to play with sound, end this, install the package"
+    echo "pipewire-jack, and start again. Until then: a JACK server without a sound card."
+  else
+    echo "No JACK or PipeWire server runs: starting a JACK server without a sound card."
+  fi
+  silent=yes
   export JACK_DEFAULT_SERVER=halfremembered$$ JACK_NO_START_SERVER=1
   jackd --name "$JACK_DEFAULT_SERVER" --no-realtime -S -d dummy --rate 48000 --period 256 \
     >"$folder/jackd.log" 2>&1 &
   jackd_pid=$!
-  jack_wait --wait --timeout 20 >/dev/null 2>&1
-  echo "To connect to it: export JACK_DEFAULT_SERVER=$JACK_DEFAULT_SERVER"
+  has_own_server || {
+    echo "The JACK server did not start:" >&2
+    cat "$folder/jackd.log" >&2
+    exit 1
+  }
 fi
 
 # ---- The plugin -------------------------------------------------------------------
 
-$with jalv -i -n halfremembered "$uri" >"$folder/jalv.log" 2>&1 &
+# shellcheck disable=SC2086 # a word, or none
+${with}jalv -i -n halfremembered "$uri" >"$folder/jalv.log" 2>&1 &
 jalv_pid=$!
 
 if [ -n "${XDG_RUNTIME_DIR:-}" ]; then
@@ -70,19 +91,51 @@ if [ ! -s "$url_file" ]; then
 fi
 url=$(cat "$url_file")
 
-cat <<END
+# What the plugin has to complain of, asked by OSC: the text behind the key in its answer, if there is one.
+trouble() {
+  local address=${url#osc.udp://} answer
+  address=${address%/}
+  exec 3<>"/dev/udp/${address%:*}/${address##*:}"
+  printf '/hr/1/get\0\0\0,s\0\0trouble\0' >&3
+  answer=$(timeout 10 dd bs=64k count=1 <&3 2>/dev/null | tr -s '\0-\37' '\n')
+  exec 3>&-
+  [ -n "$answer" ] || answer=$(printf 'trouble\nIt does not answer at %s' "$url")
+  sed -n '/^trouble$/{n;/^.\?\/reply$/!p}' <<<"$answer"
+}
 
-HalfRemembered runs. Everything you play is kept, in the tree "$HR_TREE".
+why_not=$(trouble)
+if [ -n "$why_not" ]; then
+  echo "HalfRemembered runs, but cannot keep what you play: $why_not" >&2
+  exit 1
+fi
 
+# ---- What to do with it ---------------------------------------------------------
+
+echo
+echo "HalfRemembered runs. Everything you play is kept, in the tree \"$HR_TREE\"."
+echo
+if [ -n "$silent" ]; then
+  cat <<END
+  Play:    there is no sound and no keyboard here: play by OSC, as below. To connect
+           other JACK programs: export JACK_DEFAULT_SERVER=$JACK_DEFAULT_SERVER
+           (then jack_lsp lists the ports, jack_connect connects two)
+END
+else
+  cat <<END
   Play:    connect your keyboard to the JACK port halfremembered:in
            and halfremembered:out to an instrument
-           (jack_lsp lists the ports, jack_connect connects two)
-  OSC:     $url
+           (${with}jack_lsp lists the ports, ${with}jack_connect connects two)
+END
+fi
+cat <<END
+  A note:  oscsend $url /hr/1/send iii 144 60 100
+  its end: oscsend $url /hr/1/send iii 128 60 0
 
   Fork:    oscsend $url /hr/1/fork s "take two"
   Go back: oscsend $url /hr/1/switch s main
   Hear it: oscsend $url /hr/1/replay/at s 1
   Look:    $build/halfremembered tree --tree "$HR_TREE"
+           (do: oscsend says nothing, also where a name was mistyped)
 
 Ctrl-C ends it.
 END

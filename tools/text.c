@@ -41,6 +41,13 @@ const char* hr_text_wall_clock(char text[HR_TEXT_SIZE], int64_t nanoseconds, boo
   return text;
 }
 
+const char* hr_text_size(char text[HR_TEXT_SIZE], uint64_t bytes)
+{
+  const bool small = bytes < 1000000;
+  snprintf(text, HR_TEXT_SIZE, "%.1f %s", (double)bytes / (small ? 1e3 : 1e6), small ? "kB" : "MB");
+  return text;
+}
+
 /** Size of the UTF-8 sequence that `text` starts with, 0 if it is none. The
  * store checks names more strictly (overlong forms); here it tells encodings apart. */
 static size_t utf8_sequence(const uint8_t* text, size_t room)

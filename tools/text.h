@@ -25,6 +25,9 @@ const char* hr_text_duration(char text[HR_TEXT_SIZE], double seconds);
 /** "2026-11-22 18:42:03" in local time, or without the seconds. Returns `text`. */
 const char* hr_text_wall_clock(char text[HR_TEXT_SIZE], int64_t nanoseconds, bool with_seconds);
 
+/** "49.8 kB", "1.2 MB". Returns `text`. */
+const char* hr_text_size(char text[HR_TEXT_SIZE], uint64_t bytes);
+
 /** Copy `size` bytes of text as UTF-8 and end it with a NUL: as it is if it is
  * UTF-8, else taken for Latin-1, as old files have it. `out` has room for
  * 2 * size + 1 bytes. Returns the bytes written, without the NUL. */

@@ -50,8 +50,9 @@ HrStatus hr_tool_open_to_read(const HrTool* tool, HrStore** store)
   if (tool->store && !hr_store_open(tool->store, 0, store, NULL)) {
     const uint64_t events = hr_session_recover(*store);
     if (events) {
-      hr_tool_complain("%llu events that a killed program had left are in the store now.",
-                       (unsigned long long)events);
+      hr_tool_complain("%llu %s that a killed program had left %s in the store now.",
+                       (unsigned long long)events, events == 1 ? "event" : "events",
+                       events == 1 ? "is" : "are");
     }
     hr_store_close(*store);
   }
@@ -68,7 +69,10 @@ HrStatus hr_tool_open(const HrTool* tool, unsigned flags, HrStore** store)
   }
   const HrStatus status = hr_store_open(tool->store, flags, store, &error);
   if (status) {
-    hr_tool_complain("%s", error.text);
+    hr_tool_complain("%s%s", error.text,
+                     status == HR_ERR_NOT_FOUND
+                         ? " Play into the plugin, or name another store with --store PATH."
+                         : "");
   }
   return status;
 }
@@ -116,8 +120,12 @@ HrStatus hr_tool_find_tree(const HrTool* tool, HrTxn* txn, HrTree* tree)
   char text[HR_NAME_MAX + 80];
   HrTree other;
   HrTreeId id = 0;
-  HrStatus status;
-  if (tool->tree) {
+  HrStatus status = hr_tree_next(txn, 0, tree);
+  if (status == HR_END) {
+    hr_tool_complain("%s holds no tree yet: play into the plugin first.", tool->store);
+    return HR_ERR_NOT_FOUND;
+  }
+  if (!status && tool->tree) {
     status = hr_tool_lookup_tree(txn, tool->tree, &id);
     if (status == HR_ERR_NOT_FOUND) {
       snprintf(text, sizeof text, "No tree is called \"%.*s\"; there are", HR_NAME_MAX, tool->tree);
@@ -125,16 +133,9 @@ HrStatus hr_tool_find_tree(const HrTool* tool, HrTxn* txn, HrTree* tree)
       return status;
     }
     status = status ? status : hr_tree_get(txn, id, tree);
-  } else {
-    status = hr_tree_next(txn, 0, tree);
-    if (status == HR_END) {
-      hr_tool_complain("%s holds no tree yet: nothing has been recorded there.", tool->store);
-      return HR_ERR_NOT_FOUND;
-    }
-    if (!status && !hr_tree_next(txn, tree->id, &other)) {
-      list_trees(txn, "The store holds several trees");
-      return HR_ERR_NOT_FOUND;
-    }
+  } else if (!status && !hr_tree_next(txn, tree->id, &other)) {
+    list_trees(txn, "The store holds several trees");
+    return HR_ERR_NOT_FOUND;
   }
   if (status) {
     hr_tool_fail(status, tool->store);

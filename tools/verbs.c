@@ -23,6 +23,9 @@ static const char* const host_verbs[] = {
 /** What this program says in its own way. */
 static const char* const own_verbs[] = {"tree", "log"};
 
+/** What is asked of the store as a whole: no tree has to be named. */
+static const char* const store_verbs[] = {"trees", "stats"};
+
 static bool is_among(const char* verb, const char* const* verbs, size_t count)
 {
   for (size_t i = 0; i < count; ++i) {
@@ -163,7 +166,7 @@ static bool read_values(const HrCommandInfo* info, char* const* args, size_t cou
     return true;
   }
   spell_arguments(info, usage, sizeof usage);
-  hr_tool_complain("Usage: halfremembered %s %s", info->verb, usage);
+  hr_tool_complain("Usage: halfremembered %s%s%s", info->verb, *usage ? " " : "", usage);
   return false;
 }
 
@@ -305,7 +308,8 @@ static void number_branches(Call* call, HrTxn* txn)
 }
 
 /** Find out by reading alone which tree is meant (to attach with an unknown one
- * would make it), and what its positions are called. */
+ * would make it), and what its positions are called. None, number 0, where the
+ * store as a whole is asked. */
 static HrStatus prepare(const HrTool* tool, Call* call)
 {
   HrStore* store;
@@ -317,10 +321,11 @@ static HrStatus prepare(const HrTool* tool, Call* call)
   status = hr_txn_begin(store, HR_READ, &txn);
   if (status) {
     hr_tool_fail(status, tool->store);
-  } else {
+  } else if (tool->tree ||
+             !is_among(call->info->verb, store_verbs, sizeof store_verbs / sizeof *store_verbs)) {
     status = hr_tool_find_tree(tool, txn, &call->rows.tree);
   }
-  if (!status) {
+  if (!status && call->rows.tree.id) {
     number_branches(call, txn);
     status = hr_branches_load(&call->rows.branches, txn, call->rows.tree.id);
     if (status) {
