@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define RETRY_INTERVAL_NS 2000000000
 
@@ -176,13 +177,21 @@ static void remember_wish(HrSession* session, const HrAttachment* wish)
                      .uuid = wish->uuid ? session->wanted_uuid : NULL};
 }
 
+/** Write the path of the store that is wished for. */
+static HrStatus wanted_path(const HrAttachment* wish, char* path, size_t size)
+{
+  if (wish->store) {
+    snprintf(path, size, "%s", wish->store);
+    return HR_OK;
+  }
+  return hr_store_default_path(path, size);
+}
+
 static HrStatus open_wanted(const HrAttachment* wish, unsigned flags, HrStore** store,
                             HrError* error)
 {
   char path[4096];
-  if (wish->store) {
-    snprintf(path, sizeof path, "%s", wish->store);
-  } else if (hr_store_default_path(path, sizeof path)) {
+  if (wanted_path(wish, path, sizeof path)) {
     return hr_error(
         error, HR_ERR_NOT_FOUND,
         "No folder for the store is known. Set HR_STORE to a path where you may write.");
@@ -197,6 +206,21 @@ static HrStatus open_wanted(const HrAttachment* wish, unsigned flags, HrStore** 
                     path);
   }
   return status;
+}
+
+/** Say which store the ring waits for, to whoever finds it: from any folder. */
+static void ask_for_store(const HrSession* session, HrCaptureFile* file)
+{
+  char path[4096];
+  char folder[4096];
+  if (wanted_path(&session->wanted, path, sizeof path)) {
+    return;
+  }
+  const bool relative = *path != '/' && getcwd(folder, sizeof folder);
+  const size_t size = sizeof file->store_path;
+  if (!relative || snprintf(file->store_path, size, "%s/%s", folder, path) >= (int)size) {
+    snprintf(file->store_path, size, "%s", path);
+  }
 }
 
 /** Send the engine to a new ring and place, and retire the ring before. */
@@ -223,8 +247,7 @@ static HrStatus move_engine(HrSession* session, HrStore* store, const Place* pla
   if (store) {
     hr_capture_bind(capture, store, place->tree);
   } else {
-    snprintf(capture->file->store_path, sizeof capture->file->store_path, "%s",
-             session->wanted_store);
+    ask_for_store(session, capture->file);
   }
   const bool same_tree =
       binding->capture && binding->store == store && place->tree && place->tree == binding->tree;
@@ -322,7 +345,10 @@ static void record_without_store(HrSession* session)
   Place place = {0};
   HrError error;
   new_tree_place(&place);
-  if (session->engine && !session->binding.capture && move_engine(session, NULL, &place, &error)) {
+  if (session->binding.capture && !session->binding.store) {
+    ask_for_store(session, session->binding.capture->file); // Perhaps another one than before
+  } else if (session->engine && !session->binding.capture &&
+             move_engine(session, NULL, &place, &error)) {
     hr_session_set_trouble(session, &error);
   }
 }

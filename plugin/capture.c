@@ -173,10 +173,20 @@ static HrCapture* open_ring(const char* folder, const char* name)
   return capture;
 }
 
+/** The path in a ring is that of the store, or leads to it over links. */
+static bool leads_to(const HrCaptureFile* file, HrStore* store)
+{
+  char* const real = realpath(file->store_path, NULL);
+  const bool same = !strcmp(real ? real : file->store_path, hr_store_path(store));
+  free(real);
+  return same;
+}
+
 /** A ring belongs to the store at the path that its process had open, not to a
  * backup or another copy of it, which has the same UUID. Only where nothing is
  * left at that path was the store moved. One whose process died before it knew
- * its store belongs to the store it asked for. */
+ * its store belongs to the store it asked for: links are followed now, as they
+ * could not be while nothing was there. */
 static bool belongs_to(const HrCaptureFile* file, HrStore* store)
 {
   static const uint8_t unknown[16];
@@ -184,8 +194,7 @@ static bool belongs_to(const HrCaptureFile* file, HrStore* store)
   if (known && memcmp(file->store, hr_store_uuid(store), 16) != 0) {
     return false;
   }
-  return !strcmp(file->store_path, hr_store_path(store)) ||
-         (known && access(file->store_path, F_OK) != 0);
+  return leads_to(file, store) || (known && access(file->store_path, F_OK) != 0);
 }
 
 /** Visit every ring file; `visit` owns the capture it is given and says to go on. */
