@@ -398,7 +398,7 @@ HrStatus hr_session_need_tree(HrSession* session)
   if (status) {
     return status;
   }
-  name = hr_name_valid(name) && hr_tree_find(txn, name, &taken) ? name : NULL;
+  name = hr_name_valid(name) && hr_tree_find(txn, name, &taken) == HR_ERR_NOT_FOUND ? name : NULL;
   status = hr_author_id(txn, "midi", &author);
   status = status ? status : hr_tree_create(txn, name, author, &tree);
   status = status ? status : hr_tree_reserve(txn, tree, HR_NUMBERS_RESERVED, &first);

@@ -20,6 +20,14 @@
 
 #define RETRY_INTERVAL_NS 1000000000
 
+/** What becomes of a record that the store refused, as what it needs there is damaged or
+ * missing: the next of these. */
+typedef enum {
+  AS_TOLD,
+  RESCUED,    ///< On a fork of what can be read of the tree; a switch is passed over
+  FRESH_TREE, ///< On a tree of its own, with all that follows
+} Care;
+
 /** One ring's records on their way into one transaction, which is done without
  * the session's lock: what it takes from the session is a copy, and what becomes
  * of it is the session's when the transaction is committed. */
@@ -38,11 +46,22 @@ typedef struct {
   HrBranchId branch; ///< Current after the last FORK or SWITCH; 0: unchanged
   bool tree_changed;
   bool stepped;     ///< Back or forth: a branch may have been hidden or restored
+  Care care;        ///< For the first record
+  bool astray;      ///< The first record did not go where it was to
+  bool refused;     ///< The store could not take the record at `taken`: those before it, it could
+  uint64_t taken;   ///< Position up to which the store took what the ring holds
+  bool cut;         ///< `until` was moved back to before a record that was refused
   bool more;        ///< The transaction had room for no more
   int64_t begun;    ///< When `until` was read: what waits beyond it is younger
   uint64_t saved;   ///< Events rescued: all of a dead process' ring
   HrRescue rescued; ///< The last rescue; number 0: none
 } Drain;
+
+/** What the record needs is damaged or missing in the store, which may take others. */
+static bool is_refusal(HrStatus status)
+{
+  return status == HR_ERR_DAMAGED || status == HR_ERR_NOT_FOUND;
+}
 
 static uint32_t rescue_of(const Drain* drain, uint32_t number)
 {
@@ -80,19 +99,60 @@ static const HrCaptureHeader* next_record(const HrCapture* capture, uint64_t* po
   return NULL;
 }
 
+/** The numbers to set aside in a tree for those who play there. One that stands in for
+ * another is for all that are known from that: none must be given away a second time. */
+static uint32_t count_numbers(const Drain* drain)
+{
+  uint32_t highest = drain->session ? drain->session->numbers.end : 1;
+  uint64_t position = drain->from;
+  const HrRecord* record;
+  const HrCaptureHeader* header;
+  if (drain->care != FRESH_TREE) {
+    return HR_NUMBERS_RESERVED;
+  }
+  while ((header = next_record(drain->binding->capture, &position, &record))) {
+    highest = header->branch > highest ? header->branch : highest;
+  }
+  return highest < UINT32_MAX - HR_NUMBERS_RESERVED ? highest + HR_NUMBERS_RESERVED
+                                                    : HR_NUMBERS_RESERVED;
+}
+
 /** Make the tree that a ring of a new instance waits for. */
 static HrStatus make_tree(Drain* drain)
 {
-  const HrCaptureFile* const file = drain->binding->capture->file;
-  const char* const name = hr_name_valid(file->tree_name) ? file->tree_name : NULL;
+  const char* const wanted = drain->binding->capture->file->tree_name;
+  HrTreeId taken;
+  const bool is_free =
+      hr_name_valid(wanted) && hr_tree_find(drain->txn, wanted, &taken) == HR_ERR_NOT_FOUND;
   uint32_t first = 0;
-  HrStatus status = hr_tree_create(drain->txn, name, drain->author, &drain->tree);
-  if (status == HR_ERR_EXISTS) {
-    status = hr_tree_create(drain->txn, NULL, drain->author, &drain->tree);
-  }
+  HrStatus status =
+      hr_tree_create(drain->txn, is_free ? wanted : NULL, drain->author, &drain->tree);
   drain->tree_changed = true;
   drain->branch = hr_branch_id(drain->tree, 1);
-  return status ? status : hr_tree_reserve(drain->txn, drain->tree, HR_NUMBERS_RESERVED, &first);
+  drain->rescue_count = 0;
+  return status ? status : hr_tree_reserve(drain->txn, drain->tree, count_numbers(drain), &first);
+}
+
+/** The branch `number`, or the tree's first if it cannot be read. */
+static HrStatus find_readable(const Drain* drain, uint32_t number, HrBranchId* id)
+{
+  HrBranch branch;
+  HrTree tree;
+  *id = hr_branch_id(drain->tree, number);
+  HrStatus status = hr_branch_get(drain->txn, *id, &branch);
+  if (!is_refusal(status)) {
+    return status;
+  }
+  status = hr_tree_get(drain->txn, drain->tree, &tree);
+  *id = status ? 0 : tree.root;
+  return status;
+}
+
+/** The name of a branch that was to be another: not one of those that are counted,
+ * where the next may be what is damaged. */
+static const char* name_astray(const Drain* drain)
+{
+  return drain->care == RESCUED ? "rescued" : NULL;
 }
 
 /** An event that its branch cannot take any more, as when two programs play on
@@ -100,16 +160,11 @@ static HrStatus make_tree(Drain* drain)
 static HrStatus rescue(Drain* drain, uint32_t number, const HrEvent* event,
                        const HrAppendOptions* options)
 {
-  HrBranchId from = hr_branch_id(drain->tree, number);
+  HrBranchId from = 0;
   HrBranchId fork;
-  HrTree tree;
-  HrBranch branch;
-  HrStatus status = hr_branch_get(drain->txn, from, &branch);
-  if (status == HR_ERR_NOT_FOUND) {
-    status = hr_tree_get(drain->txn, drain->tree, &tree);
-    from = tree.root;
-  }
-  const HrForkOptions fork_options = {.author = drain->author, .go_there = true};
+  HrStatus status = find_readable(drain, number, &from);
+  const HrForkOptions fork_options = {
+      .name = name_astray(drain), .author = drain->author, .go_there = true};
   status = status ? status : hr_branch_fork(drain->txn, from, event->tick, &fork_options, &fork);
   if (!status) {
     remember_rescue(drain, number, hr_branch_number(fork));
@@ -130,11 +185,14 @@ static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeade
   const HrEvent event = {header->tick, kind, header->size, (const uint8_t*)(header + 1)};
   const uint32_t number = rescue_of(drain, header->branch);
   const HrBranchId branch = hr_branch_id(drain->tree, number);
-  HrStatus status = hr_append(drain->txn, branch, &event, &options);
-  if (status == HR_ERR_PAST) { // Another instance forked at its end, which moved it by a tick
-    HrEvent later = event;
-    ++later.tick;
-    status = hr_append(drain->txn, branch, &later, &options);
+  HrStatus status = HR_ERR_PAST;
+  if (drain->care != RESCUED) {
+    status = hr_append(drain->txn, branch, &event, &options);
+    if (status == HR_ERR_PAST) { // Another instance forked at its end, which moved it by a tick
+      HrEvent later = event;
+      ++later.tick;
+      status = hr_append(drain->txn, branch, &later, &options);
+    }
   }
   const bool parted = status == HR_ERR_PAST || status == HR_ERR_NOT_FOUND;
   const bool saved = parted || number != header->branch || !drain->session;
@@ -188,8 +246,11 @@ static HrStatus apply_fork(Drain* drain, const HrRecord* record)
       status = hr_author_id(drain->txn, pending->author, &options.author);
     }
   }
-  const HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain, header->size));
-  if (cause.kind == HR_CAUSE_PASS && name_pass(drain->txn, from, cause.number, name)) {
+  HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain, header->size));
+  if (drain->care) {
+    status = status ? status : find_readable(drain, hr_branch_number(from), &from);
+    options.name = name_astray(drain) ? name_astray(drain) : options.name;
+  } else if (cause.kind == HR_CAUSE_PASS && name_pass(drain->txn, from, cause.number, name)) {
     options.name = name;
   }
   status = status ? status : hr_branch_fork(drain->txn, from, header->tick, &options, &fork);
@@ -227,6 +288,9 @@ static HrStatus apply_switch(Drain* drain, const HrRecord* record)
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
   const HrCaptureCause cause = cause_of(record);
   const HrWishes* const wishes = &drain->wishes;
+  if (drain->care) {
+    return HR_OK; // To what cannot be read, nobody goes
+  }
   const bool known = cause.wish && wishes->count - cause.wish < HR_WISHES_KEPT;
   uint32_t author = drain->author;
   const HrStatus status =
@@ -257,6 +321,9 @@ static HrStatus apply(Drain* drain, const HrRecord* record)
   if (record->size < sizeof *header) {
     return HR_OK;
   }
+  if (drain->care == FRESH_TREE) {
+    drain->tree = 0;
+  }
   const HrStatus status = drain->tree ? HR_OK : make_tree(drain);
   if (status) {
     return status;
@@ -284,9 +351,9 @@ static HrStatus apply_batch(Drain* drain)
   HrCapture* const capture = drain->binding->capture;
   HrCaptureRecord consumed = {0, 0};
   HrStatus status = hr_capture_get(drain->txn, capture->file->uuid, &consumed);
-  if (status == HR_ERR_NOT_FOUND) {
-    status = HR_OK;
-  } else if (!status && !drain->tree) {
+  if (is_refusal(status)) {
+    status = HR_OK; // If it is damaged, rather some of it twice than none of it
+  } else if (!status && consumed.tree) {
     drain->tree = (HrTreeId)consumed.tree; // Made in the last breath of a dead process
   }
   drain->from = consumed.consumed > drain->from ? consumed.consumed : drain->from;
@@ -296,14 +363,19 @@ static HrStatus apply_batch(Drain* drain)
   uint64_t position = drain->from;
   uint32_t count = 0;
   const HrRecord* record = NULL;
+  drain->astray = drain->care != AS_TOLD;
+  drain->taken = position;
   while (!status && count < BATCH_RECORDS && position < drain->until &&
          (record = hr_ring_next(&capture->ring, &position))) {
     status = apply(drain, record);
+    drain->refused = is_refusal(status);
+    drain->taken = status ? drain->taken : position;
+    drain->care = AS_TOLD;
     ++count;
   }
   consumed = (HrCaptureRecord){position, drain->tree};
   status = status || !count ? status : hr_capture_put(drain->txn, capture->file->uuid, &consumed);
-  drain->more = record && position < drain->until;
+  drain->more = drain->cut || (record && position < drain->until);
   drain->until = position;
   return status || count ? status : HR_END;
 }
@@ -327,17 +399,38 @@ static void reset(void* data)
   *attempt->drain = attempt->before;
 }
 
+/** Make ready to try a batch again of which a record was refused: what comes before that
+ * by itself, or else the record in the next way that there is. False if there is none. */
+static bool step_aside(Drain* drain, const Drain* before)
+{
+  const uint64_t taken = drain->taken;
+  const bool first = taken == drain->from;
+  *drain = *before;
+  if (!first) {
+    drain->until = taken;
+    drain->cut = true;
+    return true;
+  }
+  drain->care = before->care + 1;
+  return before->care < FRESH_TREE;
+}
+
 /** Apply what the ring held when the batch began, and commit it, with the batches of
  * other instances. On failure nothing has changed. */
 static HrStatus write_batch(Drain* drain)
 {
-  Attempt attempt = {drain, *drain};
-  HrBatch batch = {.store = drain->binding->store,
-                   .fill = fill,
-                   .reset = reset,
-                   .data = &attempt,
-                   .bytes = drain->until - drain->from};
-  return hr_commit_together(&batch);
+  HrStatus status;
+  Attempt attempt = {.drain = drain};
+  do {
+    attempt.before = *drain;
+    HrBatch batch = {.store = drain->binding->store,
+                     .fill = fill,
+                     .reset = reset,
+                     .data = &attempt,
+                     .bytes = drain->until - drain->from};
+    status = hr_commit_together(&batch);
+  } while (drain->refused && step_aside(drain, &attempt.before));
+  return status;
 }
 
 static void forget_pending_fork(HrCaptureFile* file, uint32_t number)
@@ -368,7 +461,7 @@ static void forget_applied(const Drain* drain)
       last = header->branch;
     }
   }
-  if (drain->rescued.number || drain->stepped) {
+  if (drain->rescued.number || drain->stepped || drain->astray) {
     hr_prepared_forget(session->prepared, 0);
   }
 }
@@ -407,6 +500,17 @@ static void note_durable(const Drain* drain)
   binding->since = hr_ring_used(&binding->capture->ring) ? drain->begun : 0;
 }
 
+/** Something was put elsewhere than where it was played, and why. */
+static void tell_astray(HrSession* session, const HrStore* store)
+{
+  HrError error;
+  hr_error(&error, HR_ERR_DAMAGED,
+           "Something in %.110s cannot be read. What was to go there is on a branch or a tree of "
+           "its own, and recording goes on. `halfremembered verify` says what is damaged.",
+           hr_store_path(store));
+  hr_session_set_trouble(session, &error);
+}
+
 /** After a commit: what the session knows of its branch moves on. */
 static void drained(const Drain* drain)
 {
@@ -435,6 +539,9 @@ static void drained(const Drain* drain)
   }
   if (session && drain->tree_changed) {
     hr_session_touch_tree(session);
+  }
+  if (session && drain->astray) {
+    tell_astray(session, binding->store);
   }
 }
 

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "store/internal.h"
 #include "tests/rig_music.h"
 
 enum { NOTES = 50, EVENTS = 2 * NOTES };
@@ -197,6 +198,304 @@ static void test_a_store_named_from_here_comes_later(void** state)
   assert_int_equal(events_in(store), EVENTS);
 }
 
+/* ---- A store that is damaged, or older than the ring -------------------------------- */
+
+static const char* damaged_store(void)
+{
+  return in_data("damaged.hr");
+}
+
+/** A store with a tree "t", whose main has a second of music. */
+static void make_store(void)
+{
+  assert_true(rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"}));
+  play_notes(NOTES);
+  hr_session_flush(rig.session);
+  rig_close(&rig);
+  assert_int_equal(events_in(damaged_store()), EVENTS);
+}
+
+/** Flip a bit of a record. */
+static void damage(MDB_dbi (*database)(const HrStore* store), const void* key, size_t size)
+{
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  uint8_t bytes[200];
+  MDB_val k = {size, (void*)key};
+  MDB_val v;
+  assert_ok(hr_store_open(damaged_store(), 0, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_WRITE, &txn));
+  assert_int_equal(mdb_get(txn->txn, database(store), &k, &v), 0);
+  assert_true(v.mv_size <= sizeof bytes);
+  memcpy(bytes, v.mv_data, v.mv_size);
+  bytes[0] ^= 1;
+  v.mv_data = bytes;
+  assert_int_equal(mdb_put(txn->txn, database(store), &k, &v, 0), 0);
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+}
+
+static MDB_dbi names(const HrStore* store)
+{
+  return store->names;
+}
+
+static MDB_dbi branches(const HrStore* store)
+{
+  return store->branches;
+}
+
+static MDB_dbi trees(const HrStore* store)
+{
+  return store->trees;
+}
+
+static MDB_dbi captures(const HrStore* store)
+{
+  return store->captures;
+}
+
+static void damage_branch(uint32_t number)
+{
+  const HrBranchId id = hr_branch_id(1, number);
+  damage(branches, &id, sizeof id);
+}
+
+/** `kind`, a scope of eight bytes, and a name. */
+static void damage_name(char kind, uint8_t scope, const char* name)
+{
+  uint8_t key[9 + HR_NAME_MAX] = {(uint8_t)kind, 0, 0, 0, 0, 0, 0, 0, scope};
+  snprintf((char*)key + 9, HR_NAME_MAX, "%s", name);
+  damage(names, key, 9 + strlen(name));
+}
+
+static HrSessionState state_of_rig(void)
+{
+  rig_run(&rig, BAR);
+  return state_now();
+}
+
+/** A session plays on, and all of it is in the store, with what was there before. */
+static void assert_plays_on(uint64_t before, bool told)
+{
+  assert_true(rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"}));
+  play_notes(NOTES);
+  const HrSessionState now = state_of_rig();
+  assert_int_equal(now.dropped, 0);
+  assert_int_equal(now.trouble, told ? HR_ERR_DAMAGED : HR_OK);
+  play_notes(NOTES);
+  hr_session_flush(rig.session);
+  rig_close(&rig);
+  assert_int_equal(events_in(damaged_store()), before + 2 * EVENTS);
+  assert_int_equal(rings(), 0);
+}
+
+static void test_the_name_of_the_player_is_damaged(void** state)
+{
+  (void)state;
+  make_store();
+  damage_name('a', 0, "midi");
+  assert_plays_on(EVENTS, false);
+}
+
+/** Somebody plays on a branch, with what is left in the ring. */
+static void play_and_leave(const void* with)
+{
+  (void)with;
+  rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"});
+  rig_run(&rig, BAR);
+  rig.idle = true;
+  play_notes(NOTES);
+}
+
+/** The same after a fork, which is left there as well. */
+static void fork_and_leave(const void* with)
+{
+  rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"});
+  rig_run(&rig, BAR);
+  rig.idle = true;
+  rig_say(&rig, "fork", with);
+  play_notes(NOTES);
+}
+
+/** The same after a fork, which is in the store, and a switch back and forth again. */
+static void switch_and_leave(const void* with)
+{
+  (void)with;
+  rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"});
+  rig_say(&rig, "quantum", "now");
+  rig_say(&rig, "fork", "b");
+  rig_run(&rig, BAR);
+  rig_say(&rig, "switch", "main");
+  rig_run(&rig, BAR);
+  hr_session_flush(rig.session);
+  rig.idle = true;
+  rig_say(&rig, "switch", "b");
+  play_notes(NOTES);
+}
+
+static void assert_recovered(uint64_t rescued, uint64_t in_store)
+{
+  HrStore* store = NULL;
+  assert_ok(hr_store_open(damaged_store(), 0, &store, NULL));
+  assert_int_equal(hr_session_recover(store), rescued);
+  assert_int_equal(hr_session_recover(store), 0);
+  hr_store_close(store);
+  assert_int_equal(events_in(damaged_store()), in_store);
+  assert_int_equal(rings(), 0);
+}
+
+static void test_the_branch_of_a_ring_is_damaged(void** state)
+{
+  (void)state;
+  make_store();
+  apart(play_and_leave, NULL, true);
+  damage_branch(1);
+  assert_recovered(EVENTS, EVENTS); // What was in the store is behind the damage
+}
+
+static void test_what_a_fork_leads_from_is_damaged(void** state)
+{
+  (void)state;
+  make_store();
+  apart(fork_and_leave, "idea", true);
+  damage_branch(1);
+  assert_recovered(EVENTS, EVENTS);
+}
+
+static void test_what_a_switch_leads_to_is_damaged(void** state)
+{
+  (void)state;
+  make_store();
+  apart(switch_and_leave, NULL, true);
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  HrBranchId branch;
+  assert_ok(hr_store_open(damaged_store(), 0, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_READ, &txn));
+  assert_ok(hr_branch_find(txn, 1, "b", &branch));
+  hr_txn_abort(txn);
+  hr_store_close(store);
+  damage_branch(hr_branch_number(branch));
+  assert_recovered(EVENTS, 2 * EVENTS); // On a fork of main
+}
+
+static void test_the_name_of_the_next_branch_is_damaged(void** state)
+{
+  (void)state;
+  make_store();
+  apart(switch_and_leave, NULL, true);
+  assert_recovered(EVENTS, 2 * EVENTS);
+  apart(fork_and_leave, "b", true); // Its name is taken, and that is damaged
+  damage_name('b', 1, "b");
+  assert_recovered(EVENTS, 3 * EVENTS);
+}
+
+static void test_the_tree_is_damaged(void** state)
+{
+  (void)state;
+  const uint64_t tree = 1;
+  make_store();
+  apart(fork_and_leave, NULL, true);
+  damage(trees, &tree, sizeof tree);
+  assert_recovered(EVENTS, 2 * EVENTS);
+}
+
+/** The store's only ring of which it knows. */
+static void damage_capture(void)
+{
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  MDB_cursor* cursor;
+  MDB_val key, value;
+  uint8_t uuid[16];
+  assert_ok(hr_store_open(damaged_store(), 0, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_READ, &txn));
+  assert_int_equal(mdb_cursor_open(txn->txn, store->captures, &cursor), 0);
+  assert_int_equal(mdb_cursor_get(cursor, &key, &value, MDB_FIRST), 0);
+  memcpy(uuid, key.mv_data, sizeof uuid);
+  mdb_cursor_close(cursor);
+  hr_txn_abort(txn);
+  hr_store_close(store);
+  damage(captures, uuid, sizeof uuid);
+}
+
+static void test_how_far_a_ring_was_drained_is_damaged(void** state)
+{
+  (void)state;
+  make_store();
+  apart(switch_and_leave, NULL, true);
+  damage_capture();
+  assert_recovered(EVENTS, 2 * EVENTS);
+}
+
+static void test_the_root_is_damaged_while_somebody_plays(void** state)
+{
+  (void)state;
+  make_store();
+  assert_true(rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"}));
+  rig_run(&rig, BAR);
+  damage_branch(1);
+  play_notes(NOTES);
+  HrSessionState now = state_of_rig();
+  assert_int_equal(now.dropped, 0);
+  assert_int_equal(now.trouble, HR_ERR_DAMAGED);
+  assert_true(strlen(now.trouble_text) > 40);
+  assert_int_equal(now.failed_commits, 0);
+  const HrTreeId tree = now.tree;
+  assert_ok(rig_say(&rig, "fork", "on"));
+  play_notes(NOTES);
+  now = state_of_rig();
+  assert_int_equal(now.tree, tree);
+  assert_string_equal(now.branch_name, "on");
+  rig_close(&rig);
+  assert_int_equal(events_in(damaged_store()), 2 * EVENTS);
+  assert_int_equal(rings(), 0);
+}
+
+/** Play over the past of a branch whose ancestor is damaged, and at its end. */
+static void test_an_ancestor_is_damaged(void** state)
+{
+  (void)state;
+  make_store();
+  apart(fork_and_leave, "b", true);
+  assert_recovered(EVENTS, 2 * EVENTS);
+  damage_branch(1);
+  assert_true(rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"}));
+  rig_transport(&rig, true, 4000);
+  play_notes(NOTES);
+  assert_int_equal(state_of_rig().dropped, 0);
+  rig_transport(&rig, true, 100 * BAR);
+  play_notes(NOTES);
+  const HrSessionState now = state_of_rig();
+  assert_int_equal(now.dropped, 0);
+  assert_int_equal(now.failed_commits, 0);
+  rig_close(&rig);
+  assert_true(events_in(damaged_store()) >= 3 * EVENTS); // And what was held at the forks
+  assert_int_equal(rings(), 0);
+}
+
+static void copy_file(const char* from, const char* to)
+{
+  char command[9000];
+  snprintf(command, sizeof command, "cp %s %s.part && mv %s.part %s", from, to, to, to);
+  assert_int_equal(system(command), 0);
+}
+
+static void test_an_older_store_is_put_back(void** state)
+{
+  (void)state;
+  HrStore* store = NULL;
+  assert_ok(hr_store_open(damaged_store(), HR_STORE_CREATE, &store, NULL));
+  hr_store_close(store);
+  copy_file(damaged_store(), in_data("older.hr"));
+  make_store();
+  apart(fork_and_leave, "idea", true);
+  copy_file(in_data("older.hr"), damaged_store());
+  assert_recovered(EVENTS, EVENTS);
+  assert_plays_on(EVENTS, false); // On the tree of that name
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_apart, teardown_apart)
@@ -206,6 +505,16 @@ int main(void)
       TEST(test_another_store_is_wished_for),
       TEST(test_a_store_behind_a_link_comes_later),
       TEST(test_a_store_named_from_here_comes_later),
+      TEST(test_the_name_of_the_player_is_damaged),
+      TEST(test_the_branch_of_a_ring_is_damaged),
+      TEST(test_what_a_fork_leads_from_is_damaged),
+      TEST(test_what_a_switch_leads_to_is_damaged),
+      TEST(test_the_name_of_the_next_branch_is_damaged),
+      TEST(test_the_tree_is_damaged),
+      TEST(test_how_far_a_ring_was_drained_is_damaged),
+      TEST(test_the_root_is_damaged_while_somebody_plays),
+      TEST(test_an_ancestor_is_damaged),
+      TEST(test_an_older_store_is_put_back),
   };
   return cmocka_run_group_tests_name("rescue", tests, NULL, NULL);
 }
