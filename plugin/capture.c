@@ -225,17 +225,23 @@ typedef struct {
   void* data;
 } OrphanVisit;
 
+/** Nobody's loss, whosever ring it is. */
+static bool is_empty(const HrCapture* capture)
+{
+  return !hr_ring_used(&capture->ring);
+}
+
 static bool visit_orphan(void* data, HrCapture* capture)
 {
   const OrphanVisit* const visit = data;
-  const bool ours = belongs_to(capture->file, visit->store);
-  const bool empty = !hr_ring_used(&capture->ring); // Nobody's loss, whosever it was
+  struct stat here;
   bool remove = false;
-  if ((ours || empty) && !flock(capture->fd, LOCK_EX | LOCK_NB)) {
-    /* Another program may have drained and removed it while we waited to look. */
-    struct stat here;
-    remove = !fstat(capture->fd, &here) && here.st_nlink > 0 &&
-             (!ours || visit->drain(visit->data, capture));
+  if ((belongs_to(capture->file, visit->store) || is_empty(capture)) &&
+      !flock(capture->fd, LOCK_EX | LOCK_NB) && !fstat(capture->fd, &here) && here.st_nlink > 0) {
+    /* Not removed by another program while we waited to look, and now nobody's. Until then
+     * its owner may have played on: what it is, is seen only now. */
+    remove = belongs_to(capture->file, visit->store) ? visit->drain(visit->data, capture)
+                                                     : is_empty(capture);
   }
   hr_capture_free(capture, remove);
   return true;

@@ -12,8 +12,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -496,6 +498,78 @@ static void test_an_older_store_is_put_back(void** state)
   assert_plays_on(EVENTS, false); // On the tree of that name
 }
 
+/* ---- Rings of others ------------------------------------------------------------- */
+
+/** What a host does that another program meets in the midst of something. */
+typedef enum { STARTS, RUNS, PLAYS, HAS_PLAYED } Doing;
+
+static _Atomic Doing* doing; ///< Shared with the host
+static pid_t host;           ///< To be killed as somebody is about to take its ring; 0: nobody
+
+static void wait_for(Doing what)
+{
+  while (*doing != what) {
+    usleep(100);
+  }
+}
+
+/** Stands in for the C library's: just before a ring is locked, its host plays and dies. */
+__attribute__((visibility("default"))) int flock(int fd, int operation)
+{
+  struct stat info;
+  if (host && !fstat(fd, &info) && info.st_size > (off_t)HR_CAPTURE_CAPACITY) {
+    *doing = PLAYS;
+    wait_for(HAS_PLAYED);
+    kill(host, SIGKILL);
+    waitpid(host, NULL, 0);
+    host = 0;
+  }
+  return (int)syscall(SYS_flock, fd, operation);
+}
+
+static void play_when_told(const char* store)
+{
+  rig_open(&rig, &(HrAttachment){.store = store, .tree = "t"});
+  rig_run(&rig, BAR);
+  rig.idle = true;
+  *doing = RUNS;
+  wait_for(PLAYS);
+  play_notes(NOTES);
+  *doing = HAS_PLAYED;
+  pause();
+}
+
+static uint64_t recovered_by(const char* path)
+{
+  HrStore* store = NULL;
+  assert_ok(hr_store_open(path, HR_STORE_CREATE, &store, NULL));
+  const uint64_t count = hr_session_recover(store);
+  hr_store_close(store);
+  return count;
+}
+
+/** Somebody opens another store and finds a ring with nothing in it, whose host goes on. */
+static void test_an_empty_ring_is_played_into(void** state)
+{
+  (void)state;
+  doing = mmap(NULL, sizeof *doing, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  assert_true(doing != MAP_FAILED);
+  const pid_t child = fork();
+  if (child == 0) {
+    play_when_told(in_data("mine.hr"));
+    _exit(0);
+  }
+  wait_for(RUNS);
+  host = child;
+  assert_int_equal(recovered_by(in_data("other.hr")), 0);
+  assert_int_equal(host, 0);
+  assert_int_equal(recovered_by(in_data("mine.hr")), EVENTS);
+  assert_int_equal(events_in(in_data("mine.hr")), EVENTS);
+  assert_int_equal(events_in(in_data("other.hr")), 0);
+  assert_int_equal(rings(), 0);
+  munmap((void*)doing, sizeof *doing);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_apart, teardown_apart)
@@ -515,6 +589,7 @@ int main(void)
       TEST(test_the_root_is_damaged_while_somebody_plays),
       TEST(test_an_ancestor_is_damaged),
       TEST(test_an_older_store_is_put_back),
+      TEST(test_an_empty_ring_is_played_into),
   };
   return cmocka_run_group_tests_name("rescue", tests, NULL, NULL);
 }
