@@ -328,7 +328,6 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   }
   session->branch = place.branch;
   session->numbers = place.own_numbers;
-  session->rescue_count = 0;
   session->scanned = 0;
   session->replay =
       session->replay && session->engine && atomic_load(&session->engine->shared.rolling);

@@ -37,8 +37,7 @@ typedef struct {
   uint64_t from, until; ///< Positions in the ring: applied after the commit, and known of before it
   HrPendingFork pending_forks[HR_PENDING_FORKS];
   HrWishes wishes;
-  HrRescue rescues[HR_RESCUES];
-  unsigned rescue_count;
+  HrRescue rescues[HR_RESCUES]; ///< As in the ring's file
 
   HrTxn* txn;
   HrTreeId tree;
@@ -63,28 +62,28 @@ static bool is_refusal(HrStatus status)
   return status == HR_ERR_DAMAGED || status == HR_ERR_NOT_FOUND;
 }
 
-static uint32_t rescue_of(const Drain* drain, uint32_t number)
+/** Where what was played on branch `number` goes. From that it may have been rescued again. */
+static uint32_t rescue_of(const HrRescue rescues[HR_RESCUES], uint32_t number)
 {
-  for (unsigned i = 0; i < drain->rescue_count; ++i) {
-    if (drain->rescues[i].number == number) {
-      return drain->rescues[i].fork;
-    }
+  for (unsigned i = 0; i < HR_RESCUES; ++i) {
+    number = rescues[i].number == number ? rescues[i].fork : number;
   }
   return number;
 }
 
-/** From now on events for `number` go to `fork`; to itself: no longer. */
-static void remember_rescue(Drain* drain, uint32_t number, uint32_t fork)
+/** From now on events for `number` go to `fork`; to itself: no longer. What was rescued
+ * longest ago is forgotten for it. */
+static void remember_rescue(HrRescue rescues[HR_RESCUES], uint32_t number, uint32_t fork)
 {
-  for (unsigned i = 0; i < drain->rescue_count; ++i) {
-    if (drain->rescues[i].number == number) {
-      drain->rescues[i].fork = fork;
-      return;
-    }
+  unsigned at = HR_RESCUES - 1;
+  if (rescue_of(rescues, number) == fork) {
+    return;
   }
-  if (number != fork && drain->rescue_count < HR_RESCUES) {
-    drain->rescues[drain->rescue_count++] = (HrRescue){number, fork};
+  while (at > 0 && rescues[at].number != number) {
+    --at;
   }
+  memmove(rescues + at, rescues + at + 1, (HR_RESCUES - 1 - at) * sizeof *rescues);
+  rescues[HR_RESCUES - 1] = (HrRescue){number, fork};
 }
 
 /** The next whole record of a ring, in which nothing else is to be expected. */
@@ -129,7 +128,7 @@ static HrStatus make_tree(Drain* drain)
       hr_tree_create(drain->txn, is_free ? wanted : NULL, drain->author, &drain->tree);
   drain->tree_changed = true;
   drain->branch = hr_branch_id(drain->tree, 1);
-  drain->rescue_count = 0;
+  memset(drain->rescues, 0, sizeof drain->rescues); // They were of another tree
   return status ? status : hr_tree_reserve(drain->txn, drain->tree, count_numbers(drain), &first);
 }
 
@@ -167,7 +166,7 @@ static HrStatus rescue(Drain* drain, uint32_t number, const HrEvent* event,
       .name = name_astray(drain), .author = drain->author, .go_there = true};
   status = status ? status : hr_branch_fork(drain->txn, from, event->tick, &fork_options, &fork);
   if (!status) {
-    remember_rescue(drain, number, hr_branch_number(fork));
+    remember_rescue(drain->rescues, number, hr_branch_number(fork));
     drain->rescued = (HrRescue){number, hr_branch_number(fork)};
     drain->branch = fork;
     drain->tree_changed = true;
@@ -183,7 +182,7 @@ static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeade
       .author = author,
       .wall_clock_ns = drain->session ? 0 : drain->binding->capture->file->wall_clock_ns};
   const HrEvent event = {header->tick, kind, header->size, (const uint8_t*)(header + 1)};
-  const uint32_t number = rescue_of(drain, header->branch);
+  const uint32_t number = rescue_of(drain->rescues, header->branch);
   const HrBranchId branch = hr_branch_id(drain->tree, number);
   HrStatus status = HR_ERR_PAST;
   if (drain->care != RESCUED) {
@@ -246,7 +245,7 @@ static HrStatus apply_fork(Drain* drain, const HrRecord* record)
       status = hr_author_id(drain->txn, pending->author, &options.author);
     }
   }
-  HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain, header->size));
+  HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain->rescues, header->size));
   if (drain->care) {
     status = status ? status : find_readable(drain, hr_branch_number(from), &from);
     options.name = name_astray(drain) ? name_astray(drain) : options.name;
@@ -296,7 +295,7 @@ static HrStatus apply_switch(Drain* drain, const HrRecord* record)
   const HrStatus status =
       known ? hr_author_id(drain->txn, wishes->authors[cause.wish % HR_WISHES_KEPT], &author)
             : HR_OK;
-  remember_rescue(drain, header->branch, header->branch);
+  remember_rescue(drain->rescues, header->branch, header->branch);
   drain->stepped |= cause.kind == HR_CAUSE_UNDO || cause.kind == HR_CAUSE_REDO;
   drain->tree_changed |= drain->stepped;
   drain->branch = hr_branch_id(drain->tree, header->branch);
@@ -522,9 +521,8 @@ static void drained(const Drain* drain)
   }
   if (session) {
     forget_applied(drain);
-    memcpy(session->rescues, drain->rescues, sizeof session->rescues);
-    session->rescue_count = drain->rescue_count;
   }
+  memcpy(binding->capture->file->rescues, drain->rescues, sizeof drain->rescues);
   hr_ring_release(&binding->capture->ring, drain->until);
   binding->rescued += drain->saved;
   if (session) {
@@ -534,7 +532,9 @@ static void drained(const Drain* drain)
   if (session && binding == &session->binding && drain->branch) {
     session->branch = drain->branch;
   }
-  if (session && drain->rescued.number) {
+  if (session && drain->rescued.number && drain->tree == session->binding.tree) {
+    remember_rescue(session->binding.capture->file->rescues, drain->rescued.number,
+                    drain->rescued.fork); // It may have been of a ring that was left
     hr_session_send(session, HR_MESSAGE_RESCUE, &drain->rescued, sizeof drain->rescued);
   }
   if (session && drain->tree_changed) {
@@ -559,10 +559,9 @@ static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
   /* The name of a fork, and the author of a switch, are known before the engine
    * hears of it, so that none before `until` is missing. */
   memcpy(drain.pending_forks, binding->capture->file->pending_forks, sizeof drain.pending_forks);
+  memcpy(drain.rescues, binding->capture->file->rescues, sizeof drain.rescues);
   if (session) {
     drain.wishes = session->wishes;
-    memcpy(drain.rescues, session->rescues, sizeof drain.rescues);
-    drain.rescue_count = session->rescue_count;
     if (binding == &session->binding) {
       note_look(session, drain.begun);
     }

@@ -59,7 +59,7 @@ typedef struct {
 /** Until a commit was timed, the disk is taken for one as slow as can be borne. */
 #define HR_COMMIT_SLOW_NS 400000000
 
-enum { HR_RETIRED_MAX = 8, HR_WISHES_KEPT = 32, HR_RESCUES = 16 };
+enum { HR_RETIRED_MAX = 8, HR_WISHES_KEPT = 32 };
 
 /** Who wished for switches by command, which are on their way through the capture ring. */
 typedef struct {
@@ -88,8 +88,6 @@ struct HrSessionImpl {
   HrLoopMessage loop;
   HrWishes wishes;
   bool switch_wished; ///< The last one is all that was wished for, not part of something else
-  HrRescue rescues[HR_RESCUES];
-  unsigned rescue_count;
 
   HrReader readers[HR_STREAMS];
   uint32_t offered;     ///< Bits: rings named in messages the engine may not have seen

@@ -570,6 +570,106 @@ static void test_an_empty_ring_is_played_into(void** state)
   munmap((void*)doing, sizeof *doing);
 }
 
+/* ---- Others go on with a branch --------------------------------------------------- */
+
+/** Somebody else plays on a branch, without a ring. */
+static void play_elsewhere(const char* path, uint32_t number, double beat)
+{
+  static const uint8_t bytes[] = {0x9f, 1, 1};
+  const HrEvent event = {ticks(beat), HR_EVENT_MIDI, sizeof bytes, bytes};
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_WRITE, &txn));
+  assert_ok(hr_append(txn, hr_branch_id(1, number), &event, NULL));
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+}
+
+/** Main ends with what somebody else played, and the rest is on a fork, and on a fork of that. */
+static void assert_on_forks(uint64_t on_main, uint64_t on_fork, uint64_t on_next)
+{
+  const uint64_t counts[] = {on_main, on_fork, on_next};
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  HrBranch branch;
+  uint32_t number = 0;
+  assert_ok(hr_store_open(damaged_store(), HR_STORE_READ_ONLY, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_READ, &txn));
+  for (int i = 0; i < 3 && counts[i]; ++i) {
+    assert_ok(hr_branch_next(txn, 1, number, &branch));
+    assert_int_equal(branch.event_count, counts[i]);
+    number = hr_branch_number(branch.id);
+  }
+  assert_int_equal(hr_branch_next(txn, 1, number, &branch), HR_END);
+  hr_txn_abort(txn);
+  hr_store_close(store);
+}
+
+enum { MANY = 50000 };
+
+static void play_much_and_leave(const void* store)
+{
+  rig_open(&rig, &(HrAttachment){.store = store, .tree = "t"});
+  rig_run(&rig, BAR);
+  rig.idle = true;
+  play_notes(MANY);
+}
+
+/** What a ring holds takes more than one transaction, and somebody else's event lies in
+ * the midst of it. */
+static void test_a_rescue_of_much(void** state)
+{
+  (void)state;
+  make_store();
+  apart(play_much_and_leave, damaged_store(), true);
+  play_elsewhere(damaged_store(), 1, 120.0); // Of 208
+  assert_recovered(2 * MANY, EVENTS + 1 + 2 * MANY);
+  assert_on_forks(EVENTS + 1, 2 * MANY, 0);
+}
+
+/** A rescue happens during a block, before whose end the engine does not hear of it.
+ * Others may go on with the fork as well. */
+static void play_past_others_and_leave(const void* others_follow)
+{
+  rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"});
+  rig_run(&rig, BAR);
+  rig.idle = true;
+  play_notes(NOTES);
+  play_elsewhere(damaged_store(), 1, 12.0);
+  rig_run(&rig, 8 * BEAT);
+  hr_engine_begin(rig.engine, rig.block, true, (HrSink){rig_write, &rig});
+  hr_session_flush(rig.session);
+  if (others_follow) {
+    HrSessionState now;
+    hr_session_state(rig.session, &now);
+    play_elsewhere(damaged_store(), hr_branch_number(now.branch), 20.0);
+  }
+  for (uint32_t i = 0; i < 10; ++i) {
+    const uint8_t note[] = {i % 2 ? 0x80 : 0x90, 60, 100};
+    hr_engine_midi(rig.engine, i, note, sizeof note);
+  }
+  hr_engine_end(rig.engine);
+}
+
+static void test_a_rescue_outlives_its_host(void** state)
+{
+  (void)state;
+  make_store();
+  apart(play_past_others_and_leave, NULL, true);
+  assert_recovered(10, 2 * EVENTS + 1 + 10);
+  assert_on_forks(EVENTS + 1, EVENTS + 10, 0);
+}
+
+static void test_a_rescue_from_a_rescue(void** state)
+{
+  (void)state;
+  make_store();
+  apart(play_past_others_and_leave, "they do", true);
+  assert_recovered(10, 2 * EVENTS + 2 + 10);
+  assert_on_forks(EVENTS + 1, EVENTS + 1, 10);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_apart, teardown_apart)
@@ -590,6 +690,9 @@ int main(void)
       TEST(test_an_ancestor_is_damaged),
       TEST(test_an_older_store_is_put_back),
       TEST(test_an_empty_ring_is_played_into),
+      TEST(test_a_rescue_of_much),
+      TEST(test_a_rescue_outlives_its_host),
+      TEST(test_a_rescue_from_a_rescue),
   };
   return cmocka_run_group_tests_name("rescue", tests, NULL, NULL);
 }
