@@ -36,6 +36,7 @@ typedef struct {
   HrBinding* binding;
   uint64_t from, until; ///< Positions in the ring: applied after the commit, and known of before it
   HrPendingFork pending_forks[HR_PENDING_FORKS];
+  uint64_t messages; ///< What came of these messages to the engine is before `until`
   HrWishes wishes;
   HrRescue rescues[HR_RESCUES]; ///< As in the ring's file
 
@@ -441,6 +442,45 @@ static void forget_pending_fork(HrCaptureFile* file, uint32_t number)
   }
 }
 
+/** The engine could not make a fork: its record found no room in the ring. */
+static void tell_failed_fork(HrSession* session, const char* name)
+{
+  HrError error;
+  hr_error(&error, HR_ERR_LIMIT,
+           "The fork%s%s was not made, as there was no room to note it: what was played since is "
+           "on the branch before. Fork again.",
+           *name ? " " : "", name);
+  hr_session_set_trouble(session, &error);
+  session->fork_failed = true;
+}
+
+/** Of the forks that the engine has heard of, those that are not in the ring by now never
+ * will be. What it did with the messages before `messages` is drained. */
+static void forget_failed_forks(HrSession* session, HrBinding* binding, uint64_t messages)
+{
+  HrPendingFork* const pending = binding->capture->file->pending_forks;
+  for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
+    if (pending[i].number && binding->forks_sent[i] <= messages) {
+      pending[i].number = 0;
+      tell_failed_fork(session, pending[i].name);
+    }
+  }
+}
+
+/** What the engine has done by now with what it was sent is in its rings. */
+static uint64_t messages_done(const HrSession* session)
+{
+  return atomic_load_explicit(&session->engine->shared.messages_done, memory_order_acquire);
+}
+
+static void note_fork(HrSession* session)
+{
+  if (session->fork_failed && session->trouble.status == HR_ERR_LIMIT) {
+    hr_session_set_trouble(session, NULL);
+  }
+  session->fork_failed = false;
+}
+
 /** What is prepared for the branches in a batch is not true any more, and the
  * names of its forks are given. */
 static void forget_applied(const Drain* drain)
@@ -454,6 +494,7 @@ static void forget_applied(const Drain* drain)
          (header = next_record(drain->binding->capture, &position, &record))) {
     if (record->type == HR_CAPTURE_FORK) {
       forget_pending_fork(drain->binding->capture->file, header->branch);
+      note_fork(session);
       hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->size));
     } else if (record->type != HR_CAPTURE_SWITCH && header->branch != last) {
       hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->branch));
@@ -510,6 +551,15 @@ static void tell_astray(HrSession* session, const HrStore* store)
   hr_session_set_trouble(session, &error);
 }
 
+/** The store takes writes, again perhaps. */
+static void note_success(HrSession* session, const HrBinding* binding)
+{
+  if (session->writing_fails && binding == &session->binding) {
+    session->writing_fails = false;
+    hr_session_set_trouble(session, NULL);
+  }
+}
+
 /** After a commit: what the session knows of its branch moves on. */
 static void drained(const Drain* drain)
 {
@@ -520,7 +570,11 @@ static void drained(const Drain* drain)
     hr_capture_bind(binding->capture, binding->store, drain->tree);
   }
   if (session) {
+    note_success(session, binding);
     forget_applied(drain);
+    if (!drain->more) {
+      forget_failed_forks(session, binding, drain->messages);
+    }
   }
   memcpy(binding->capture->file->rescues, drain->rescues, sizeof drain->rescues);
   hr_ring_release(&binding->capture->ring, drain->until);
@@ -549,8 +603,10 @@ static void drained(const Drain* drain)
 static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
 {
   const HrRing* const ring = &binding->capture->ring;
+  const uint64_t messages = session ? messages_done(session) : 0; // Before `until` is read
   Drain drain = {.session = session,
                  .binding = binding,
+                 .messages = messages,
                  .begun = hr_monotonic_ns(),
                  .from = hr_ring_read_position(ring),
                  .until = hr_ring_write_position(ring),
@@ -698,6 +754,7 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   const int64_t time = hr_monotonic_ns();
   /* Looked at before the rings that the engine has left: what it holds now is
    * younger than all that is in them, and may be for the same branch. */
+  const uint64_t messages = binding->capture ? messages_done(session) : 0;
   const bool waits = binding->capture && hr_ring_used(&binding->capture->ring);
   hr_session_drain_retired(session, false);
   if (!binding->capture || !binding->store) {
@@ -705,6 +762,7 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   }
   binding->capture->file->wall_clock_ns = hr_wall_clock_ns();
   if (!waits) {
+    forget_failed_forks(session, binding, messages);
     binding->since = 0;
     note_look(session, time);
     return HR_OK;
@@ -720,10 +778,6 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   if (status) {
     hr_session_note_failure(session, status);
     return status;
-  }
-  if (session->writing_fails) {
-    session->writing_fails = false;
-    hr_session_set_trouble(session, NULL);
   }
   hr_session_touch(session);
   return HR_OK;

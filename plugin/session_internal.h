@@ -31,6 +31,8 @@ typedef struct {
   HrTreeId tree;    ///< 0: made when the first event is drained
   int64_t since;    ///< What waits in the ring was played after this time; 0: nothing waits
   uint64_t rescued; ///< Events of the ring that were
+  /** Where on the ring of messages the commands end that the pending forks of the ring are from. */
+  uint64_t forks_sent[HR_PENDING_FORKS];
 } HrBinding;
 
 /** What went wrong since the session began, and was mended. */
@@ -106,6 +108,7 @@ struct HrSessionImpl {
 
   HrError trouble;
   HrTroubleCounts counts;
+  bool fork_failed;    ///< The trouble is that a fork was not made: gone when the next one is
   bool writing_fails;  ///< The trouble is that the store takes no writes: gone when it does
   bool store_lost;     ///< As hr_store_is_lost() said when last asked ...
   int64_t watched_at;  ///< ... which was then

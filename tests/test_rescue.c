@@ -670,6 +670,58 @@ static void test_a_rescue_from_a_rescue(void** state)
   assert_on_forks(EVENTS + 1, EVENTS + 1, 10);
 }
 
+/* ---- A ring that is full ---------------------------------------------------------- */
+
+/** Forks for whose records there is no room are said not to have been made, and are in
+ * nobody's way. */
+static void test_forks_beyond_a_full_ring(void** state)
+{
+  (void)state;
+  int taken = 0;
+  make_store();
+  assert_true(rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"}));
+  rig_run(&rig, BAR);
+  rig.idle = true;
+  play_notes(70000);
+  assert_true(rig.engine->recorder.dropped > 0);
+  while (!rig_say(&rig, "fork", "lost") && taken < 2 * HR_PENDING_FORKS) {
+    rig_run(&rig, 512);
+    ++taken;
+  }
+  assert_int_equal(taken, HR_PENDING_FORKS);
+  rig.idle = false;
+  HrSessionState now = state_of_rig();
+  assert_int_equal(now.trouble, HR_ERR_LIMIT);
+  assert_non_null(strstr(now.trouble_text, "lost"));
+  assert_string_equal(now.branch_name, "main");
+  for (int i = 0; i < 2 * HR_PENDING_FORKS; ++i) {
+    assert_ok(rig_say(&rig, "fork", i % 2 ? NULL : "made"));
+    rig_run(&rig, 4800);
+  }
+  assert_ok(rig_say(&rig, "fork", "last"));
+  now = state_of_rig();
+  assert_string_equal(now.branch_name, "last");
+  assert_int_equal(now.trouble, HR_OK);
+  rig_close(&rig);
+}
+
+/** One that the engine has not heard of yet is not taken for lost, however much is drained. */
+static void test_a_fork_waits_for_the_next_block(void** state)
+{
+  (void)state;
+  make_store();
+  assert_true(rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "t"}));
+  rig_run(&rig, BAR);
+  rig.idle = true;
+  play_notes(NOTES);
+  assert_ok(rig_say(&rig, "fork", "idea"));
+  assert_int_equal(state_now().trouble, HR_OK); // What was played is drained
+  assert_int_equal(state_now().trouble, HR_OK); // Nothing is left to be drained
+  rig_run_block(&rig, 256);
+  assert_string_equal(state_now().branch_name, "idea");
+  rig_close(&rig);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_apart, teardown_apart)
@@ -693,6 +745,8 @@ int main(void)
       TEST(test_a_rescue_of_much),
       TEST(test_a_rescue_outlives_its_host),
       TEST(test_a_rescue_from_a_rescue),
+      TEST(test_forks_beyond_a_full_ring),
+      TEST(test_a_fork_waits_for_the_next_block),
   };
   return cmocka_run_group_tests_name("rescue", tests, NULL, NULL);
 }
