@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /** How long an event may wait for its transaction: long enough to spare the disk.
  * On a slow disk less, so that the commit, which takes as long as the last one, is
@@ -783,22 +784,29 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   return HR_OK;
 }
 
-/** Free a ring that is empty and written to by nobody. */
-static void free_binding(HrSession* session, HrBinding* binding, bool remove)
+/** Have the store forget how far a ring was drained: only when its file is gone. */
+static void forget_ring(HrStore* store, const uint8_t uuid[16])
 {
-  uint8_t uuid[16];
   HrTxn* txn = NULL;
-  const unsigned depth = hr_session_release(session);
-  memcpy(uuid, binding->capture->file->uuid, sizeof uuid);
-  const bool known = binding->tree != 0;
-  hr_capture_free(binding->capture, remove);
-  /* Only when the file is gone may the store forget how far it was drained. */
-  if (remove && known && binding->store && !hr_txn_begin(binding->store, HR_WRITE, &txn)) {
+  if (!hr_txn_begin(store, HR_WRITE, &txn)) {
     if (hr_capture_delete(txn, uuid)) {
       hr_txn_abort(txn);
     } else {
       hr_txn_commit(txn);
     }
+  }
+}
+
+/** Free a ring that is empty and written to by nobody. */
+static void free_binding(HrSession* session, HrBinding* binding, bool remove)
+{
+  uint8_t uuid[16];
+  const unsigned depth = hr_session_release(session);
+  memcpy(uuid, binding->capture->file->uuid, sizeof uuid);
+  const bool known = binding->tree != 0;
+  hr_capture_free(binding->capture, remove);
+  if (remove && known && binding->store) {
+    forget_ring(binding->store, uuid);
   }
   hr_store_close(binding->store);
   hr_session_retake(session, depth);
@@ -839,6 +847,9 @@ static bool drain_orphan(void* data, HrCapture* capture)
   HrBinding binding = {.capture = capture, .store = recovery->store, .tree = capture->file->tree};
   const HrStatus status = hr_binding_drain(NULL, &binding);
   recovery->events += binding.rescued;
+  if (!status && !unlink(capture->path)) {
+    forget_ring(recovery->store, capture->file->uuid);
+  }
   return !status;
 }
 
