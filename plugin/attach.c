@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define RETRY_INTERVAL_NS 2000000000
 
@@ -179,13 +180,21 @@ static void remember_wish(HrSession* session, const HrAttachment* wish)
                      .uuid = wish->uuid ? session->wanted_uuid : NULL};
 }
 
+/** Write the path of the store that is wished for. */
+static HrStatus wanted_path(const HrAttachment* wish, char* path, size_t size)
+{
+  if (wish->store) {
+    snprintf(path, size, "%s", wish->store);
+    return HR_OK;
+  }
+  return hr_store_default_path(path, size);
+}
+
 static HrStatus open_wanted(const HrAttachment* wish, unsigned flags, HrStore** store,
                             HrError* error)
 {
   char path[4096];
-  if (wish->store) {
-    snprintf(path, sizeof path, "%s", wish->store);
-  } else if (hr_store_default_path(path, sizeof path)) {
+  if (wanted_path(wish, path, sizeof path)) {
     return hr_error(
         error, HR_ERR_NOT_FOUND,
         "No folder for the store is known. Set HR_STORE to a path where you may write.");
@@ -200,6 +209,21 @@ static HrStatus open_wanted(const HrAttachment* wish, unsigned flags, HrStore** 
                     path);
   }
   return status;
+}
+
+/** Say which store the ring waits for, to whoever finds it: from any folder. */
+static void ask_for_store(const HrSession* session, HrCaptureFile* file)
+{
+  char path[4096];
+  char folder[4096];
+  if (wanted_path(&session->wanted, path, sizeof path)) {
+    return;
+  }
+  const bool relative = *path != '/' && getcwd(folder, sizeof folder);
+  const size_t size = sizeof file->store_path;
+  if (!relative || snprintf(file->store_path, size, "%s/%s", folder, path) >= (int)size) {
+    snprintf(file->store_path, size, "%s", path);
+  }
 }
 
 /** Send the engine to a new ring and place, and retire the ring before. */
@@ -226,8 +250,7 @@ static HrStatus move_engine(HrSession* session, HrStore* store, const Place* pla
   if (store) {
     hr_capture_bind(capture, store, place->tree);
   } else {
-    snprintf(capture->file->store_path, sizeof capture->file->store_path, "%s",
-             session->wanted_store);
+    ask_for_store(session, capture->file);
   }
   const bool same_tree =
       binding->capture && binding->store == store && place->tree && place->tree == binding->tree;
@@ -308,7 +331,6 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   }
   session->branch = place.branch;
   session->numbers = place.own_numbers;
-  session->rescue_count = 0;
   session->scanned = 0;
   session->replay =
       session->replay && session->engine && atomic_load(&session->engine->shared.rolling);
@@ -325,7 +347,10 @@ static void record_without_store(HrSession* session)
   Place place = {0};
   HrError error;
   new_tree_place(&place);
-  if (session->engine && !session->binding.capture && move_engine(session, NULL, &place, &error)) {
+  if (session->binding.capture && !session->binding.store) {
+    ask_for_store(session, session->binding.capture->file); // Perhaps another one than before
+  } else if (session->engine && !session->binding.capture &&
+             move_engine(session, NULL, &place, &error)) {
     hr_session_set_trouble(session, &error);
   }
 }
@@ -375,7 +400,7 @@ HrStatus hr_session_need_tree(HrSession* session)
   if (status) {
     return status;
   }
-  name = hr_name_valid(name) && hr_tree_find(txn, name, &taken) ? name : NULL;
+  name = hr_name_valid(name) && hr_tree_find(txn, name, &taken) == HR_ERR_NOT_FOUND ? name : NULL;
   status = hr_author_id(txn, "midi", &author);
   status = status ? status : hr_tree_create(txn, name, author, &tree);
   status = status ? status : hr_tree_reserve(txn, tree, HR_NUMBERS_RESERVED, &first);

@@ -173,10 +173,20 @@ static HrCapture* open_ring(const char* folder, const char* name)
   return capture;
 }
 
+/** The path in a ring is that of the store, or leads to it over links. */
+static bool leads_to(const HrCaptureFile* file, HrStore* store)
+{
+  char* const real = realpath(file->store_path, NULL);
+  const bool same = !strcmp(real ? real : file->store_path, hr_store_path(store));
+  free(real);
+  return same;
+}
+
 /** A ring belongs to the store at the path that its process had open, not to a
  * backup or another copy of it, which has the same UUID. Only where nothing is
  * left at that path was the store moved. One whose process died before it knew
- * its store belongs to the store it asked for. */
+ * its store belongs to the store it asked for: links are followed now, as they
+ * could not be while nothing was there. */
 static bool belongs_to(const HrCaptureFile* file, HrStore* store)
 {
   static const uint8_t unknown[16];
@@ -184,8 +194,7 @@ static bool belongs_to(const HrCaptureFile* file, HrStore* store)
   if (known && memcmp(file->store, hr_store_uuid(store), 16) != 0) {
     return false;
   }
-  return !strcmp(file->store_path, hr_store_path(store)) ||
-         (known && access(file->store_path, F_OK) != 0);
+  return leads_to(file, store) || (known && access(file->store_path, F_OK) != 0);
 }
 
 /** Visit every ring file; `visit` owns the capture it is given and says to go on. */
@@ -216,17 +225,23 @@ typedef struct {
   void* data;
 } OrphanVisit;
 
+/** Nobody's loss, whosever ring it is. */
+static bool is_empty(const HrCapture* capture)
+{
+  return !hr_ring_used(&capture->ring);
+}
+
 static bool visit_orphan(void* data, HrCapture* capture)
 {
   const OrphanVisit* const visit = data;
-  const bool ours = belongs_to(capture->file, visit->store);
-  const bool empty = !hr_ring_used(&capture->ring); // Nobody's loss, whosever it was
+  struct stat here;
   bool remove = false;
-  if ((ours || empty) && !flock(capture->fd, LOCK_EX | LOCK_NB)) {
-    /* Another program may have drained and removed it while we waited to look. */
-    struct stat here;
-    remove = !fstat(capture->fd, &here) && here.st_nlink > 0 &&
-             (!ours || visit->drain(visit->data, capture));
+  if ((belongs_to(capture->file, visit->store) || is_empty(capture)) &&
+      !flock(capture->fd, LOCK_EX | LOCK_NB) && !fstat(capture->fd, &here) && here.st_nlink > 0) {
+    /* Not removed by another program while we waited to look, and now nobody's. Until then
+     * its owner may have played on: what it is, is seen only now. */
+    remove = belongs_to(capture->file, visit->store) ? visit->drain(visit->data, capture)
+                                                     : is_empty(capture);
   }
   hr_capture_free(capture, remove);
   return true;

@@ -247,6 +247,8 @@ static HrStatus fork_now(HrCall* call, const char* name)
   snprintf(pending->author, sizeof pending->author, "%.*s", HR_NAME_MAX, call->author);
   const HrStatus status = hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
   if (!status) {
+    session->binding.forks_sent[pending - session->binding.capture->file->pending_forks] =
+        session->move_sent;
     pending->number = session->numbers.next++;
     HR_CALL_ROW(call, hr_value_integer(pending->number), hr_value_text(pending->name));
   }

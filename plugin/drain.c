@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /** How long an event may wait for its transaction: long enough to spare the disk.
  * On a slow disk less, so that the commit, which takes as long as the last one, is
@@ -20,6 +21,14 @@
 
 #define RETRY_INTERVAL_NS 1000000000
 
+/** What becomes of a record that the store refused, as what it needs there is damaged or
+ * missing: the next of these. */
+typedef enum {
+  AS_TOLD,
+  RESCUED,    ///< On a fork of what can be read of the tree; a switch is passed over
+  FRESH_TREE, ///< On a tree of its own, with all that follows
+} Care;
+
 /** One ring's records on their way into one transaction, which is done without
  * the session's lock: what it takes from the session is a copy, and what becomes
  * of it is the session's when the transaction is committed. */
@@ -28,9 +37,9 @@ typedef struct {
   HrBinding* binding;
   uint64_t from, until; ///< Positions in the ring: applied after the commit, and known of before it
   HrPendingFork pending_forks[HR_PENDING_FORKS];
+  uint64_t messages; ///< What came of these messages to the engine is before `until`
   HrWishes wishes;
-  HrRescue rescues[HR_RESCUES];
-  unsigned rescue_count;
+  HrRescue rescues[HR_RESCUES]; ///< As in the ring's file
 
   HrTxn* txn;
   HrTreeId tree;
@@ -38,34 +47,45 @@ typedef struct {
   HrBranchId branch; ///< Current after the last FORK or SWITCH; 0: unchanged
   bool tree_changed;
   bool stepped;     ///< Back or forth: a branch may have been hidden or restored
+  Care care;        ///< For the first record
+  bool astray;      ///< The first record did not go where it was to
+  bool refused;     ///< The store could not take the record at `taken`: those before it, it could
+  uint64_t taken;   ///< Position up to which the store took what the ring holds
+  bool cut;         ///< `until` was moved back to before a record that was refused
   bool more;        ///< The transaction had room for no more
   int64_t begun;    ///< When `until` was read: what waits beyond it is younger
   uint64_t saved;   ///< Events rescued: all of a dead process' ring
   HrRescue rescued; ///< The last rescue; number 0: none
 } Drain;
 
-static uint32_t rescue_of(const Drain* drain, uint32_t number)
+/** What the record needs is damaged or missing in the store, which may take others. */
+static bool is_refusal(HrStatus status)
 {
-  for (unsigned i = 0; i < drain->rescue_count; ++i) {
-    if (drain->rescues[i].number == number) {
-      return drain->rescues[i].fork;
-    }
+  return status == HR_ERR_DAMAGED || status == HR_ERR_NOT_FOUND;
+}
+
+/** Where what was played on branch `number` goes. From that it may have been rescued again. */
+static uint32_t rescue_of(const HrRescue rescues[HR_RESCUES], uint32_t number)
+{
+  for (unsigned i = 0; i < HR_RESCUES; ++i) {
+    number = rescues[i].number == number ? rescues[i].fork : number;
   }
   return number;
 }
 
-/** From now on events for `number` go to `fork`; to itself: no longer. */
-static void remember_rescue(Drain* drain, uint32_t number, uint32_t fork)
+/** From now on events for `number` go to `fork`; to itself: no longer. What was rescued
+ * longest ago is forgotten for it. */
+static void remember_rescue(HrRescue rescues[HR_RESCUES], uint32_t number, uint32_t fork)
 {
-  for (unsigned i = 0; i < drain->rescue_count; ++i) {
-    if (drain->rescues[i].number == number) {
-      drain->rescues[i].fork = fork;
-      return;
-    }
+  unsigned at = HR_RESCUES - 1;
+  if (rescue_of(rescues, number) == fork) {
+    return;
   }
-  if (number != fork && drain->rescue_count < HR_RESCUES) {
-    drain->rescues[drain->rescue_count++] = (HrRescue){number, fork};
+  while (at > 0 && rescues[at].number != number) {
+    --at;
   }
+  memmove(rescues + at, rescues + at + 1, (HR_RESCUES - 1 - at) * sizeof *rescues);
+  rescues[HR_RESCUES - 1] = (HrRescue){number, fork};
 }
 
 /** The next whole record of a ring, in which nothing else is to be expected. */
@@ -80,19 +100,60 @@ static const HrCaptureHeader* next_record(const HrCapture* capture, uint64_t* po
   return NULL;
 }
 
+/** The numbers to set aside in a tree for those who play there. One that stands in for
+ * another is for all that are known from that: none must be given away a second time. */
+static uint32_t count_numbers(const Drain* drain)
+{
+  uint32_t highest = drain->session ? drain->session->numbers.end : 1;
+  uint64_t position = drain->from;
+  const HrRecord* record;
+  const HrCaptureHeader* header;
+  if (drain->care != FRESH_TREE) {
+    return HR_NUMBERS_RESERVED;
+  }
+  while ((header = next_record(drain->binding->capture, &position, &record))) {
+    highest = header->branch > highest ? header->branch : highest;
+  }
+  return highest < UINT32_MAX - HR_NUMBERS_RESERVED ? highest + HR_NUMBERS_RESERVED
+                                                    : HR_NUMBERS_RESERVED;
+}
+
 /** Make the tree that a ring of a new instance waits for. */
 static HrStatus make_tree(Drain* drain)
 {
-  const HrCaptureFile* const file = drain->binding->capture->file;
-  const char* const name = hr_name_valid(file->tree_name) ? file->tree_name : NULL;
+  const char* const wanted = drain->binding->capture->file->tree_name;
+  HrTreeId taken;
+  const bool is_free =
+      hr_name_valid(wanted) && hr_tree_find(drain->txn, wanted, &taken) == HR_ERR_NOT_FOUND;
   uint32_t first = 0;
-  HrStatus status = hr_tree_create(drain->txn, name, drain->author, &drain->tree);
-  if (status == HR_ERR_EXISTS) {
-    status = hr_tree_create(drain->txn, NULL, drain->author, &drain->tree);
-  }
+  HrStatus status =
+      hr_tree_create(drain->txn, is_free ? wanted : NULL, drain->author, &drain->tree);
   drain->tree_changed = true;
   drain->branch = hr_branch_id(drain->tree, 1);
-  return status ? status : hr_tree_reserve(drain->txn, drain->tree, HR_NUMBERS_RESERVED, &first);
+  memset(drain->rescues, 0, sizeof drain->rescues); // They were of another tree
+  return status ? status : hr_tree_reserve(drain->txn, drain->tree, count_numbers(drain), &first);
+}
+
+/** The branch `number`, or the tree's first if it cannot be read. */
+static HrStatus find_readable(const Drain* drain, uint32_t number, HrBranchId* id)
+{
+  HrBranch branch;
+  HrTree tree;
+  *id = hr_branch_id(drain->tree, number);
+  HrStatus status = hr_branch_get(drain->txn, *id, &branch);
+  if (!is_refusal(status)) {
+    return status;
+  }
+  status = hr_tree_get(drain->txn, drain->tree, &tree);
+  *id = status ? 0 : tree.root;
+  return status;
+}
+
+/** The name of a branch that was to be another: not one of those that are counted,
+ * where the next may be what is damaged. */
+static const char* name_astray(const Drain* drain)
+{
+  return drain->care == RESCUED ? "rescued" : NULL;
 }
 
 /** An event that its branch cannot take any more, as when two programs play on
@@ -100,19 +161,14 @@ static HrStatus make_tree(Drain* drain)
 static HrStatus rescue(Drain* drain, uint32_t number, const HrEvent* event,
                        const HrAppendOptions* options)
 {
-  HrBranchId from = hr_branch_id(drain->tree, number);
+  HrBranchId from = 0;
   HrBranchId fork;
-  HrTree tree;
-  HrBranch branch;
-  HrStatus status = hr_branch_get(drain->txn, from, &branch);
-  if (status == HR_ERR_NOT_FOUND) {
-    status = hr_tree_get(drain->txn, drain->tree, &tree);
-    from = tree.root;
-  }
-  const HrForkOptions fork_options = {.author = drain->author, .go_there = true};
+  HrStatus status = find_readable(drain, number, &from);
+  const HrForkOptions fork_options = {
+      .name = name_astray(drain), .author = drain->author, .go_there = true};
   status = status ? status : hr_branch_fork(drain->txn, from, event->tick, &fork_options, &fork);
   if (!status) {
-    remember_rescue(drain, number, hr_branch_number(fork));
+    remember_rescue(drain->rescues, number, hr_branch_number(fork));
     drain->rescued = (HrRescue){number, hr_branch_number(fork)};
     drain->branch = fork;
     drain->tree_changed = true;
@@ -128,13 +184,16 @@ static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeade
       .author = author,
       .wall_clock_ns = drain->session ? 0 : drain->binding->capture->file->wall_clock_ns};
   const HrEvent event = {header->tick, kind, header->size, (const uint8_t*)(header + 1)};
-  const uint32_t number = rescue_of(drain, header->branch);
+  const uint32_t number = rescue_of(drain->rescues, header->branch);
   const HrBranchId branch = hr_branch_id(drain->tree, number);
-  HrStatus status = hr_append(drain->txn, branch, &event, &options);
-  if (status == HR_ERR_PAST) { // Another instance forked at its end, which moved it by a tick
-    HrEvent later = event;
-    ++later.tick;
-    status = hr_append(drain->txn, branch, &later, &options);
+  HrStatus status = HR_ERR_PAST;
+  if (drain->care != RESCUED) {
+    status = hr_append(drain->txn, branch, &event, &options);
+    if (status == HR_ERR_PAST) { // Another instance forked at its end, which moved it by a tick
+      HrEvent later = event;
+      ++later.tick;
+      status = hr_append(drain->txn, branch, &later, &options);
+    }
   }
   const bool parted = status == HR_ERR_PAST || status == HR_ERR_NOT_FOUND;
   const bool saved = parted || number != header->branch || !drain->session;
@@ -188,8 +247,11 @@ static HrStatus apply_fork(Drain* drain, const HrRecord* record)
       status = hr_author_id(drain->txn, pending->author, &options.author);
     }
   }
-  const HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain, header->size));
-  if (cause.kind == HR_CAUSE_PASS && name_pass(drain->txn, from, cause.number, name)) {
+  HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain->rescues, header->size));
+  if (drain->care) {
+    status = status ? status : find_readable(drain, hr_branch_number(from), &from);
+    options.name = name_astray(drain) ? name_astray(drain) : options.name;
+  } else if (cause.kind == HR_CAUSE_PASS && name_pass(drain->txn, from, cause.number, name)) {
     options.name = name;
   }
   status = status ? status : hr_branch_fork(drain->txn, from, header->tick, &options, &fork);
@@ -227,12 +289,15 @@ static HrStatus apply_switch(Drain* drain, const HrRecord* record)
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
   const HrCaptureCause cause = cause_of(record);
   const HrWishes* const wishes = &drain->wishes;
+  if (drain->care) {
+    return HR_OK; // To what cannot be read, nobody goes
+  }
   const bool known = cause.wish && wishes->count - cause.wish < HR_WISHES_KEPT;
   uint32_t author = drain->author;
   const HrStatus status =
       known ? hr_author_id(drain->txn, wishes->authors[cause.wish % HR_WISHES_KEPT], &author)
             : HR_OK;
-  remember_rescue(drain, header->branch, header->branch);
+  remember_rescue(drain->rescues, header->branch, header->branch);
   drain->stepped |= cause.kind == HR_CAUSE_UNDO || cause.kind == HR_CAUSE_REDO;
   drain->tree_changed |= drain->stepped;
   drain->branch = hr_branch_id(drain->tree, header->branch);
@@ -256,6 +321,9 @@ static HrStatus apply(Drain* drain, const HrRecord* record)
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
   if (record->size < sizeof *header) {
     return HR_OK;
+  }
+  if (drain->care == FRESH_TREE) {
+    drain->tree = 0;
   }
   const HrStatus status = drain->tree ? HR_OK : make_tree(drain);
   if (status) {
@@ -284,9 +352,9 @@ static HrStatus apply_batch(Drain* drain)
   HrCapture* const capture = drain->binding->capture;
   HrCaptureRecord consumed = {0, 0};
   HrStatus status = hr_capture_get(drain->txn, capture->file->uuid, &consumed);
-  if (status == HR_ERR_NOT_FOUND) {
-    status = HR_OK;
-  } else if (!status && !drain->tree) {
+  if (is_refusal(status)) {
+    status = HR_OK; // If it is damaged, rather some of it twice than none of it
+  } else if (!status && consumed.tree) {
     drain->tree = (HrTreeId)consumed.tree; // Made in the last breath of a dead process
   }
   drain->from = consumed.consumed > drain->from ? consumed.consumed : drain->from;
@@ -296,14 +364,19 @@ static HrStatus apply_batch(Drain* drain)
   uint64_t position = drain->from;
   uint32_t count = 0;
   const HrRecord* record = NULL;
+  drain->astray = drain->care != AS_TOLD;
+  drain->taken = position;
   while (!status && count < BATCH_RECORDS && position < drain->until &&
          (record = hr_ring_next(&capture->ring, &position))) {
     status = apply(drain, record);
+    drain->refused = is_refusal(status);
+    drain->taken = status ? drain->taken : position;
+    drain->care = AS_TOLD;
     ++count;
   }
   consumed = (HrCaptureRecord){position, drain->tree};
   status = status || !count ? status : hr_capture_put(drain->txn, capture->file->uuid, &consumed);
-  drain->more = record && position < drain->until;
+  drain->more = drain->cut || (record && position < drain->until);
   drain->until = position;
   return status || count ? status : HR_END;
 }
@@ -327,17 +400,38 @@ static void reset(void* data)
   *attempt->drain = attempt->before;
 }
 
+/** Make ready to try a batch again of which a record was refused: what comes before that
+ * by itself, or else the record in the next way that there is. False if there is none. */
+static bool step_aside(Drain* drain, const Drain* before)
+{
+  const uint64_t taken = drain->taken;
+  const bool first = taken == drain->from;
+  *drain = *before;
+  if (!first) {
+    drain->until = taken;
+    drain->cut = true;
+    return true;
+  }
+  drain->care = before->care + 1;
+  return before->care < FRESH_TREE;
+}
+
 /** Apply what the ring held when the batch began, and commit it, with the batches of
  * other instances. On failure nothing has changed. */
 static HrStatus write_batch(Drain* drain)
 {
-  Attempt attempt = {drain, *drain};
-  HrBatch batch = {.store = drain->binding->store,
-                   .fill = fill,
-                   .reset = reset,
-                   .data = &attempt,
-                   .bytes = drain->until - drain->from};
-  return hr_commit_together(&batch);
+  HrStatus status;
+  Attempt attempt = {.drain = drain};
+  do {
+    attempt.before = *drain;
+    HrBatch batch = {.store = drain->binding->store,
+                     .fill = fill,
+                     .reset = reset,
+                     .data = &attempt,
+                     .bytes = drain->until - drain->from};
+    status = hr_commit_together(&batch);
+  } while (drain->refused && step_aside(drain, &attempt.before));
+  return status;
 }
 
 static void forget_pending_fork(HrCaptureFile* file, uint32_t number)
@@ -347,6 +441,45 @@ static void forget_pending_fork(HrCaptureFile* file, uint32_t number)
       file->pending_forks[i].number = 0;
     }
   }
+}
+
+/** The engine could not make a fork: its record found no room in the ring. */
+static void tell_failed_fork(HrSession* session, const char* name)
+{
+  HrError error;
+  hr_error(&error, HR_ERR_LIMIT,
+           "The fork%s%s was not made, as there was no room to note it: what was played since is "
+           "on the branch before. Fork again.",
+           *name ? " " : "", name);
+  hr_session_set_trouble(session, &error);
+  session->fork_failed = true;
+}
+
+/** Of the forks that the engine has heard of, those that are not in the ring by now never
+ * will be. What it did with the messages before `messages` is drained. */
+static void forget_failed_forks(HrSession* session, HrBinding* binding, uint64_t messages)
+{
+  HrPendingFork* const pending = binding->capture->file->pending_forks;
+  for (unsigned i = 0; i < HR_PENDING_FORKS; ++i) {
+    if (pending[i].number && binding->forks_sent[i] <= messages) {
+      pending[i].number = 0;
+      tell_failed_fork(session, pending[i].name);
+    }
+  }
+}
+
+/** What the engine has done by now with what it was sent is in its rings. */
+static uint64_t messages_done(const HrSession* session)
+{
+  return atomic_load_explicit(&session->engine->shared.messages_done, memory_order_acquire);
+}
+
+static void note_fork(HrSession* session)
+{
+  if (session->fork_failed && session->trouble.status == HR_ERR_LIMIT) {
+    hr_session_set_trouble(session, NULL);
+  }
+  session->fork_failed = false;
 }
 
 /** What is prepared for the branches in a batch is not true any more, and the
@@ -362,13 +495,14 @@ static void forget_applied(const Drain* drain)
          (header = next_record(drain->binding->capture, &position, &record))) {
     if (record->type == HR_CAPTURE_FORK) {
       forget_pending_fork(drain->binding->capture->file, header->branch);
+      note_fork(session);
       hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->size));
     } else if (record->type != HR_CAPTURE_SWITCH && header->branch != last) {
       hr_prepared_forget(session->prepared, hr_branch_id(drain->tree, header->branch));
       last = header->branch;
     }
   }
-  if (drain->rescued.number || drain->stepped) {
+  if (drain->rescued.number || drain->stepped || drain->astray) {
     hr_prepared_forget(session->prepared, 0);
   }
 }
@@ -407,6 +541,26 @@ static void note_durable(const Drain* drain)
   binding->since = hr_ring_used(&binding->capture->ring) ? drain->begun : 0;
 }
 
+/** Something was put elsewhere than where it was played, and why. */
+static void tell_astray(HrSession* session, const HrStore* store)
+{
+  HrError error;
+  hr_error(&error, HR_ERR_DAMAGED,
+           "Something in %.110s cannot be read. What was to go there is on a branch or a tree of "
+           "its own, and recording goes on. `halfremembered verify` says what is damaged.",
+           hr_store_path(store));
+  hr_session_set_trouble(session, &error);
+}
+
+/** The store takes writes, again perhaps. */
+static void note_success(HrSession* session, const HrBinding* binding)
+{
+  if (session->writing_fails && binding == &session->binding) {
+    session->writing_fails = false;
+    hr_session_set_trouble(session, NULL);
+  }
+}
+
 /** After a commit: what the session knows of its branch moves on. */
 static void drained(const Drain* drain)
 {
@@ -417,10 +571,13 @@ static void drained(const Drain* drain)
     hr_capture_bind(binding->capture, binding->store, drain->tree);
   }
   if (session) {
+    note_success(session, binding);
     forget_applied(drain);
-    memcpy(session->rescues, drain->rescues, sizeof session->rescues);
-    session->rescue_count = drain->rescue_count;
+    if (!drain->more) {
+      forget_failed_forks(session, binding, drain->messages);
+    }
   }
+  memcpy(binding->capture->file->rescues, drain->rescues, sizeof drain->rescues);
   hr_ring_release(&binding->capture->ring, drain->until);
   binding->rescued += drain->saved;
   if (session) {
@@ -430,11 +587,16 @@ static void drained(const Drain* drain)
   if (session && binding == &session->binding && drain->branch) {
     session->branch = drain->branch;
   }
-  if (session && drain->rescued.number) {
+  if (session && drain->rescued.number && drain->tree == session->binding.tree) {
+    remember_rescue(session->binding.capture->file->rescues, drain->rescued.number,
+                    drain->rescued.fork); // It may have been of a ring that was left
     hr_session_send(session, HR_MESSAGE_RESCUE, &drain->rescued, sizeof drain->rescued);
   }
   if (session && drain->tree_changed) {
     hr_session_touch_tree(session);
+  }
+  if (session && drain->astray) {
+    tell_astray(session, binding->store);
   }
 }
 
@@ -442,8 +604,10 @@ static void drained(const Drain* drain)
 static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
 {
   const HrRing* const ring = &binding->capture->ring;
+  const uint64_t messages = session ? messages_done(session) : 0; // Before `until` is read
   Drain drain = {.session = session,
                  .binding = binding,
+                 .messages = messages,
                  .begun = hr_monotonic_ns(),
                  .from = hr_ring_read_position(ring),
                  .until = hr_ring_write_position(ring),
@@ -452,10 +616,9 @@ static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
   /* The name of a fork, and the author of a switch, are known before the engine
    * hears of it, so that none before `until` is missing. */
   memcpy(drain.pending_forks, binding->capture->file->pending_forks, sizeof drain.pending_forks);
+  memcpy(drain.rescues, binding->capture->file->rescues, sizeof drain.rescues);
   if (session) {
     drain.wishes = session->wishes;
-    memcpy(drain.rescues, session->rescues, sizeof drain.rescues);
-    drain.rescue_count = session->rescue_count;
     if (binding == &session->binding) {
       note_look(session, drain.begun);
     }
@@ -592,6 +755,7 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   const int64_t time = hr_monotonic_ns();
   /* Looked at before the rings that the engine has left: what it holds now is
    * younger than all that is in them, and may be for the same branch. */
+  const uint64_t messages = binding->capture ? messages_done(session) : 0;
   const bool waits = binding->capture && hr_ring_used(&binding->capture->ring);
   hr_session_drain_retired(session, false);
   if (!binding->capture || !binding->store) {
@@ -599,6 +763,7 @@ HrStatus hr_session_drain(HrSession* session, bool now)
   }
   binding->capture->file->wall_clock_ns = hr_wall_clock_ns();
   if (!waits) {
+    forget_failed_forks(session, binding, messages);
     binding->since = 0;
     note_look(session, time);
     return HR_OK;
@@ -615,30 +780,33 @@ HrStatus hr_session_drain(HrSession* session, bool now)
     hr_session_note_failure(session, status);
     return status;
   }
-  if (session->writing_fails) {
-    session->writing_fails = false;
-    hr_session_set_trouble(session, NULL);
-  }
   hr_session_touch(session);
   return HR_OK;
+}
+
+/** Have the store forget how far a ring was drained: only when its file is gone. */
+static void forget_ring(HrStore* store, const uint8_t uuid[16])
+{
+  HrTxn* txn = NULL;
+  if (!hr_txn_begin(store, HR_WRITE, &txn)) {
+    if (hr_capture_delete(txn, uuid)) {
+      hr_txn_abort(txn);
+    } else {
+      hr_txn_commit(txn);
+    }
+  }
 }
 
 /** Free a ring that is empty and written to by nobody. */
 static void free_binding(HrSession* session, HrBinding* binding, bool remove)
 {
   uint8_t uuid[16];
-  HrTxn* txn = NULL;
   const unsigned depth = hr_session_release(session);
   memcpy(uuid, binding->capture->file->uuid, sizeof uuid);
   const bool known = binding->tree != 0;
   hr_capture_free(binding->capture, remove);
-  /* Only when the file is gone may the store forget how far it was drained. */
-  if (remove && known && binding->store && !hr_txn_begin(binding->store, HR_WRITE, &txn)) {
-    if (hr_capture_delete(txn, uuid)) {
-      hr_txn_abort(txn);
-    } else {
-      hr_txn_commit(txn);
-    }
+  if (remove && known && binding->store) {
+    forget_ring(binding->store, uuid);
   }
   hr_store_close(binding->store);
   hr_session_retake(session, depth);
@@ -679,6 +847,9 @@ static bool drain_orphan(void* data, HrCapture* capture)
   HrBinding binding = {.capture = capture, .store = recovery->store, .tree = capture->file->tree};
   const HrStatus status = hr_binding_drain(NULL, &binding);
   recovery->events += binding.rescued;
+  if (!status && !unlink(capture->path)) {
+    forget_ring(recovery->store, capture->file->uuid);
+  }
   return !status;
 }
 

@@ -54,13 +54,6 @@ typedef struct {
   uint32_t author_size; ///< Of the name behind it, which is not terminated
 } HrSendMessage;
 
-/** The branch `number` turned out to be ahead of what was played on it: that
- * goes to its fork `fork` instead. */
-typedef struct {
-  uint32_t number;
-  uint32_t fork;
-} HrRescue;
-
 /** Branch numbers set aside for forks that the engine makes by itself. */
 typedef struct {
   uint32_t next;

@@ -31,6 +31,8 @@ typedef struct {
   HrTreeId tree;    ///< 0: made when the first event is drained
   int64_t since;    ///< What waits in the ring was played after this time; 0: nothing waits
   uint64_t rescued; ///< Events of the ring that were
+  /** Where on the ring of messages the commands end that the pending forks of the ring are from. */
+  uint64_t forks_sent[HR_PENDING_FORKS];
 } HrBinding;
 
 /** What went wrong since the session began, and was mended. */
@@ -59,7 +61,7 @@ typedef struct {
 /** Until a commit was timed, the disk is taken for one as slow as can be borne. */
 #define HR_COMMIT_SLOW_NS 400000000
 
-enum { HR_RETIRED_MAX = 8, HR_WISHES_KEPT = 32, HR_RESCUES = 16 };
+enum { HR_RETIRED_MAX = 8, HR_WISHES_KEPT = 32 };
 
 /** Who wished for switches by command, which are on their way through the capture ring. */
 typedef struct {
@@ -88,8 +90,6 @@ struct HrSessionImpl {
   HrLoopMessage loop;
   HrWishes wishes;
   bool switch_wished; ///< The last one is all that was wished for, not part of something else
-  HrRescue rescues[HR_RESCUES];
-  unsigned rescue_count;
 
   HrReader readers[HR_STREAMS];
   uint32_t offered;     ///< Bits: rings named in messages the engine may not have seen
@@ -108,6 +108,7 @@ struct HrSessionImpl {
 
   HrError trouble;
   HrTroubleCounts counts;
+  bool fork_failed;    ///< The trouble is that a fork was not made: gone when the next one is
   bool writing_fails;  ///< The trouble is that the store takes no writes: gone when it does
   bool store_lost;     ///< As hr_store_is_lost() said when last asked ...
   int64_t watched_at;  ///< ... which was then

@@ -214,8 +214,9 @@ HrStatus hr_author_id(HrTxn* txn, const char* name, uint32_t* author)
     id += 1;
     status = id > UINT32_MAX ? HR_ERR_LIMIT : hr_name_set(txn, HR_NAMES_AUTHOR, 0, id, name);
   }
-  *author = (uint32_t)id;
-  return status;
+  const bool unknown = status == HR_ERR_DAMAGED || status == HR_ERR_LIMIT; // Nothing was written
+  *author = unknown ? 0 : (uint32_t)id;
+  return unknown ? HR_OK : status;
 }
 
 HrStatus hr_author_name(HrTxn* txn, uint32_t author, char name[HR_NAME_MAX + 1])

@@ -145,7 +145,8 @@ void hr_txn_abort(HrTxn* txn);
  * leading '#' (that is how numbers are written). */
 bool hr_name_valid(const char* name);
 
-/** The id of an author by name, made on first use (write transaction). */
+/** The id of an author by name, made on first use (write transaction). 0, unknown, if
+ * what the store has of the name is damaged: music is kept whoever plays it. */
 HrStatus hr_author_id(HrTxn* txn, const char* name, uint32_t* author);
 
 /** The name of an author, "" for 0 or unknown. */

@@ -589,7 +589,7 @@ static void test_the_ring_is_reckoned_with(void** state)
   assert_true(rig.engine->recorder.target.head == again.head);
   assert_int_equal(calls.commits, 0);
   assert_ok(hr_session_flush(rig.session));
-  assert_int_equal(rig.session->rescue_count, 0);
+  assert_int_equal(rig.session->counts.rescued, 0);
   HrTree record;
   HrTxn* const txn = begin(HR_READ);
   assert_ok(hr_tree_get(txn, tree, &record));
