@@ -113,6 +113,7 @@ static const char* made(const Sized* sized)
     const uint64_t begun = bench_clock();
     maker_make(unfinished(path), &sized->shape);
     bench_require(!rename(unfinished(path), path), "A store cannot be given its name.");
+    sync(); // Or it is written while something else is measured
     const double seconds = bench_ns((double)(bench_clock() - begun)) / 1e9;
     printf("made      %s: %u branches, %u deep, %llu events each, %.0f MB in %.1f s\n", sized->file,
            sized->shape.branches, sized->shape.depth,
@@ -369,6 +370,7 @@ static void bench_opening(void)
   double warm = 0.0;
   double cold = 0.0;
   char name[64];
+  unlink(file_path(sizes->few.file)); // Forks may have been made in it
   for (unsigned i = 0; i < 3; ++i) {
     made(stores[i]);
   }
@@ -376,7 +378,8 @@ static void bench_opening(void)
   for (unsigned i = 0; i < 6; ++i) {
     const Sized* const store = stores[i / 2];
     time_opens(store, i % 2, &times);
-    snprintf(name, sizeof name, "%.0f MB, %s", megabytes(made(store)), i % 2 ? "cold" : "warm");
+    const double size = megabytes(made(store));
+    snprintf(name, sizeof name, "%.*f MB, %s", size < 10.0, size, i % 2 ? "cold" : "warm");
     print_times(name, &times);
     if (store == &sizes->cold) {
       *(i % 2 ? &cold : &warm) = microseconds(&times, 0.5) / 1e3;
@@ -494,6 +497,7 @@ static void make_peer(const ScalePeer* peer)
     const uint64_t begun = bench_clock();
     peer->make(unfinished(path), store);
     bench_require(!rename(unfinished(path), path), "A database cannot be given its name.");
+    sync();
     printf("made      %s in %.1f s\n", peer->file, bench_ns((double)(bench_clock() - begun)) / 1e9);
     hr_store_close(store);
   }
