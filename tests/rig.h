@@ -30,7 +30,7 @@ typedef struct {
   uint32_t block;  ///< Frames a block
   int64_t now;     ///< First frame of the next block
   RigEvent* input; ///< To come, in order
-  size_t input_count, input_next;
+  size_t input_count, input_next, input_room;
   RigEvent* output;
   size_t output_count, output_room;
   bool rolling;
@@ -85,7 +85,10 @@ static inline void rig_play(Rig* rig, int64_t in_frames, uint8_t status, uint8_t
   if (rig->input_next == rig->input_count) {
     rig->input_next = rig->input_count = 0;
   }
-  rig->input = realloc(rig->input, (rig->input_count + 1) * sizeof *rig->input);
+  if (rig->input_count == rig->input_room) {
+    rig->input_room = rig->input_room ? 2 * rig->input_room : 1024;
+    rig->input = realloc(rig->input, rig->input_room * sizeof *rig->input);
+  }
   size_t at = rig->input_count++;
   for (; at > rig->input_next && rig->input[at - 1].frame > rig->now + in_frames; --at) {
     rig->input[at] = rig->input[at - 1];
