@@ -378,5 +378,5 @@ clean: ## Remove $(BUILD)
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-.PHONY: all layouts pictures paper-figures paper-pictures tests fuzz fuzzers build-fuzz build-clang build-asan build-tsan demo run setup check check-unit check-asan \
+.PHONY: all layouts pictures paper-figures paper-pictures tests fuzz fuzzers build-fuzz build-clang build-asan build-tsan demo run setup packages-found check check-unit check-asan \
         check-tsan check-hosts lint soak bench format install uninstall clean help
