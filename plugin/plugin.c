@@ -174,6 +174,7 @@ static void destroy(HrPlugin* plugin)
 {
   hr_session_free(plugin->session);
   hr_engine_free(plugin->engine);
+  pthread_mutex_destroy(&plugin->turn);
   free(plugin);
 }
 
@@ -188,6 +189,7 @@ static LV2_Handle instantiate(const LV2_Descriptor* descriptor, double rate, con
     return NULL;
   }
   memset(plugin, 0, sizeof *plugin); // Written, unlike by calloc(): no page is left to fault
+  pthread_mutex_init(&plugin->turn, NULL);
   const char* const missing =
       lv2_features_query(features, LV2_URID__map, &plugin->map, true, LV2_WORKER__schedule,
                          &plugin->schedule, true, LV2_LOG__log, &plugin->logger.log, false, NULL);
@@ -477,6 +479,7 @@ static LV2_Worker_Status work(LV2_Handle handle, LV2_Worker_Respond_Function res
   if (!enter(plugin)) {
     return LV2_WORKER_SUCCESS;
   }
+  pthread_mutex_lock(&plugin->turn);
   hr_session_work(plugin->session);
   const uint64_t revision = hr_session_revision(plugin->session);
   if (revision != plugin->told_revision) { // Whoever changed it
@@ -485,6 +488,7 @@ static LV2_Worker_Status work(LV2_Handle handle, LV2_Worker_Respond_Function res
     hr_properties_tell(plugin, false);
     hr_properties_tell_state(plugin);
   }
+  pthread_mutex_unlock(&plugin->turn);
   leave(plugin);
   return LV2_WORKER_SUCCESS;
 }

@@ -18,6 +18,7 @@
 #include <lv2/state/state.h>
 #include <lv2/urid/urid.h>
 #include <lv2/worker/worker.h>
+#include <pthread.h>
 
 #define HR_URI    "urn:halfremembered:recorder"
 #define HR_PREFIX HR_URI "#"
@@ -68,6 +69,7 @@ typedef struct HrPlugin {
   _Atomic bool
       settled; ///< Settings were restored: they count, and not where the ports stand at first
   bool served; ///< By the OSC endpoint
+  pthread_mutex_t turn; ///< Of work: a host that begins to freewheel calls it in run() as well
   char logged_trouble[400];
   uint64_t logged_rescued;
   uint64_t seen_revision;        ///< By the audio thread
