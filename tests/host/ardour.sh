@@ -35,8 +35,12 @@ subscribe() {
   finish oscdump TERM
 }
 
-# told ITEM: what each has told of it, as text
-told() { sed -n "s:^[^/]*\(/hr/[0-9]*/state/$1 .*\):\1:p" "$scratch/oscdump.log" | sort; }
+# told ITEM: what each has told of it last, as text: while a session is loading, it is told
+# more than once
+told() {
+  sed -n "s:^[^/]*\\(/hr/[0-9]*/state/$1 .*\\):\\1:p" "$scratch/oscdump.log" |
+    awk '{last[$1] = $0} END {for (address in last) print last[address]}' | sort
+}
 
 # ---- Play ------------------------------------------------------------------------
 
