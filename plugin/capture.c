@@ -221,7 +221,7 @@ static void each_ring(bool (*visit)(void* data, HrCapture* capture), void* data)
 
 typedef struct {
   HrStore* store;
-  bool (*drain)(void* data, HrCapture* capture);
+  void (*drain)(void* data, HrCapture* capture);
   void* data;
 } OrphanVisit;
 
@@ -240,14 +240,17 @@ static bool visit_orphan(void* data, HrCapture* capture)
       !flock(capture->fd, LOCK_EX | LOCK_NB) && !fstat(capture->fd, &here) && here.st_nlink > 0) {
     /* Not removed by another program while we waited to look, and now nobody's. Until then
      * its owner may have played on: what it is, is seen only now. */
-    remove = belongs_to(capture->file, visit->store) ? visit->drain(visit->data, capture)
-                                                     : is_empty(capture);
+    if (belongs_to(capture->file, visit->store)) {
+      visit->drain(visit->data, capture);
+    } else {
+      remove = is_empty(capture);
+    }
   }
   hr_capture_free(capture, remove);
   return true;
 }
 
-void hr_capture_each_orphan(HrStore* store, bool (*drain)(void* data, HrCapture* capture),
+void hr_capture_each_orphan(HrStore* store, void (*drain)(void* data, HrCapture* capture),
                             void* data)
 {
   OrphanVisit visit = {store, drain, data};

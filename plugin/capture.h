@@ -109,8 +109,8 @@ void hr_capture_free(HrCapture* capture, bool remove);
 void hr_capture_bind(HrCapture* capture, HrStore* store, HrTreeId tree);
 
 /** Open every ring that was left behind by a dead process and belongs to
- * `store`, and hand it to `drain`, which says true if it may be removed. */
-void hr_capture_each_orphan(HrStore* store, bool (*drain)(void* data, HrCapture* capture),
+ * `store`, and hand it to `drain`, which removes its file once nothing in it is needed. */
+void hr_capture_each_orphan(HrStore* store, void (*drain)(void* data, HrCapture* capture),
                             void* data);
 
 /** True if somebody alive plays into `tree` of `store`. */

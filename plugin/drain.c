@@ -841,7 +841,7 @@ typedef struct {
   uint64_t events;
 } Recovery;
 
-static bool drain_orphan(void* data, HrCapture* capture)
+static void drain_orphan(void* data, HrCapture* capture)
 {
   Recovery* const recovery = data;
   HrBinding binding = {.capture = capture, .store = recovery->store, .tree = capture->file->tree};
@@ -850,7 +850,6 @@ static bool drain_orphan(void* data, HrCapture* capture)
   if (!status && !unlink(capture->path)) {
     forget_ring(recovery->store, capture->file->uuid);
   }
-  return !status;
 }
 
 uint64_t hr_session_recover(HrStore* store)

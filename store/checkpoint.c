@@ -51,26 +51,6 @@ void hr_chase_node(HrChase* chase, const HrNodeHeader* node, HrTick tick)
   }
 }
 
-/** Place the cursor on the last node of `branch` that begins before `tick`:
- * MDB_NOTFOUND if it has none. */
-static int last_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, MDB_val* key,
-                            MDB_val* value)
-{
-  HrTickKey beyond;
-  hr_tick_key(&beyond, branch, tick, 0);
-  *key = (MDB_val){sizeof beyond, &beyond};
-  int code = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
-  if (code && code != MDB_NOTFOUND) {
-    return code;
-  }
-  code = mdb_cursor_get(cursor, key, value, code ? MDB_LAST : MDB_PREV);
-  if (code) {
-    return code;
-  }
-  const bool ours = key->mv_size == sizeof(HrTickKey) && hr_tick_key_branch(key->mv_data) == branch;
-  return ours ? 0 : MDB_NOTFOUND;
-}
-
 /** From the node under the cursor back to its checkpoint, then forward. */
 static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* value, HrTick tick,
                                   HrChase* chase)
@@ -78,13 +58,13 @@ static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* val
   HrTickKey last, node_key;
   memcpy(&last, key->mv_data, sizeof last);
   memcpy(&node_key, key->mv_data, sizeof node_key);
+  const HrBranchId branch = hr_tick_key_branch(&last);
   int code = 0;
   HrPageRun pages = {0, 0};
   hr_page_run_add(&pages, value);
   while (!code && hr_tick_key_ordinal(&node_key) % HR_CHECKPOINT_NODES) {
     code = mdb_cursor_get(cursor, key, value, MDB_PREV);
-    if (code || key->mv_size != sizeof node_key ||
-        hr_tick_key_branch(key->mv_data) != hr_tick_key_branch(&last)) {
+    if (code || !hr_node_is_of(key, branch)) {
       /* The checkpoint is gone: from what is there. */
       code = mdb_cursor_get(cursor, key, value, code ? MDB_FIRST : MDB_NEXT);
       break;
@@ -93,11 +73,8 @@ static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* val
     hr_page_run_add(&pages, value);
   }
   hr_page_run_will_need(&pages);
-  while (!code && key->mv_size == sizeof node_key) {
+  while (!code && hr_node_is_of(key, branch)) {
     memcpy(&node_key, key->mv_data, sizeof node_key);
-    if (hr_tick_key_branch(&node_key) != hr_tick_key_branch(&last)) {
-      break;
-    }
     if (hr_node_valid(&node_key, value)) {
       hr_chase_node(chase, value->mv_data, tick);
     }
@@ -122,7 +99,7 @@ HrStatus hr_chase_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chase)
   }
   int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
   while (!code && !status) {
-    code = last_node_before(cursor, owner.id, tick, &key, &value);
+    code = hr_node_before(cursor, owner.id, tick, &key, &value);
     if (!code) {
       code = follow_from_checkpoint(cursor, &key, &value, tick, chase);
       break;

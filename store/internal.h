@@ -219,6 +219,13 @@ HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value);
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */
 HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value);
 
+/** Whether the key is that of a node of `branch`. */
+bool hr_node_is_of(const MDB_val* key, HrBranchId branch);
+/** Place a cursor on the last node of `branch` that begins before `tick`: MDB_NOTFOUND if it
+ * has none. */
+int hr_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, MDB_val* key,
+                   MDB_val* value);
+
 /** Follow the events of a valid node before `tick`. */
 void hr_chase_node(HrChase* chase, const HrNodeHeader* node, HrTick tick);
 /** A state as the bytes of an HR_META_STATE; `*size` is 0 if it is empty. The

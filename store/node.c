@@ -168,3 +168,21 @@ HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* va
   memcpy(key, k.mv_data, sizeof *key);
   return hr_tick_key_branch(key) == branch ? HR_OK : HR_ERR_NOT_FOUND;
 }
+
+bool hr_node_is_of(const MDB_val* key, HrBranchId branch)
+{
+  return key->mv_size == sizeof(HrTickKey) && hr_tick_key_branch(key->mv_data) == branch;
+}
+
+int hr_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, MDB_val* key, MDB_val* value)
+{
+  HrTickKey beyond;
+  hr_tick_key(&beyond, branch, tick, 0);
+  *key = (MDB_val){sizeof beyond, &beyond};
+  int code = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+  if (code && code != MDB_NOTFOUND) {
+    return code;
+  }
+  code = mdb_cursor_get(cursor, key, value, code ? MDB_LAST : MDB_PREV);
+  return code || hr_node_is_of(key, branch) ? code : MDB_NOTFOUND;
+}

@@ -217,22 +217,11 @@ HrStatus hr_path_next(HrPath* path, HrEvent* event)
  * nodes are whole: MDB_NOTFOUND if there is none. */
 static int whole_node_before(MDB_cursor* cursor, HrBranchId owner, HrTick tick, MDB_val* value)
 {
-  HrPath path = {.owner = owner, .from = tick, .cursor = cursor};
-  HrTickKey node_key;
   MDB_val key;
-  int code = seek_node(&path, &key, value);
-  while (!code) {
-    if (key.mv_size != sizeof node_key) {
-      return MDB_NOTFOUND;
-    }
-    memcpy(&node_key, key.mv_data, sizeof node_key);
-    if (hr_tick_key_branch(&node_key) != owner || hr_tick_key_tick(&node_key) >= tick) {
-      return MDB_NOTFOUND;
-    }
-    if (hr_node_valid(&node_key, value)) {
-      return 0;
-    }
+  int code = hr_node_before(cursor, owner, tick, &key, value);
+  while (!code && !hr_node_valid(key.mv_data, value)) {
     code = mdb_cursor_get(cursor, &key, value, MDB_PREV);
+    code = code || hr_node_is_of(&key, owner) ? code : MDB_NOTFOUND;
   }
   return code;
 }

@@ -119,24 +119,25 @@ static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
 
 static HrBranchId circled;
 
-static int ask_for_tempo(const char* path)
+static HrStatus tempo_of_circled(HrTxn* txn)
 {
   HrTempo tempo;
-  HrTxn* txn;
-  (void)path;
-  return hr_txn_begin(store, HR_READ, &txn)                          ? WRONG
-         : hr_tempo_at(txn, circled, 5000, &tempo) == HR_ERR_DAMAGED ? SAID
-                                                                     : WRONG;
+  return hr_tempo_at(txn, circled, 5000, &tempo);
 }
 
-static int ask_for_state(const char* path)
+static HrStatus state_of_circled(HrTxn* txn)
 {
   HrChase chase;
+  return hr_chase_at(txn, circled, 5000, &chase);
+}
+
+static HrStatus (*question)(HrTxn* txn);
+
+static int ask(const char* path)
+{
   HrTxn* txn;
   (void)path;
-  return hr_txn_begin(store, HR_READ, &txn)                          ? WRONG
-         : hr_chase_at(txn, circled, 5000, &chase) == HR_ERR_DAMAGED ? SAID
-                                                                     : WRONG;
+  return !hr_txn_begin(store, HR_READ, &txn) && question(txn) == HR_ERR_DAMAGED ? SAID : WRONG;
 }
 
 /** Two branches are each other's parent. */
@@ -152,9 +153,10 @@ static void test_a_circle_is_said(void** state)
   branch.parent = circled;
   assert_ok(hr_branch_put(txn, &branch));
   assert_ok(hr_txn_commit(txn));
-  static int (*const questions[])(const char*) = {ask_for_tempo, ask_for_state};
+  static HrStatus (*const questions[])(HrTxn*) = {tempo_of_circled, state_of_circled};
   for (unsigned i = 0; i < 2; ++i) {
-    const int status = apart(questions[i], NULL);
+    question = questions[i];
+    const int status = apart(ask, NULL);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), SAID);
   }

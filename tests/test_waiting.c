@@ -255,39 +255,34 @@ static void test_loop_behind_while_a_switch_waits(void** state)
   assert_branch("main");
 }
 
-/** A switch that waits for nothing, and a loop in the same moment: heard from the next frame
- * on, before anybody has read on, on the own clock ... */
-static void test_switch_and_loop_at_once(void** state)
+/** Have both, `beats` from `start` on: they are heard from the next frame on, before anybody
+ * has read on. */
+static void switch_and_loop(int64_t start, int beats)
 {
-  (void)state;
-  const int64_t start = replay_other("now");
-  run_to(start, 2);
+  run_to(start, beats);
   rig.output_count = 0;
   assert_ok(command_by("test", "switch", "main", NULL, NULL));
   assert_ok(command_by("test", "loop/range", "1", "2", NULL));
   rig.idle = true;
-  run_to(start, 6.75);
+  run_to(start, beats + 4.75);
   rig.idle = false;
-  ASSERT_KEYS(start + 2 * BEAT, 62, 63, 60, 61, 62);
-  run_to(start, 7);
+  ASSERT_KEYS(start + beats * BEAT, 62, 63, 60, 61, 62);
+  run_to(start, beats + 5);
   assert_branch("main");
+}
+
+/** A switch that waits for nothing, and a loop in the same moment, on the own clock ... */
+static void test_switch_and_loop_at_once(void** state)
+{
+  (void)state;
+  switch_and_loop(replay_other("now"), 2);
 }
 
 /** ... and along a host. */
 static void test_switch_and_loop_at_once_along_a_host(void** state)
 {
   (void)state;
-  const int64_t start = follow_other("now");
-  run_to(start, 6);
-  rig.output_count = 0;
-  assert_ok(command_by("test", "switch", "main", NULL, NULL));
-  assert_ok(command_by("test", "loop/range", "1", "2", NULL));
-  rig.idle = true;
-  run_to(start, 10.75);
-  rig.idle = false;
-  ASSERT_KEYS(start + 6 * BEAT, 62, 63, 60, 61, 62);
-  run_to(start, 11);
-  assert_branch("main");
+  switch_and_loop(follow_other("now"), 6);
 }
 
 /** A loop set when the engine has switched, but the store does not know yet. */
