@@ -135,7 +135,7 @@ cat <<END
   Go back: oscsend $url /hr/1/switch s main
   Hear it: oscsend $url /hr/1/replay/at s 1
   Look:    $build/halfremembered tree --tree "$HR_TREE"
-           (do: oscsend says nothing, also where a name was mistyped)
+           (look after each message: oscsend shows no answer, not even to a mistyped name)
 
 Ctrl-C ends it.
 END
