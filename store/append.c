@@ -383,12 +383,11 @@ static bool copy_words(HrWord* restrict out, const HrWord* restrict words, uint3
   return !(lengths >> 32 & 0xff & ~sizeof words->bytes) && !(backwards >> 32 & 1);
 }
 
-/** Put words into the open node, as many as there is room for. HR_ERR_ARGUMENT if one of them is
- * none. */
-static HrStatus put_words(HrTail* tail, uint32_t room, HrTick base, const HrWord* words,
-                          size_t count, size_t* taken)
+/** Put words into the branch's last node, as many as there is room for. HR_ERR_ARGUMENT if one of
+ * them is none. */
+static HrStatus put_words(HrTail* tail, HrNodeHeader* node, uint32_t room, HrTick base,
+                          const HrWord* words, size_t count, size_t* taken)
 {
-  HrNodeHeader* const node = tail->node;
   HrWord* const out = (HrWord*)(node + 1) + node->word_count;
   const HrTick shift = base - node->base_tick;
   uint32_t fit = count < room ? (uint32_t)count : room;
@@ -408,8 +407,8 @@ static HrStatus put_words(HrTail* tail, uint32_t room, HrTick base, const HrWord
   return HR_OK;
 }
 
-/** Make a whole node of HR_NODE_WORDS words. None is open, and no checkpoint is due. Its
- * events are still to be followed: with those of the nodes after it, at once. */
+/** Make a whole node of HR_NODE_WORDS words, on its page. None is open, and no checkpoint is
+ * due. Its events are still to be followed: with those of the nodes after it, at once. */
 static HrStatus put_full_node(HrTxn* txn, HrTick base, const HrWord* words,
                               const HrAppendOptions* options, size_t* taken)
 {
@@ -418,10 +417,17 @@ static HrStatus put_full_node(HrTxn* txn, HrTick base, const HrWord* words,
   if (is_past(tail, tick)) {
     return HR_ERR_ARGUMENT;
   }
+  MDB_val value = {HR_NODE_SIZE, NULL};
   HrStatus status = start_node(txn, tick, HR_NODE_WORDS, options);
-  status = status ? status : put_words(tail, HR_NODE_WORDS, base, words, HR_NODE_WORDS, taken);
-  status = status ? status : put_open_node(txn);
-  tail->open = tail->open && status;
+  status = status ? status : hr_node_put(txn, &tail->key, &value);
+  if (status) {
+    return status;
+  }
+  HrNodeHeader* const node = value.mv_data; // All words fit: it begins with the first of them
+  *node = *tail->node;
+  tail->open = false;
+  status = put_words(tail, node, HR_NODE_WORDS, base, words, HR_NODE_WORDS, taken);
+  node->checksum = hr_node_checksum(node, &tail->key);
   return status;
 }
 
@@ -458,7 +464,7 @@ static HrStatus append_some(HrTxn* txn, HrTick base, const HrWord* words, size_t
     room = status ? 0 : room_in_node(tail, tick, options);
     room = room ? room : 1; // A long state fills a node by itself
   }
-  return status ? status : put_words(tail, room, base, words, count, taken);
+  return status ? status : put_words(tail, tail->node, room, base, words, count, taken);
 }
 
 HrStatus hr_append_words(HrTxn* txn, HrBranchId branch, HrTick base, const HrWord* words,

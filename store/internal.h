@@ -213,7 +213,8 @@ void hr_page_run_add(HrPageRun* pages, const MDB_val* value);
 /** Have the system read them in, without waiting. */
 void hr_page_run_will_need(const HrPageRun* pages);
 
-/** Put a node as it is. */
+/** Put a node as it is. Without data (NULL), room for one of that size: the caller writes it
+ * there before anything else is done with `txn`. */
 HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value);
 
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */

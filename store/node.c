@@ -118,10 +118,10 @@ void hr_page_run_will_need(const HrPageRun* pages)
 
 /** Put at the end of all nodes, if the key belongs there, as that of the youngest branch does:
  * LMDB then searches for no place, and leaves the pages above the nodes full, not half full. */
-static int put_last(HrTxn* txn, MDB_val* key, MDB_val* value)
+static int put_last(HrTxn* txn, MDB_val* key, MDB_val* value, unsigned reserve)
 {
   MDB_val last_key, last_value;
-  const int code = mdb_cursor_put(txn->nodes, key, value, MDB_APPEND);
+  const int code = mdb_cursor_put(txn->nodes, key, value, MDB_APPEND | reserve);
   if (code == MDB_KEYEXIST) {
     /* The cursor is on the last of all: this node once more, or a younger branch's. */
     txn->nodes_follow = mdb_cursor_get(txn->nodes, &last_key, &last_value, MDB_GET_CURRENT) ||
@@ -132,14 +132,15 @@ static int put_last(HrTxn* txn, MDB_val* key, MDB_val* value)
 
 HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value)
 {
+  const unsigned reserve = value->mv_data ? 0 : MDB_RESERVE;
   MDB_val k = {sizeof *key, (void*)key};
   int code = txn->nodes ? 0 : mdb_cursor_open(txn->txn, txn->store->nodes, &txn->nodes);
   if (!code) {
-    code = txn->nodes_follow ? MDB_KEYEXIST : put_last(txn, &k, value);
+    code = txn->nodes_follow ? MDB_KEYEXIST : put_last(txn, &k, value, reserve);
   }
   if (code == MDB_KEYEXIST) {
     /* The next node mostly goes beside the last, which the cursor finds without a search. */
-    code = mdb_cursor_put(txn->nodes, &k, value, 0);
+    code = mdb_cursor_put(txn->nodes, &k, value, reserve);
   }
   return hr_status_from_lmdb(txn->store, code);
 }
