@@ -83,11 +83,11 @@ static const Command table[] = {
       "With no host rolling, shorten silences longer than so many bars; 0: never"},
      hr_run_silence},
     {{"tempo/source", HR_COMMAND_VALUE, "whose:s", "",
-      "With no host rolling, replay at the tempo recorded, or at the host's"},
+      "With no host rolling, replay at the tempo recorded or at the host's: recorded or host"},
      hr_run_tempo_source},
     {{"undo", HR_COMMAND_TRIGGER, "", "operation:s now_on:i name:s",
-      "Take back what was done last: a fork, switch, merge, mark, new name or hiding. Nothing is "
-      "removed"},
+      "Take back what was done last: a fork, switch, merge, mark, note, new name or hiding. "
+      "Nothing is removed"},
      hr_run_undo},
     {{"redo", HR_COMMAND_TRIGGER, "", "operation:s now_on:i name:s",
       "Do again what was taken back last"},
