@@ -145,7 +145,8 @@ static const Command table[] = {
       "Tell what was done, and by whom"},
      hr_run_log},
     {{"stats", HR_COMMAND_QUERY, "", "key:s value",
-      "Tell what was counted, how large the store is, and how much fits"},
+      "Tell what was counted (unheard: messages that the host's port has no room for), how large "
+      "the store is, and how much fits"},
      hr_run_stats},
     {{"get", HR_COMMAND_QUERY, "key:s?", "key:s value", "Tell the state: all of it, or one thing"},
      hr_run_get},
