@@ -281,13 +281,13 @@ def node_picture():
 
 def flow_picture():
     parts = [text(16, 26, "From the keyboard to the disk and back: who runs what", "bold")]
-    for x, width, name in ((16, 210, "audio thread: never waits"), (242, 220, "rings: shared memory"),
+    for x, width, name in ((16, 210, "audio thread: never waits"), (242, 220, "rings: lock-free"),
                            (478, 266, "worker, OSC thread, tool: may wait")):
         parts.append(f'<rect class="box dashed" x="{x}" y="44" width="{width}" height="236" rx="8"/>')
         parts.append(text(x + width / 2, 66, name, "small faint middle"))
     parts += [box(36, 84, 170, 50, "blue", "run: record", "stamps ticks, decides"), box(36, 150, 170, 34, "blue", "run: obey"),
               box(36, 200, 170, 50, "blue", "run: replay", "plays what is due"),
-              box(262, 84, 180, 50, "orange", "capture ring", "is the crash journal"),
+              box(262, 84, 180, 50, "orange", "capture ring", "in shared memory"),
               box(262, 150, 180, 34, "orange", "messages, requests"), box(262, 200, 180, 50, "orange", "streams", "music read ahead"),
               box(498, 84, 226, 50, "blue", "drain", "many events a transaction"), box(498, 150, 226, 34, "blue", "commands"),
               box(498, 200, 226, 50, "blue", "read ahead", "words where they lie"),

@@ -43,7 +43,8 @@ static void write_opening(FILE* file)
       "The plugin listens on 127.0.0.1, on the first free UDP port from %d up (from "
       "`$HR_OSC_PORT`, where it is set).\nAll plugins of one host share the port. It is shown "
       "in the host as a property, and stands in the file\n"
-      "`$XDG_RUNTIME_DIR/halfremembered/osc-<pid>.url`.\n"
+      "`$XDG_RUNTIME_DIR/halfremembered/osc-<pid>.url`, or in `/tmp/halfremembered-<uid>` where "
+      "that variable is not set.\n"
       "\n"
       "**From other machines**, such as a tablet, it is reached only if two variables are set "
       "where the host is started:\n"
@@ -277,7 +278,7 @@ static void write_answers(FILE* file)
         "| code | meaning |\n"
         "| --- | --- |\n",
         file);
-  for (int code = HR_ERR_ARGUMENT; code <= HR_ERR_LIMIT; ++code) {
+  for (int code = HR_ERR_ARGUMENT; code <= HR_ERR_MAP_FULL; ++code) {
     fprintf(file, "| %d | %s |\n", code, hr_strerror((HrStatus)code));
   }
   fprintf(
@@ -300,8 +301,9 @@ static void write_bounds(FILE* file)
       "## Bundles, times and bounds\n"
       "\n"
       "The messages of a bundle run in their order. A bundle whose time tag lies ahead waits "
-      "until then, for at most an\nhour; %d bundles may wait. One whose time is past runs at "
-      "once. What waits waits no longer and no shorter when\nthe clock of this machine is set.\n"
+      "until then, for at most an\nhour; %d bundles may wait, of %d KiB in all. One whose time "
+      "is past runs at once. What waits waits no longer and no\nshorter when the clock of this "
+      "machine is set.\n"
       "\n"
       "| | at most |\n"
       "| --- | --- |\n"
@@ -320,9 +322,9 @@ static void write_bounds(FILE* file)
       "**Patterns.** The instance and the command may be OSC 1.0 address patterns, of `?`, `*`, "
       "`[ ]`, `[! ]` and `{ , }`:\n`/hr/*/{record,thru}`. Each command of each instance that is "
       "meant runs, and answers under its own address. A `*` does\nnot reach over a `/`.\n",
-      HR_OSC_SCHEDULE_MAX, HR_OSC_PACKET_MAX, HR_OSC_DATAGRAM_MAX, HR_OSC_MESSAGES_MAX,
-      HR_OSC_DEPTH_MAX, HR_OSC_ARGUMENTS_MAX, HR_OSC_ADDRESS_MAX, HR_OSC_MATCHES_MAX,
-      HR_OSC_PATTERN_MAX, HR_OSC_RATE_MAX, HR_OSC_RATE_BURST_MAX);
+      HR_OSC_SCHEDULE_MAX, HR_OSC_SCHEDULE_BYTES_MAX >> 10, HR_OSC_PACKET_MAX, HR_OSC_DATAGRAM_MAX,
+      HR_OSC_MESSAGES_MAX, HR_OSC_DEPTH_MAX, HR_OSC_ARGUMENTS_MAX, HR_OSC_ADDRESS_MAX,
+      HR_OSC_MATCHES_MAX, HR_OSC_PATTERN_MAX, HR_OSC_RATE_MAX, HR_OSC_RATE_BURST_MAX);
 }
 
 HrStatus hr_osc_write_documentation(FILE* file)

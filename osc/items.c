@@ -156,7 +156,9 @@ static const HrOscItem items[] = {
      NULL, offsetof(HrSessionState, overdub), "overdub"},
     {"thru", "on:i", "Whether what comes in goes out as well.", HR_OSC_AT_ONCE, NULL,
      offsetof(HrSessionState, thru), "thru"},
-    {"quantum", "quantum:i name:s", "When a switch takes effect: 0 now, 1 beat, 2 bar, 3 loop end.",
+    {"quantum", "quantum:i name:s",
+     "When a switch takes effect: 0 now, 1 beat, 2 bar or so many bars as the name says, 3 loop "
+     "end.",
      HR_OSC_AT_ONCE, read_quantum, 0, NULL},
     {"rolling", "on:i", "Whether the host's transport rolls.", HR_OSC_AT_ONCE, NULL,
      offsetof(HrSessionState, rolling), NULL},

@@ -83,11 +83,11 @@ static const Command table[] = {
       "With no host rolling, shorten silences longer than so many bars; 0: never"},
      hr_run_silence},
     {{"tempo/source", HR_COMMAND_VALUE, "whose:s", "",
-      "With no host rolling, replay at the tempo recorded, or at the host's"},
+      "With no host rolling, replay at the tempo recorded or at the host's: recorded or host"},
      hr_run_tempo_source},
     {{"undo", HR_COMMAND_TRIGGER, "", "operation:s now_on:i name:s",
-      "Take back what was done last: a fork, switch, merge, mark, new name or hiding. Nothing is "
-      "removed"},
+      "Take back what was done last: a fork, switch, merge, mark, note, new name or hiding. "
+      "Nothing is removed"},
      hr_run_undo},
     {{"redo", HR_COMMAND_TRIGGER, "", "operation:s now_on:i name:s",
       "Do again what was taken back last"},
@@ -145,7 +145,8 @@ static const Command table[] = {
       "Tell what was done, and by whom"},
      hr_run_log},
     {{"stats", HR_COMMAND_QUERY, "", "key:s value",
-      "Tell what was counted, how large the store is, and how much fits"},
+      "Tell what was counted (unheard: messages that the host's port has no room for), how large "
+      "the store is, and how much fits"},
      hr_run_stats},
     {{"get", HR_COMMAND_QUERY, "key:s?", "key:s value", "Tell the state: all of it, or one thing"},
      hr_run_get},

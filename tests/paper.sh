@@ -31,7 +31,7 @@ awk -v folder="$scratch/blocks" '
   END { if (within) print "" >(folder "/unended-" NR) }' "$paper"
 
 blocks() { # LANGUAGE: the files of its blocks, in order
-  find "$scratch/blocks" -name "$1-*" | sort -t- -k2n
+  find "$scratch/blocks" -name "$1-*" -printf '%f\n' | sort -t- -k2n | sed "s|^|$scratch/blocks/|"
 }
 
 # together LANGUAGE: its blocks in one file, each line where it stands in the paper.

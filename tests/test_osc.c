@@ -1225,10 +1225,31 @@ static void test_documentation(void** state)
   }
 }
 
+/** Whatever a command may fail with. */
+static void test_documentation_has_every_code(void** state)
+{
+  (void)state;
+  char text[1 << 16] = "";
+  FILE* const file = fmemopen(text, sizeof text - 1, "w");
+  assert_non_null(file);
+  assert_int_equal(hr_osc_write_documentation(file), HR_OK);
+  fclose(file);
+  int code = HR_ERR_ARGUMENT;
+  for (; strcmp(hr_strerror((HrStatus)code), "unknown status") != 0; ++code) {
+    char row[256];
+    snprintf(row, sizeof row, "| %d | %s |\n", code, hr_strerror((HrStatus)code));
+    if (!strstr(text, row)) {
+      fail_msg("There is no row %s", row);
+    }
+  }
+  assert_true(code > HR_ERR_LIMIT);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_documentation),
+      cmocka_unit_test(test_documentation_has_every_code),
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
       SERVED(test_ping),
       SERVED(test_instances),
