@@ -830,6 +830,132 @@ static void test_bars_of_a_branch_opened_anew(void** state)
   assert_string_equal(state_now().branch_name, "other"); // At bar 21
 }
 
+/** A bar of four beats and four of three, on "main", from which "other" forks at bar 2. */
+static void record_in_two_meters(void)
+{
+  const HrValue at[2] = {hr_value_text("2"), hr_value_text("other")};
+  record_beats(1, 60);
+  rig.beats_per_bar = 3.0f;
+  rig_transport(&rig, true, BAR);
+  for (int i = 0; i < 12; ++i) {
+    play_note((int64_t)i * BEAT, 64, BEAT / 2);
+  }
+  rig_run(&rig, 12 * BEAT);
+  assert_ok(rig_command(&rig, "fork/at", at, 2));
+  rig_run(&rig, 512);
+}
+
+/** Where a session opened anew goes on, it waits on a bar line of the music: at beat 16, the
+ * beginning of bar 6. So bar 7, the next with an odd number, begins at beat 19. */
+static void test_bars_of_a_branch_in_two_meters_opened_anew(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1", .branch = "#1"};
+  record_in_two_meters();
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  assert_ok(rig_say(&rig, "quantum", "2 bars"));
+  rig_run(&rig, 512);
+  play_note(0, 60, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_true(tick_of_last("main") == ticks(16));
+  assert_ok(rig_say(&rig, "switch", "other"));
+  rig_run(&rig, 2 * BEAT - 512);
+  assert_string_equal(state_now().branch_name, "main");
+  rig_run(&rig, 1024);
+  assert_string_equal(state_now().branch_name, "other");
+}
+
+/** The same where the host has told of four beats a bar by then: they begin there. */
+static void test_bars_of_a_host_of_another_meter_after_opening(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1", .branch = "#1"};
+  record_in_two_meters();
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  jam(1);
+  assert_true(tick_of_last("main") == ticks(16));
+  jam(1);
+  assert_true(tick_of_last("main") == ticks(20));
+}
+
+/** And where somebody goes back to the branch, or stops a replay in the middle of it. */
+static void test_bars_of_a_branch_in_two_meters_gone_back_to(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1", .branch = "other"};
+  record_in_two_meters();
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  rig_run(&rig, 512);
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 512);
+  jam(1);
+  assert_true(tick_of_last("main") == ticks(16));
+  assert_ok(rig_say(&rig, "replay/at", "1"));
+  rig_run(&rig, BEAT);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, 512);
+  jam(1);
+  assert_true(tick_of_last("main") == ticks(19));
+}
+
+/** A branch forked in the middle of a bar, before anything is played: its bars are the host's. */
+static void test_bars_of_a_branch_forked_before_the_first_note(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1"};
+  rig.beats_per_bar = 3.0f;
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BEAT + BEAT / 2);
+  assert_ok(rig_say(&rig, "fork", "idea"));
+  play_note(BEAT / 2, 60, BEAT / 2);
+  rig_run(&rig, 2 * BEAT);
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  rig_run(&rig, 512);
+  jam(1);
+  assert_true(tick_of_last("idea") == ticks(3));
+}
+
+/** What was said of the meter long ago counts as well: the path is read bit by bit. */
+static void test_bars_of_a_long_branch_opened_anew(void** state)
+{
+  (void)state;
+  enum { WORDS = 5000, RUNS = 400 }; // 3,970 nodes
+  static HrWord words[WORDS];
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "long"};
+  const HrAppendOptions options = {.author = 1};
+  uint8_t meter[HR_META_METER_SIZE];
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  HrTreeId tree;
+  for (uint32_t i = 0; i < WORDS; ++i) {
+    words[i] = (HrWord){i, 3, {i % 2 ? 0x80 : 0x90, 60, 64}};
+  }
+  hr_meta_meter(3, 4, meter);
+  const HrEvent change = {ticks(4), HR_EVENT_META, sizeof meter, meter};
+  assert_ok(hr_store_open(again.store, 0, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_WRITE, &txn));
+  assert_ok(hr_tree_create(txn, "long", 1, &tree));
+  for (int run = 0; run < RUNS; ++run) {
+    const HrBranchId branch = hr_branch_id(tree, 1);
+    if (run == 80) {
+      assert_ok(hr_append(txn, branch, &change, &options));
+    }
+    assert_ok(hr_append_words(txn, branch, ticks(run * 0.05), words, WORDS, &options));
+  }
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  rig_run(&rig, RIG_RATE);
+  assert_true(state_now().position == ticks(4 + 6 * 3));
+}
+
 /* ---- System exclusive ---------------------------------------------------------------- */
 
 static void test_long_messages(void** state)
@@ -894,6 +1020,11 @@ int main(void)
       TEST(test_bars_of_a_host_moved_to_another_meter),
       TEST(test_bars_of_another_branch),
       TEST(test_bars_of_a_branch_opened_anew),
+      TEST(test_bars_of_a_branch_in_two_meters_opened_anew),
+      TEST(test_bars_of_a_host_of_another_meter_after_opening),
+      TEST(test_bars_of_a_branch_in_two_meters_gone_back_to),
+      TEST(test_bars_of_a_branch_forked_before_the_first_note),
+      TEST(test_bars_of_a_long_branch_opened_anew),
       TEST(test_long_messages),
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);
