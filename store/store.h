@@ -560,6 +560,13 @@ HrStatus hr_undo_apply(HrTxn* txn, const HrUndo* step, HrTick tick, uint32_t aut
  * drained exactly once. HR_ERR_NOT_FOUND if nothing of it is. */
 HrStatus hr_capture_get(HrTxn* txn, const uint8_t uuid[16], HrCaptureRecord* record);
 HrStatus hr_capture_put(HrTxn* txn, const uint8_t uuid[16], const HrCaptureRecord* record);
+
+/** Where the rest of the ring goes that was to go elsewhere: as of the same transaction.
+ * HR_ERR_NOT_FOUND if nothing was said. */
+HrStatus hr_capture_get_rescues(HrTxn* txn, const uint8_t uuid[16], HrRescueRecord* record);
+HrStatus hr_capture_put_rescues(HrTxn* txn, const uint8_t uuid[16], const HrRescueRecord* record);
+
+/** Forget both. */
 HrStatus hr_capture_delete(HrTxn* txn, const uint8_t uuid[16]);
 
 /* ---- Copies ----------------------------------------------------------- */
