@@ -86,6 +86,10 @@ enum {
  * folder, something else, truncated, damaged, newer. One of an older format is
  * brought up to date, all of it or nothing; HR_ERR_READ_ONLY if it may only be read.
  *
+ * While a store is open, HR_STORE_UNSYNCED counts only until it is opened for
+ * writing without: then what was committed is synced, HR_ERR_IO if that fails, and
+ * so is each commit from then on.
+ *
  * Address space is set aside once, 64 TiB, or where that is limited (RLIMIT_AS)
  * at most half of the limit, or the file's size if that is more. */
 HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrError* error);

@@ -165,12 +165,17 @@ static int commit(MDB_txn* txn)
 
 HrStatus hr_txn_commit(HrTxn* txn)
 {
+  HrStore* const store = txn->store;
+  const bool unsynced = store->unsynced;
   HrStatus status = txn->spoilt ? HR_ERR_ARGUMENT : hr_tail_flush(txn);
   close_cursor(txn);
   if (status) {
     mdb_txn_abort(txn->txn);
   } else {
-    status = hr_status_from_lmdb(txn->store, commit(txn->txn));
+    status = hr_status_from_lmdb(store, commit(txn->txn));
+  }
+  if (!status && unsynced && !store->unsynced) { // Opened meanwhile by somebody who wants it so
+    status = hr_status_from_lmdb(store, mdb_env_sync(store->env, 1));
   }
   if (!status) {
     hr_tail_keep_state(txn);
