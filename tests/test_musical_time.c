@@ -183,6 +183,48 @@ static void test_overdubbing_a_loop(void** state)
   assert_nothing_hangs(0);
 }
 
+/** Blocks, and the session works only when the plugin would wake a host's worker. */
+static void run_with_a_worker(int64_t frames)
+{
+  rig.idle = true;
+  for (; frames > 0; frames -= rig.block) {
+    rig_run_block(&rig, rig.block);
+    if (hr_engine_wants_work(rig.engine, false)) {
+      hr_session_work(rig.session);
+    }
+  }
+  rig.idle = false;
+}
+
+/** The second lap comes in time as well, also if it does so before the next regular round. */
+static void test_overdubbing_a_short_loop(void** state)
+{
+  (void)state;
+  enum { LAP = BEAT / 10, LAPS = 40 };
+  const HrValue range[2] = {hr_value_text("0t"), hr_value_text("193536t")};
+  play_note(0, 60, LAP / 8);
+  play_note(3 * LAP / 4, 61, LAP / 8);
+  rig_run(&rig, 6 * BAR);
+  say_number("thru", 0);
+  say_number("overdub", 1);
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  assert_ok(rig_say(&rig, "replay", NULL));
+  run_with_a_worker(2 * BEAT);
+  rig.output_count = 0;
+  play_note(LAP / 2, 62, LAP / 4);
+  run_with_a_worker(LAPS * LAP);
+  const RigEvent* ons[4 * LAPS];
+  const size_t count = note_ons(ons, 4 * LAPS);
+  int64_t last[3] = {0, 0, 0};
+  assert_true(count >= 3 * (LAPS - 2));
+  for (size_t i = 0; i < count; ++i) {
+    int64_t* const before = &last[ons[i]->bytes[1] - 60];
+    assert_true(!*before || ons[i]->frame - *before == LAP);
+    *before = ons[i]->frame;
+  }
+}
+
 /** The bars just played go round at once, in time, though the tap came late. */
 static void test_grab(void** state)
 {
@@ -995,6 +1037,7 @@ int main(void)
       TEST(test_a_loop_along_a_rolling_host),
       TEST(test_playing_over_a_loop),
       TEST(test_overdubbing_a_loop),
+      TEST(test_overdubbing_a_short_loop),
       TEST(test_grab),
       TEST(test_grab_while_rolling),
       TEST(test_nothing_to_grab),
