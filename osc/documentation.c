@@ -32,13 +32,15 @@ static void write_opening(FILE* file)
       "\n"
       "Load the plugin, then, in a terminal:\n"
       "\n"
+      "    halfremembered osc /hr/1/fork verse\n"
+      "    halfremembered osc /hr/1/switch main\n"
+      "\n"
+      "This shows the answers, which go back to whoever sent. What is told to all who subscribe is "
+      "shown by oscdump;\noscsend sends without waiting for an answer:\n"
+      "\n"
       "    oscdump 9000 &\n"
       "    oscsend localhost %d /hr/subscribe i 9000\n"
       "    oscsend localhost %d /hr/1/fork s verse\n"
-      "    oscsend localhost %d /hr/1/switch s main\n"
-      "\n"
-      "oscdump shows what is told to subscribers; answers go back to whoever sent, and oscsend "
-      "does not wait for them.\n"
       "\n"
       "The plugin listens on 127.0.0.1, on the first free UDP port from %d up (from "
       "`$HR_OSC_PORT`, where it is set).\nAll plugins of one host share the port. It is shown "
@@ -66,8 +68,7 @@ static void write_opening(FILE* file)
       "It speaks IPv4 only: every controller does, and whom to answer is said in one kind of "
       "address.\n"
       "\n",
-      HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT,
-      HR_OSC_ALLOWED_MAX);
+      HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_PORT_DEFAULT, HR_OSC_ALLOWED_MAX);
 }
 
 static void write_addressing(FILE* file)

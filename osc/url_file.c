@@ -63,14 +63,21 @@ static bool is_stale(const char* name)
   return kill((pid_t)pid, 0) && errno == ESRCH;
 }
 
-static void remove_stale(int folder)
+/** A list of what is in the folder; NULL if it cannot be had. */
+static DIR* list_folder(int folder)
 {
   const int copy = fcntl(folder, F_DUPFD_CLOEXEC, 0);
-  DIR* list = copy < 0 ? NULL : fdopendir(copy);
+  DIR* const list = copy < 0 ? NULL : fdopendir(copy);
+  if (!list && copy >= 0) {
+    close(copy);
+  }
+  return list;
+}
+
+static void remove_stale(int folder)
+{
+  DIR* const list = list_folder(folder);
   if (!list) {
-    if (copy >= 0) {
-      close(copy);
-    }
     return;
   }
   for (const struct dirent* entry = readdir(list); entry; entry = readdir(list)) {
@@ -141,4 +148,42 @@ void hr_osc_url_file_remove(void)
   file_name(name, "");
   unlinkat(folder, name, 0);
   close(folder);
+}
+
+/** True for the URL file of a process that is there. */
+static bool is_current(const char* name)
+{
+  const size_t length = strlen(name);
+  return length > 8 && !strncmp(name, "osc-", 4) && !strcmp(name + length - 4, ".url") &&
+         !is_stale(name);
+}
+
+static bool read_file(int folder, const char* name, char url[HR_OSC_URL_SIZE])
+{
+  const int file = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  const ssize_t size = file < 0 ? -1 : read(file, url, HR_OSC_URL_SIZE - 1);
+  if (file >= 0) {
+    close(file);
+  }
+  url[size < 0 ? 0 : size] = '\0';
+  url[strcspn(url, "\n")] = '\0';
+  return *url;
+}
+
+size_t hr_osc_url_files_read(char urls[][HR_OSC_URL_SIZE], size_t room)
+{
+  char path[PATH_MAX];
+  size_t count = 0;
+  const int folder = hr_osc_folder_open(path, sizeof path);
+  DIR* const list = folder < 0 ? NULL : list_folder(folder);
+  if (list) {
+    for (const struct dirent* entry = readdir(list); entry && count < room; entry = readdir(list)) {
+      count += is_current(entry->d_name) && read_file(folder, entry->d_name, urls[count]);
+    }
+    closedir(list);
+  }
+  if (folder >= 0) {
+    close(folder);
+  }
+  return count;
 }

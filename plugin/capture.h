@@ -65,15 +65,6 @@ typedef struct {
 /** So many have room in the pages before the ring. */
 #define HR_PENDING_FORKS 14
 
-/** The branch `number` turned out to be ahead of what was played on it: that
- * goes to its fork `fork` instead. */
-typedef struct {
-  uint32_t number; ///< 0: none
-  uint32_t fork;
-} HrRescue;
-
-enum { HR_RESCUES = 16 };
-
 /** The start of the file. Fields but the positions change under the session's mutex only. */
 typedef struct {
   char magic[8];
@@ -89,7 +80,7 @@ typedef struct {
   char store_path[4096];
   HrRingPositions positions;
   HrPendingFork pending_forks[HR_PENDING_FORKS]; ///< None in a ring of older times
-  HrRescue rescues[HR_RESCUES]; ///< For what is still in the ring: the last of them, newest last
+  HrRescue rescues[HR_RESCUES]; ///< For what is still in the ring, as in HrRescueRecord
 } HrCaptureFile;
 
 typedef struct {

@@ -39,7 +39,7 @@ typedef struct {
   HrPendingFork pending_forks[HR_PENDING_FORKS];
   uint64_t messages; ///< What came of these messages to the engine is before `until`
   HrWishes wishes;
-  HrRescue rescues[HR_RESCUES]; ///< As in the ring's file
+  HrRescueRecord rescues; ///< As in the ring's file
 
   HrTxn* txn;
   HrTreeId tree;
@@ -88,6 +88,12 @@ static void remember_rescue(HrRescue rescues[HR_RESCUES], uint32_t number, uint3
   rescues[HR_RESCUES - 1] = (HrRescue){number, fork};
 }
 
+/** The newest rescue is the last: none, if that is none. */
+static bool any_rescues(const HrRescueRecord* rescues)
+{
+  return rescues->rescues[HR_RESCUES - 1].number;
+}
+
 /** The next whole record of a ring, in which nothing else is to be expected. */
 static const HrCaptureHeader* next_record(const HrCapture* capture, uint64_t* position,
                                           const HrRecord** record)
@@ -130,7 +136,7 @@ static HrStatus make_tree(Drain* drain)
       hr_tree_create(drain->txn, is_free ? wanted : NULL, drain->author, &drain->tree);
   drain->tree_changed = true;
   drain->branch = hr_branch_id(drain->tree, 1);
-  memset(drain->rescues, 0, sizeof drain->rescues); // They were of another tree
+  memset(&drain->rescues, 0, sizeof drain->rescues); // They were of another tree
   return status ? status : hr_tree_reserve(drain->txn, drain->tree, count_numbers(drain), &first);
 }
 
@@ -168,7 +174,7 @@ static HrStatus rescue(Drain* drain, uint32_t number, const HrEvent* event,
       .name = name_astray(drain), .author = drain->author, .go_there = true};
   status = status ? status : hr_branch_fork(drain->txn, from, event->tick, &fork_options, &fork);
   if (!status) {
-    remember_rescue(drain->rescues, number, hr_branch_number(fork));
+    remember_rescue(drain->rescues.rescues, number, hr_branch_number(fork));
     drain->rescued = (HrRescue){number, hr_branch_number(fork)};
     drain->branch = fork;
     drain->tree_changed = true;
@@ -184,7 +190,7 @@ static HrStatus apply_event(Drain* drain, HrEventKind kind, const HrCaptureHeade
       .author = author,
       .wall_clock_ns = drain->session ? 0 : drain->binding->capture->file->wall_clock_ns};
   const HrEvent event = {header->tick, kind, header->size, (const uint8_t*)(header + 1)};
-  const uint32_t number = rescue_of(drain->rescues, header->branch);
+  const uint32_t number = rescue_of(drain->rescues.rescues, header->branch);
   const HrBranchId branch = hr_branch_id(drain->tree, number);
   HrStatus status = HR_ERR_PAST;
   if (drain->care != RESCUED) {
@@ -247,7 +253,7 @@ static HrStatus apply_fork(Drain* drain, const HrRecord* record)
       status = hr_author_id(drain->txn, pending->author, &options.author);
     }
   }
-  HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain->rescues, header->size));
+  HrBranchId from = hr_branch_id(drain->tree, rescue_of(drain->rescues.rescues, header->size));
   if (drain->care) {
     status = status ? status : find_readable(drain, hr_branch_number(from), &from);
     options.name = name_astray(drain) ? name_astray(drain) : options.name;
@@ -297,7 +303,7 @@ static HrStatus apply_switch(Drain* drain, const HrRecord* record)
   const HrStatus status =
       known ? hr_author_id(drain->txn, wishes->authors[cause.wish % HR_WISHES_KEPT], &author)
             : HR_OK;
-  remember_rescue(drain->rescues, header->branch, header->branch);
+  remember_rescue(drain->rescues.rescues, header->branch, header->branch);
   drain->stepped |= cause.kind == HR_CAUSE_UNDO || cause.kind == HR_CAUSE_REDO;
   drain->tree_changed |= drain->stepped;
   drain->branch = hr_branch_id(drain->tree, header->branch);
@@ -346,18 +352,44 @@ static HrStatus apply(Drain* drain, const HrRecord* record)
   }
 }
 
+/** Begin where the last batch ended, by what the store says: who applied that may have been
+ * killed before it could note it in the ring. */
+static HrStatus begin_after_last(Drain* drain)
+{
+  const uint8_t* const uuid = drain->binding->capture->file->uuid;
+  HrCaptureRecord consumed = {0, 0};
+  HrStatus status = hr_capture_get(drain->txn, uuid, &consumed);
+  if (is_refusal(status)) {
+    return HR_OK; // If it is damaged, rather some of it twice than none of it
+  }
+  if (!status && consumed.tree) {
+    drain->tree = (HrTreeId)consumed.tree; // Made in the last breath of a dead process
+  }
+  if (!status && consumed.consumed > drain->from) {
+    drain->from = consumed.consumed;
+    status = hr_capture_get_rescues(drain->txn, uuid, &drain->rescues);
+  }
+  return is_refusal(status) ? HR_OK : status;
+}
+
+/** Say in the store how far the ring is applied, and where the rest of it goes that was to
+ * go elsewhere. `rescues`: that was said before. */
+static HrStatus note_applied(const Drain* drain, uint64_t position, bool rescues)
+{
+  const uint8_t* const uuid = drain->binding->capture->file->uuid;
+  const HrCaptureRecord consumed = {position, drain->tree};
+  const HrStatus status = hr_capture_put(drain->txn, uuid, &consumed);
+  return status || !(rescues || any_rescues(&drain->rescues))
+             ? status
+             : hr_capture_put_rescues(drain->txn, uuid, &drain->rescues);
+}
+
 /** Apply what the ring held when the batch began. HR_END if that was nothing. */
 static HrStatus apply_batch(Drain* drain)
 {
   HrCapture* const capture = drain->binding->capture;
-  HrCaptureRecord consumed = {0, 0};
-  HrStatus status = hr_capture_get(drain->txn, capture->file->uuid, &consumed);
-  if (is_refusal(status)) {
-    status = HR_OK; // If it is damaged, rather some of it twice than none of it
-  } else if (!status && consumed.tree) {
-    drain->tree = (HrTreeId)consumed.tree; // Made in the last breath of a dead process
-  }
-  drain->from = consumed.consumed > drain->from ? consumed.consumed : drain->from;
+  HrStatus status = begin_after_last(drain);
+  const bool rescues = any_rescues(&drain->rescues);
   const char* const author = hr_name_valid(capture->file->author) ? capture->file->author : "midi";
   status = status ? status : hr_author_id(drain->txn, author, &drain->author);
 
@@ -374,8 +406,7 @@ static HrStatus apply_batch(Drain* drain)
     drain->care = AS_TOLD;
     ++count;
   }
-  consumed = (HrCaptureRecord){position, drain->tree};
-  status = status || !count ? status : hr_capture_put(drain->txn, capture->file->uuid, &consumed);
+  status = status || !count ? status : note_applied(drain, position, rescues);
   drain->more = drain->cut || (record && position < drain->until);
   drain->until = position;
   return status || count ? status : HR_END;
@@ -577,7 +608,7 @@ static void drained(const Drain* drain)
       forget_failed_forks(session, binding, drain->messages);
     }
   }
-  memcpy(binding->capture->file->rescues, drain->rescues, sizeof drain->rescues);
+  memcpy(binding->capture->file->rescues, &drain->rescues, sizeof drain->rescues);
   hr_ring_release(&binding->capture->ring, drain->until);
   binding->rescued += drain->saved;
   if (session) {
@@ -616,7 +647,7 @@ static HrStatus drain_batch(HrSession* session, HrBinding* binding, bool* more)
   /* The name of a fork, and the author of a switch, are known before the engine
    * hears of it, so that none before `until` is missing. */
   memcpy(drain.pending_forks, binding->capture->file->pending_forks, sizeof drain.pending_forks);
-  memcpy(drain.rescues, binding->capture->file->rescues, sizeof drain.rescues);
+  memcpy(&drain.rescues, binding->capture->file->rescues, sizeof drain.rescues);
   if (session) {
     drain.wishes = session->wishes;
     if (binding == &session->binding) {

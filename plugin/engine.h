@@ -116,6 +116,9 @@ typedef struct HrEngine {
   HrTick pending_tick; ///< When it takes effect ...
   HrTick pending_from; ///< ... as if it had from here on
 
+  HrBarsRequest bars; ///< The last request for bars: other answers come too late
+  HrTick bars_wait;   ///< Where the clock was to wait for it
+
   HrTick last_event;  ///< On the own clock: when something was last recorded
   bool straight;      ///< The position has not jumped since then
   HrTick pass_start;  ///< Where the position jumped back to; INT64_MIN: it has not

@@ -99,6 +99,64 @@ HR_REALTIME static void take_tempo(HrClock* clock, const HrTarget* target)
   }
 }
 
+/** Wait at the end of the branch to be played on. Its bars are counted from its first one in
+ * its last meter, until the session has read in which meters it was played. */
+HR_REALTIME_SELDOM static void wait_at_end(HrEngine* engine, uint32_t frame, HrTick tick)
+{
+  const HrTarget* const target = &engine->recorder.target;
+  HrBarsRequest* const request = &engine->bars;
+  *request = (HrBarsRequest){request->request + 1, target->number, target->head};
+  hr_engine_park(engine, frame, tick);
+  engine->bars_wait = engine->clock.anchor_tick;
+  if (!target->tempo_assumed && !engine->clock.ever_rolled) { // Else there are none, or the host's
+    hr_engine_request(engine, HR_REQUEST_BARS, request, sizeof *request);
+  }
+}
+
+/** Where the clock, which stands, waits once the bars are known: at the end still, if it waits
+ * there, and never in the past. */
+HR_REALTIME static HrTick wait_tick(const HrEngine* engine)
+{
+  const HrClock* const clock = &engine->clock;
+  const HrTick at = clock->anchor_tick;
+  const HrTick end = engine->bars.tick;
+  const HrTick head = engine->recorder.target.head;
+  if (at <= end) {
+    return at; // A branch that has just begun
+  }
+  const HrTick from = at == engine->bars_wait ? end + 1 : at;
+  return hr_clock_bar_ceiling(clock, from > head ? from : head, 1);
+}
+
+/** The bars of the music that the own clock goes on from. What waits for a line waits for
+ * these. */
+HR_REALTIME_SELDOM static void take_bars(HrEngine* engine, const HrBarsMessage* message)
+{
+  HrClock* const clock = &engine->clock;
+  const HrTempo tempo = clock->tempo;
+  const bool same_meter = tempo.beats_per_bar == message->tempo.beats_per_bar &&
+                          tempo.beat_unit == message->tempo.beat_unit;
+  if (message->request != engine->bars.request || clock->ever_rolled ||
+      (clock->running && !same_meter)) {
+    return;
+  }
+  clock->tempo.beats_per_bar = message->tempo.beats_per_bar;
+  clock->tempo.beat_unit = message->tempo.beat_unit;
+  clock->bar_tick = message->bar_tick;
+  clock->bar = message->bar;
+  if (!clock->running) {
+    const HrTick tick = wait_tick(engine);
+    if (tick != clock->anchor_tick) {
+      hr_engine_park(engine, engine->cursor, tick);
+    }
+    /* If the host has told another meter by now, a bar of that begins here. */
+    hr_clock_set_tempo(clock, hr_engine_frame(engine, engine->cursor), tick, &tempo);
+  }
+  if (engine->pending.what) {
+    hr_engine_schedule(engine, engine->cursor);
+  }
+}
+
 /** Fork by command: at once, whatever else is pending. */
 HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
 {
@@ -118,6 +176,7 @@ HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessa
     hr_player_release(&engine->player, frame);
     hr_engine_play_nothing(engine);
     engine->overdubbing = engine->layered = engine->over = false;
+    ++engine->bars.request; // An answer still under way is of another place
   }
   if (go->what & HR_GO_STOP) {
     engine->replay = false;
@@ -128,9 +187,9 @@ HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessa
   }
   if (go->what & HR_GO_PARK && !clock->rolling) {
     take_tempo(clock, &go->target);
-    hr_engine_park(engine, frame, go->park_tick);
+    wait_at_end(engine, frame, go->park_tick);
   } else if (go->what & HR_GO_STOP && !clock->rolling) {
-    hr_engine_park(engine, frame, hr_engine_resume_tick(engine, &engine->recorder.target));
+    wait_at_end(engine, frame, hr_engine_resume_tick(engine, &engine->recorder.target));
   }
   if (go->what & HR_GO_REPLAY) {
     const bool begins = !engine->replay;
@@ -293,7 +352,7 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
     engine->clock.bar = 0;
     engine->replay = false;
     hr_engine_forget_ahead(engine);
-    hr_engine_park(engine, frame, hr_engine_resume_tick(engine, target));
+    wait_at_end(engine, frame, hr_engine_resume_tick(engine, target));
   } else if (engine->replay) {
     hr_engine_ask(engine, hr_engine_tick(engine, frame));
     hr_engine_look_ahead(engine, engine->host_place);
@@ -349,6 +408,9 @@ HR_REALTIME static void take_message(HrEngine* engine, const HrRecord* record)
   }
   case HR_MESSAGE_NUMBERS:
     memcpy(&engine->recorder.numbers, payload, sizeof engine->recorder.numbers);
+    break;
+  case HR_MESSAGE_BARS:
+    take_bars(engine, payload);
     break;
   case HR_MESSAGE_SEND:
     hr_engine_send(engine, payload);

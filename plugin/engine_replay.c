@@ -227,6 +227,7 @@ bool hr_engine_play_ahead(HrEngine* engine, HrTick tick)
       tick < engine->ahead.at || tick > wanted->at + margin(engine)) {
     return false;
   }
+  engine->work_wanted = true; // It ends with the lap until the session reads on
   hr_engine_play(engine, &engine->ahead, tick);
   return true;
 }

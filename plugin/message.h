@@ -37,6 +37,7 @@ enum {
   HR_MESSAGE_LOOP,       ///< HrLoopMessage
   HR_MESSAGE_RESCUE,     ///< HrRescue
   HR_MESSAGE_PANIC,      ///< no payload: end every note now
+  HR_MESSAGE_BARS,       ///< HrBarsMessage
   HR_MESSAGE_SEND,       ///< HrSendMessage, the MIDI message, the name of its author
 };
 
@@ -147,6 +148,14 @@ typedef struct {
   HrStreamStart stream;
 } HrStreamMessage;
 
+/** The bars at the end of a branch's path, which the engine asked for with HR_REQUEST_BARS. */
+typedef struct {
+  uint32_t request;
+  HrTempo tempo;   ///< In force there; only its meter counts
+  HrTick bar_tick; ///< A bar line ...
+  int64_t bar;     ///< ... and which bar begins there, from 0
+} HrBarsMessage;
+
 typedef enum {
   HR_SET_RECORD,       ///< Bool
   HR_SET_THRU,         ///< Bool
@@ -186,6 +195,7 @@ typedef struct {
 enum {
   HR_REQUEST_STREAM = 1, ///< HrStreamRequest
   HR_REQUEST_ENDED,      ///< no payload: replay came to the end of the path and is off
+  HR_REQUEST_BARS,       ///< HrBarsRequest
   HR_REQUEST_PORT,       ///< HrPortRequest: a control port was moved
   HR_REQUEST_PATCH,      ///< an LV2 atom: a patch message from the input port
 };
@@ -198,6 +208,12 @@ typedef struct {
   HrTick tick;
   HrLoopMessage loop;
 } HrStreamRequest;
+
+typedef struct {
+  uint32_t request; ///< Number, echoed by the answer
+  uint32_t branch;  ///< Of which
+  HrTick tick;      ///< Its end, as the engine knows it
+} HrBarsRequest;
 
 typedef struct {
   uint32_t port; ///< Port index

@@ -203,6 +203,7 @@ void hr_session_free(HrSession* session)
   pthread_mutex_destroy(&session->lock);
   pthread_mutex_destroy(&session->writing);
   hr_prepared_free(session->prepared);
+  hr_timeline_free(&session->bars.timeline);
   free(session);
 }
 
@@ -256,6 +257,70 @@ static void answer_stream_request(HrSession* session, const HrStreamRequest* req
   hr_session_send(session, HR_MESSAGE_STREAM, &message, sizeof message);
 }
 
+/** Nodes of a path that is read for its bars at a time: 4 MiB. */
+#define BAR_COUNT_NODES 1024
+
+static void begin_bar_count(HrSession* session, const HrBarsRequest* request)
+{
+  HrBarCount* const count = &session->bars;
+  const HrBranchId branch = hr_branch_id(session->binding.tree, request->branch);
+  hr_timeline_free(&count->timeline);
+  if (!is_drained(session, branch)) {
+    hr_session_drain(session, true);
+  }
+  *count = (HrBarCount){.open = session->binding.tree != 0,
+                        .request = request->request,
+                        .branch = branch,
+                        .next = INT64_MIN,
+                        .until = request->tick};
+}
+
+/** The meter that is told with the first note is that of the bars before as well: a branch may
+ * fork in the middle of one, before anything is played. */
+static HrStatus start_bar_count(HrBarCount* count, HrTxn* txn)
+{
+  HrTimelinePoint start = hr_timeline_origin();
+  HrTick first = INT64_MAX;
+  HrPath path;
+  HrEvent event;
+  HrStatus status = hr_path_open(txn, count->branch, INT64_MIN, &path);
+  while (!status && !hr_path_next(&path, &event) && event.kind == HR_EVENT_META &&
+         event.tick <= first) {
+    hr_meta_apply(&start.tempo, event.bytes, event.size);
+    first = event.tick;
+  }
+  hr_path_close(&path);
+  return status ? status : hr_timeline_start(&count->timeline, &start);
+}
+
+/** Read some of the path, without the lock; at its end, tell the engine. */
+static void count_bars(HrSession* session)
+{
+  HrBarCount* const count = &session->bars;
+  HrTxn* txn = NULL;
+  uint64_t damaged = 0;
+  if (!count->open) {
+    return;
+  }
+  const unsigned depth = hr_session_release(session);
+  HrStatus status = hr_txn_begin(session->binding.store, HR_READ, &txn);
+  status = status || count->timeline.count ? status : start_bar_count(count, txn);
+  status = status ? status
+                  : hr_timeline_read_some(&count->timeline, txn, count->branch, &count->next,
+                                          count->until, BAR_COUNT_NODES, &damaged);
+  hr_txn_abort(txn);
+  hr_session_retake(session, depth);
+  count->open = !status;
+  if (status == HR_END) {
+    const HrTimelinePoint there = hr_timeline_at(&count->timeline, count->until);
+    const HrBarsMessage message = {count->request, there.tempo, there.bar_tick, there.bar - 1};
+    hr_session_send(session, HR_MESSAGE_BARS, &message, sizeof message);
+  }
+  if (!count->open) {
+    hr_timeline_free(&count->timeline);
+  }
+}
+
 /** The engine has asked again since: it does not wait for this answer any more. */
 static bool is_outdated(const HrRing* ring, uint64_t position, const HrStreamRequest* request)
 {
@@ -283,6 +348,9 @@ static void handle_requests(HrSession* session)
       }
       break;
     }
+    case HR_REQUEST_BARS:
+      begin_bar_count(session, (const HrBarsRequest*)(record + 1));
+      break;
     case HR_REQUEST_ENDED:
       session->replay = false;
       hr_session_touch(session);
@@ -369,6 +437,7 @@ static bool work(HrSession* session)
   if (session->binding.store) {
     hr_session_watch_store(session);
     hr_session_read_ahead(session);
+    count_bars(session);
   }
   hr_session_drain(session, false);
   if (session->binding.store) {

@@ -21,6 +21,7 @@
 #include "plugin/engine.h"
 #include "plugin/prepared.h"
 #include "plugin/session.h"
+#include "plugin/timeline.h"
 
 #include <pthread.h>
 
@@ -57,6 +58,16 @@ typedef struct {
   bool damaged;   ///< Something could not be read; to be told
   HrLoopMessage loop;
 } HrReader;
+
+/** A path that is read, some of it each round, to count its bars for the engine. */
+typedef struct {
+  bool open;
+  uint32_t request; ///< HrBarsRequest's
+  HrBranchId branch;
+  HrTick next;  ///< Goes on at this tick ...
+  HrTick until; ///< ... and ends with this one
+  HrTimeline timeline;
+} HrBarCount;
 
 /** Until a commit was timed, the disk is taken for one as slow as can be borne. */
 #define HR_COMMIT_SLOW_NS 400000000
@@ -95,6 +106,7 @@ struct HrSessionImpl {
   uint32_t offered;     ///< Bits: rings named in messages the engine may not have seen
   uint32_t filling;     ///< Bits: ring being filled from the store, `lock` not held
   HrPrepared* prepared; ///< NULL without an engine
+  HrBarCount bars;
 
   uint64_t scanned;       ///< Position in the capture ring up to which records were looked at
   int64_t looked_at;      ///< When all that waits there was last known ...

@@ -122,14 +122,14 @@ static HrStatus read_span(HrTimeline* timeline, const HrSpan* span)
   return status;
 }
 
-HrStatus hr_timeline_read(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, HrTick from,
-                          HrTick until, uint64_t* damaged)
+HrStatus hr_timeline_read_some(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, HrTick* from,
+                               HrTick until, uint32_t nodes, uint64_t* damaged)
 {
   HrPath path;
   HrTempo tempo;
-  HrTick next = from;
+  HrTick next = *from;
   bool after_damage = false;
-  HrStatus status = hr_path_open(txn, branch, from, &path);
+  HrStatus status = hr_path_open(txn, branch, next, &path);
   for (uint32_t spans = 0; !status; ++spans) {
     HrSpan span = {0};
     if (spans % ASKED_NODES == ASKED_NODES / 2) { // Short paths are not worth the asking
@@ -143,17 +143,30 @@ HrStatus hr_timeline_read(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, H
       status = HR_OK;
       continue;
     }
-    if (!status && span.base + span.words->offset > until) {
+    const HrTick first = status ? 0 : span.base + span.words->offset;
+    if (!status && first > until) {
       status = HR_END;
     }
     if (!status && after_damage) {
       hr_timeline_span_tempo(&span, &tempo);
-      status = change(timeline, span.base + span.words->offset, &tempo);
+      status = change(timeline, first, &tempo);
       after_damage = false;
+    }
+    if (!status && spans >= nodes && first > *from) {
+      *from = first;
+      break;
     }
     status = status ? status : read_span(timeline, &span);
   }
   hr_path_close(&path);
+  return status;
+}
+
+HrStatus hr_timeline_read(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, HrTick from,
+                          HrTick until, uint64_t* damaged)
+{
+  const HrStatus status =
+      hr_timeline_read_some(timeline, txn, branch, &from, until, UINT32_MAX, damaged);
   return status == HR_END ? HR_OK : status;
 }
 

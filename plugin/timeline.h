@@ -61,6 +61,11 @@ void hr_timeline_span_tempo(const HrSpan* span, HrTempo* tempo);
 HrStatus hr_timeline_read(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, HrTick from,
                           HrTick until, uint64_t* damaged);
 
+/** The same of so many nodes, from `*from` on, which is moved to where the next call goes on.
+ * HR_END when there is no more. */
+HrStatus hr_timeline_read_some(HrTimeline* timeline, HrTxn* txn, HrBranchId branch, HrTick* from,
+                               HrTick until, uint32_t nodes, uint64_t* damaged);
+
 /** What is in force at `tick`, moved there: its `tick` and `seconds` are those
  * of `tick`. O(log points). */
 HrTimelinePoint hr_timeline_at(const HrTimeline* timeline, HrTick tick);

@@ -17,6 +17,7 @@
  * | names    | kind byte, then id or text (name.c)    | text or u64 id   |
  * | journal  | u64: tree id << 32 + sequence          | HrJournalRecord, texts |
  * | captures | 16-byte UUID of a capture ring         | HrCaptureRecord  |
+ * |          | the same and the byte 'r'              | HrRescueRecord   |
  *
  * A node holds its own checksum. Every other value, but the header, ends with
  * that of its key and its bytes, hr_record_checksum(), a u32 not counted below.
@@ -175,6 +176,19 @@ typedef struct {
   uint64_t tree;     ///< Tree id the ring belongs to
 } HrCaptureRecord;
 
+/** The branch `number` turned out to be ahead of what was played on it: that
+ * goes to its fork `fork` instead. */
+typedef struct {
+  uint32_t number; ///< 0: none
+  uint32_t fork;
+} HrRescue;
+
+enum { HR_RESCUES = 16 };
+
+typedef struct {
+  HrRescue rescues[HR_RESCUES]; ///< The last of them, newest last
+} HrRescueRecord;
+
 _Static_assert(sizeof(HrStoreHeader) == 64, "header is 64 bytes");
 _Static_assert(sizeof(HrTreeRecord) == 64, "tree record is 64 bytes");
 _Static_assert(sizeof(HrBranchRecord) == 64, "branch record is 64 bytes");
@@ -183,5 +197,6 @@ _Static_assert(sizeof(HrWord) == 8, "a word is 8 bytes");
 _Static_assert(sizeof(HrNodeHeader) == 64, "node header is 64 bytes");
 _Static_assert(sizeof(HrNoteRecord) == 40, "note record is 40 bytes");
 _Static_assert(sizeof(HrJournalRecord) == 64, "journal record is 64 bytes");
+_Static_assert(sizeof(HrRescueRecord) == 128, "rescue record is 128 bytes");
 
 #endif

@@ -35,7 +35,7 @@ struct HrStoreImpl {
   size_t map_bytes;
   uintptr_t map; ///< Address of the file's first page; 0: not known, as it was just made
   bool read_only;
-  bool unsynced;
+  _Atomic bool unsynced;
   bool unnamed;                 ///< Being made: nobody else knows of it, and no lock file is needed
   pthread_mutex_t gate;         ///< Guards `transactions`, `bytes` and `env`
   unsigned transactions;        ///< Open in this process

@@ -709,6 +709,27 @@ static HrStatus open_file(const char* path, unsigned flags, int* fd, struct stat
   return HR_OK;
 }
 
+/** Somebody opens an unsynced store to keep something. A commit that is under way sees to
+ * itself (hr_txn_commit()). */
+static HrStatus become_synced(HrStore* store, HrError* error)
+{
+  pthread_mutex_lock(&store->gate);
+  int code = store->env ? mdb_env_set_flags(store->env, MDB_NOSYNC, 0) : EIO;
+  store->unsynced = false;
+  code = code ? code : mdb_env_sync(store->env, 1);
+  if (code) {
+    store->unsynced = true;
+    if (store->env) {
+      mdb_env_set_flags(store->env, MDB_NOSYNC, 1);
+    }
+  }
+  pthread_mutex_unlock(&store->gate);
+  return code ? hr_error(error, hr_status_from_lmdb(store, code),
+                         "Cannot write what is in %s to the disk: %s.", store->path,
+                         mdb_strerror(code))
+              : HR_OK;
+}
+
 HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrError* error)
 {
   int fd = -1;
@@ -729,7 +750,10 @@ HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrErro
       *store = NULL;
       status = hr_error(error, HR_ERR_BUSY, "%s is open for reading only in this program.", path);
     } else if (*store) {
-      (*store)->references += 1;
+      const bool keeps = !(flags & (HR_STORE_UNSYNCED | HR_STORE_READ_ONLY));
+      status = keeps && (*store)->unsynced ? become_synced(*store, error) : HR_OK;
+      (*store)->references += !status;
+      *store = status ? NULL : *store;
     } else {
       status = hr_preflight(fd, path, &header, error);
       if (status == HR_END) {

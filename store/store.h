@@ -86,6 +86,10 @@ enum {
  * folder, something else, truncated, damaged, newer. One of an older format is
  * brought up to date, all of it or nothing; HR_ERR_READ_ONLY if it may only be read.
  *
+ * While a store is open, HR_STORE_UNSYNCED counts only until it is opened for
+ * writing without: then what was committed is synced, HR_ERR_IO if that fails, and
+ * so is each commit from then on.
+ *
  * Address space is set aside once, 64 TiB, or where that is limited (RLIMIT_AS)
  * at most half of the limit, or the file's size if that is more. */
 HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrError* error);
@@ -560,6 +564,13 @@ HrStatus hr_undo_apply(HrTxn* txn, const HrUndo* step, HrTick tick, uint32_t aut
  * drained exactly once. HR_ERR_NOT_FOUND if nothing of it is. */
 HrStatus hr_capture_get(HrTxn* txn, const uint8_t uuid[16], HrCaptureRecord* record);
 HrStatus hr_capture_put(HrTxn* txn, const uint8_t uuid[16], const HrCaptureRecord* record);
+
+/** Where the rest of the ring goes that was to go elsewhere: as of the same transaction.
+ * HR_ERR_NOT_FOUND if nothing was said. */
+HrStatus hr_capture_get_rescues(HrTxn* txn, const uint8_t uuid[16], HrRescueRecord* record);
+HrStatus hr_capture_put_rescues(HrTxn* txn, const uint8_t uuid[16], const HrRescueRecord* record);
+
+/** Forget both. */
 HrStatus hr_capture_delete(HrTxn* txn, const uint8_t uuid[16]);
 
 /* ---- Copies ----------------------------------------------------------- */

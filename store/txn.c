@@ -165,12 +165,17 @@ static int commit(MDB_txn* txn)
 
 HrStatus hr_txn_commit(HrTxn* txn)
 {
+  HrStore* const store = txn->store;
+  const bool unsynced = store->unsynced;
   HrStatus status = txn->spoilt ? HR_ERR_ARGUMENT : hr_tail_flush(txn);
   close_cursor(txn);
   if (status) {
     mdb_txn_abort(txn->txn);
   } else {
-    status = hr_status_from_lmdb(txn->store, commit(txn->txn));
+    status = hr_status_from_lmdb(store, commit(txn->txn));
+  }
+  if (!status && unsynced && !store->unsynced) { // Opened meanwhile by somebody who wants it so
+    status = hr_status_from_lmdb(store, mdb_env_sync(store->env, 1));
   }
   if (!status) {
     hr_tail_keep_state(txn);
@@ -252,9 +257,38 @@ HrStatus hr_capture_put(HrTxn* txn, const uint8_t uuid[16], const HrCaptureRecor
   return hr_put(txn, txn->store->captures, uuid, 16, record, sizeof *record);
 }
 
+typedef struct {
+  uint8_t uuid[16];
+  uint8_t kind;
+} RescueKey;
+
+static RescueKey rescue_key(const uint8_t uuid[16])
+{
+  RescueKey key = {.kind = 'r'};
+  memcpy(key.uuid, uuid, sizeof key.uuid);
+  return key;
+}
+
+HrStatus hr_capture_get_rescues(HrTxn* txn, const uint8_t uuid[16], HrRescueRecord* record)
+{
+  const RescueKey key = rescue_key(uuid);
+  return hr_get_record(txn, txn->store->captures, &key, sizeof key, record, sizeof *record);
+}
+
+HrStatus hr_capture_put_rescues(HrTxn* txn, const uint8_t uuid[16], const HrRescueRecord* record)
+{
+  const RescueKey key = rescue_key(uuid);
+  return hr_put(txn, txn->store->captures, &key, sizeof key, record, sizeof *record);
+}
+
 HrStatus hr_capture_delete(HrTxn* txn, const uint8_t uuid[16])
 {
-  MDB_val key = {16, (void*)uuid};
-  const int code = mdb_del(txn->txn, txn->store->captures, &key, NULL);
-  return code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(txn->store, code);
+  RescueKey rescues = rescue_key(uuid);
+  MDB_val keys[] = {{16, (void*)uuid}, {sizeof rescues, &rescues}};
+  int code = 0;
+  for (size_t i = 0; i < sizeof keys / sizeof *keys && !code; ++i) {
+    code = mdb_del(txn->txn, txn->store->captures, &keys[i], NULL);
+    code = code == MDB_NOTFOUND ? 0 : code;
+  }
+  return hr_status_from_lmdb(txn->store, code);
 }

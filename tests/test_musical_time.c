@@ -183,6 +183,48 @@ static void test_overdubbing_a_loop(void** state)
   assert_nothing_hangs(0);
 }
 
+/** Blocks, and the session works only when the plugin would wake a host's worker. */
+static void run_with_a_worker(int64_t frames)
+{
+  rig.idle = true;
+  for (; frames > 0; frames -= rig.block) {
+    rig_run_block(&rig, rig.block);
+    if (hr_engine_wants_work(rig.engine, false)) {
+      hr_session_work(rig.session);
+    }
+  }
+  rig.idle = false;
+}
+
+/** The second lap comes in time as well, also if it does so before the next regular round. */
+static void test_overdubbing_a_short_loop(void** state)
+{
+  (void)state;
+  enum { LAP = BEAT / 10, LAPS = 40 };
+  const HrValue range[2] = {hr_value_text("0t"), hr_value_text("193536t")};
+  play_note(0, 60, LAP / 8);
+  play_note(3 * LAP / 4, 61, LAP / 8);
+  rig_run(&rig, 6 * BAR);
+  say_number("thru", 0);
+  say_number("overdub", 1);
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  assert_ok(rig_say(&rig, "replay", NULL));
+  run_with_a_worker(2 * BEAT);
+  rig.output_count = 0;
+  play_note(LAP / 2, 62, LAP / 4);
+  run_with_a_worker(LAPS * LAP);
+  const RigEvent* ons[4 * LAPS];
+  const size_t count = note_ons(ons, 4 * LAPS);
+  int64_t last[3] = {0, 0, 0};
+  assert_true(count >= 3 * (LAPS - 2));
+  for (size_t i = 0; i < count; ++i) {
+    int64_t* const before = &last[ons[i]->bytes[1] - 60];
+    assert_true(!*before || ons[i]->frame - *before == LAP);
+    *before = ons[i]->frame;
+  }
+}
+
 /** The bars just played go round at once, in time, though the tap came late. */
 static void test_grab(void** state)
 {
@@ -830,6 +872,132 @@ static void test_bars_of_a_branch_opened_anew(void** state)
   assert_string_equal(state_now().branch_name, "other"); // At bar 21
 }
 
+/** A bar of four beats and four of three, on "main", from which "other" forks at bar 2. */
+static void record_in_two_meters(void)
+{
+  const HrValue at[2] = {hr_value_text("2"), hr_value_text("other")};
+  record_beats(1, 60);
+  rig.beats_per_bar = 3.0f;
+  rig_transport(&rig, true, BAR);
+  for (int i = 0; i < 12; ++i) {
+    play_note((int64_t)i * BEAT, 64, BEAT / 2);
+  }
+  rig_run(&rig, 12 * BEAT);
+  assert_ok(rig_command(&rig, "fork/at", at, 2));
+  rig_run(&rig, 512);
+}
+
+/** Where a session opened anew goes on, it waits on a bar line of the music: at beat 16, the
+ * beginning of bar 6. So bar 7, the next with an odd number, begins at beat 19. */
+static void test_bars_of_a_branch_in_two_meters_opened_anew(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1", .branch = "#1"};
+  record_in_two_meters();
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  assert_ok(rig_say(&rig, "quantum", "2 bars"));
+  rig_run(&rig, 512);
+  play_note(0, 60, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_true(tick_of_last("main") == ticks(16));
+  assert_ok(rig_say(&rig, "switch", "other"));
+  rig_run(&rig, 2 * BEAT - 512);
+  assert_string_equal(state_now().branch_name, "main");
+  rig_run(&rig, 1024);
+  assert_string_equal(state_now().branch_name, "other");
+}
+
+/** The same where the host has told of four beats a bar by then: they begin there. */
+static void test_bars_of_a_host_of_another_meter_after_opening(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1", .branch = "#1"};
+  record_in_two_meters();
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  jam(1);
+  assert_true(tick_of_last("main") == ticks(16));
+  jam(1);
+  assert_true(tick_of_last("main") == ticks(20));
+}
+
+/** And where somebody goes back to the branch, or stops a replay in the middle of it. */
+static void test_bars_of_a_branch_in_two_meters_gone_back_to(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1", .branch = "other"};
+  record_in_two_meters();
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  rig_run(&rig, 512);
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 512);
+  jam(1);
+  assert_true(tick_of_last("main") == ticks(16));
+  assert_ok(rig_say(&rig, "replay/at", "1"));
+  rig_run(&rig, BEAT);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, 512);
+  jam(1);
+  assert_true(tick_of_last("main") == ticks(19));
+}
+
+/** A branch forked in the middle of a bar, before anything is played: its bars are the host's. */
+static void test_bars_of_a_branch_forked_before_the_first_note(void** state)
+{
+  (void)state;
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "#1"};
+  rig.beats_per_bar = 3.0f;
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BEAT + BEAT / 2);
+  assert_ok(rig_say(&rig, "fork", "idea"));
+  play_note(BEAT / 2, 60, BEAT / 2);
+  rig_run(&rig, 2 * BEAT);
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  rig_run(&rig, 512);
+  jam(1);
+  assert_true(tick_of_last("idea") == ticks(3));
+}
+
+/** What was said of the meter long ago counts as well: the path is read bit by bit. */
+static void test_bars_of_a_long_branch_opened_anew(void** state)
+{
+  (void)state;
+  enum { WORDS = 5000, RUNS = 400 }; // 3,970 nodes
+  static HrWord words[WORDS];
+  const HrAttachment again = {.store = scratch_path("store.hr"), .tree = "long"};
+  const HrAppendOptions options = {.author = 1};
+  uint8_t meter[HR_META_METER_SIZE];
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  HrTreeId tree;
+  for (uint32_t i = 0; i < WORDS; ++i) {
+    words[i] = (HrWord){i, 3, {i % 2 ? 0x80 : 0x90, 60, 64}};
+  }
+  hr_meta_meter(3, 4, meter);
+  const HrEvent change = {ticks(4), HR_EVENT_META, sizeof meter, meter};
+  assert_ok(hr_store_open(again.store, 0, &store, NULL));
+  assert_ok(hr_txn_begin(store, HR_WRITE, &txn));
+  assert_ok(hr_tree_create(txn, "long", 1, &tree));
+  for (int run = 0; run < RUNS; ++run) {
+    const HrBranchId branch = hr_branch_id(tree, 1);
+    if (run == 80) {
+      assert_ok(hr_append(txn, branch, &change, &options));
+    }
+    assert_ok(hr_append_words(txn, branch, ticks(run * 0.05), words, WORDS, &options));
+  }
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+  rig_close(&rig);
+  assert_true(rig_open(&rig, &again));
+  rig_run(&rig, RIG_RATE);
+  assert_true(state_now().position == ticks(4 + 6 * 3));
+}
+
 /* ---- System exclusive ---------------------------------------------------------------- */
 
 static void test_long_messages(void** state)
@@ -869,6 +1037,7 @@ int main(void)
       TEST(test_a_loop_along_a_rolling_host),
       TEST(test_playing_over_a_loop),
       TEST(test_overdubbing_a_loop),
+      TEST(test_overdubbing_a_short_loop),
       TEST(test_grab),
       TEST(test_grab_while_rolling),
       TEST(test_nothing_to_grab),
@@ -894,6 +1063,11 @@ int main(void)
       TEST(test_bars_of_a_host_moved_to_another_meter),
       TEST(test_bars_of_another_branch),
       TEST(test_bars_of_a_branch_opened_anew),
+      TEST(test_bars_of_a_branch_in_two_meters_opened_anew),
+      TEST(test_bars_of_a_host_of_another_meter_after_opening),
+      TEST(test_bars_of_a_branch_in_two_meters_gone_back_to),
+      TEST(test_bars_of_a_branch_forked_before_the_first_note),
+      TEST(test_bars_of_a_long_branch_opened_anew),
       TEST(test_long_messages),
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);

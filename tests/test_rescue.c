@@ -623,6 +623,19 @@ static void assert_on_forks(uint64_t on_main, uint64_t on_fork, uint64_t on_next
 
 enum { MANY = 50000 };
 
+static bool dies_in_commit; ///< The process is killed as soon as a commit is in the file
+
+/** Stands in for the C library's. LMDB's last write of a commit goes to one of two pages. */
+__attribute__((visibility("default"))) ssize_t pwrite(int fd, const void* bytes, size_t size,
+                                                      off_t offset)
+{
+  const ssize_t written = syscall(SYS_pwrite64, fd, bytes, size, offset);
+  if (dies_in_commit && size < HR_PAGE_SIZE && offset < 2 * (off_t)HR_PAGE_SIZE) {
+    kill(getpid(), SIGKILL);
+  }
+  return written;
+}
+
 static void play_much_and_leave(const void* store)
 {
   rig_open(&rig, &(HrAttachment){.store = store, .tree = "t"});
@@ -640,6 +653,27 @@ static void test_a_rescue_of_much(void** state)
   apart(play_much_and_leave, damaged_store(), true);
   play_elsewhere(damaged_store(), 1, 120.0); // Of 208
   assert_recovered(2 * MANY, EVENTS + 1 + 2 * MANY);
+  assert_on_forks(EVENTS + 1, 2 * MANY, 0);
+}
+
+static void recover_and_die(const void* path)
+{
+  HrStore* store = NULL;
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+  dies_in_commit = true;
+  hr_session_recover(store);
+}
+
+/** Who brings that in is killed after the first transaction: the next one knows where the
+ * rest goes, although on its branch it would find room again. */
+static void test_a_rescue_outlives_who_made_it(void** state)
+{
+  (void)state;
+  make_store();
+  apart(play_much_and_leave, damaged_store(), true);
+  play_elsewhere(damaged_store(), 1, 60.0);
+  apart(recover_and_die, damaged_store(), true);
+  assert_recovered(MANY, EVENTS + 1 + 2 * MANY);
   assert_on_forks(EVENTS + 1, 2 * MANY, 0);
 }
 
@@ -758,6 +792,7 @@ int main(void)
       TEST(test_an_older_store_is_put_back),
       TEST(test_an_empty_ring_is_played_into),
       TEST(test_a_rescue_of_much),
+      TEST(test_a_rescue_outlives_who_made_it),
       TEST(test_a_rescue_outlives_its_host),
       TEST(test_a_rescue_from_a_rescue),
       TEST(test_forks_beyond_a_full_ring),

@@ -7,6 +7,7 @@
 #include "store/chase.h"
 #include "tests/store_rig.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -17,11 +18,16 @@ enum { WORDS = 200000 };
 
 static HrWord music[WORDS];
 static unsigned syncs;
+static bool sync_fails;
 
 /** LMDB's, counted. */
 __attribute__((visibility("default"))) int fdatasync(int fd)
 {
   ++syncs;
+  if (sync_fails) {
+    errno = EIO;
+    return -1;
+  }
   return (int)syscall(SYS_fdatasync, fd);
 }
 
@@ -339,6 +345,50 @@ static void test_unsynced_is_synced_when_closed(void** state)
   verify_clean();
 }
 
+/** Who opens it to keep something has it kept, and what was written before as well. */
+static void test_unsynced_is_synced_once_opened_so(void** state)
+{
+  (void)state;
+  HrStore* others[3];
+  hr_store_close(store);
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_UNSYNCED, &store, NULL));
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_UNSYNCED, &others[0], NULL));
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_READ_ONLY, &others[1], NULL));
+  commit_ten();
+  HrTxn* const txn = begin(HR_WRITE);
+  make_branch(txn);
+  syncs = 0;
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), 0, &others[2], NULL));
+  assert_int_equal(syncs, 1);
+  assert_ok(hr_txn_commit(txn)); // Begun before
+  assert_true(syncs >= 2);
+  syncs = 0;
+  commit_ten();
+  assert_true(syncs >= 10);
+  for (int i = 0; i < 3; ++i) {
+    hr_store_close(others[i]);
+  }
+  syncs = 0;
+  commit_ten();
+  assert_true(syncs >= 10);
+}
+
+/** If what was written before cannot be synced, it is not promised. */
+static void test_what_cannot_be_synced_is_not_opened_so(void** state)
+{
+  (void)state;
+  HrStore* other = NULL;
+  HrError error;
+  hr_store_close(store);
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_UNSYNCED, &store, NULL));
+  commit_ten();
+  sync_fails = true;
+  assert_int_equal(hr_store_open(scratch_path("a/b/test.hr"), 0, &other, &error), HR_ERR_IO);
+  assert_null(other);
+  assert_non_null(strstr(error.text, "test.hr"));
+  sync_fails = false;
+}
+
 int main(int argc, char** argv)
 {
   if (argc == 5) {
@@ -354,6 +404,8 @@ int main(int argc, char** argv)
       TEST(test_bad_words_change_nothing),
       TEST(test_words_far_apart_fill_several_nodes),
       TEST(test_unsynced_is_synced_when_closed),
+      TEST(test_unsynced_is_synced_once_opened_so),
+      TEST(test_what_cannot_be_synced_is_not_opened_so),
   };
   return cmocka_run_group_tests_name("append", tests, NULL, NULL);
 }

@@ -4,8 +4,10 @@
 /** @file main.c
  * halfremembered, the command-line program: options and commands. */
 
+#include "osc/packet.h"
 #include "osc/table.h"
 #include "osc/text.h"
+#include "tools/ask.h"
 #include "tools/copy.h"
 #include "tools/layout.h"
 #include "tools/show.h"
@@ -110,6 +112,12 @@ static int run_osc_layout(const HrTool* tool, char* const* args, size_t count)
   return HR_EXIT_OK;
 }
 
+static int run_osc(const HrTool* tool, char* const* args, size_t count)
+{
+  (void)tool;
+  return hr_ask(args, count);
+}
+
 static int run_help(const HrTool* tool, char* const* args, size_t count);
 
 static const Command commands[] = {
@@ -122,6 +130,8 @@ static const Command commands[] = {
     {"backup", "FILE", 1, 1, run_backup, "Copy what is new into a backup, also while you play"},
     {"compact", "FILE", 1, 1, run_compact, "Write a copy without free pages"},
     {"salvage", "DAMAGED NEW", 2, 2, run_salvage, "Take all that is readable into a new store"},
+    {"osc", "[URL] ADDRESS [ARG]...", 1, HR_OSC_ARGUMENTS_MAX + 2, run_osc,
+     "Ask a running plugin, and show its answer"},
     {"osc-doc", "", 0, 0, run_osc_doc, "Print the reference of the OSC interface"},
     {"osc-layout", "KIND [INSTANCE]", 1, 2, run_osc_layout, "Print a controller: " HR_LAYOUT_KINDS},
     {"help", "", 0, HR_COMMAND_ARGS_MAX, run_help, "Show this"},
@@ -178,8 +188,8 @@ static int unknown_command(const char* name)
     }
   }
   if (hr_verbs_needs_host(name)) {
-    hr_tool_complain("\"%s\" needs the plugin in a running host: send it there by OSC, to "
-                     "/hr/1/%s.",
+    hr_tool_complain("\"%s\" needs the plugin in a running host: \"halfremembered osc /hr/1/%s\" "
+                     "sends it there.",
                      name, name);
   } else if (nearest) {
     hr_tool_complain("There is no command \"%s\": did you mean \"%s\"?", name, nearest);

@@ -128,14 +128,13 @@ else
 END
 fi
 cat <<END
-  A note:  oscsend $url /hr/1/send iii 144 60 100
-  its end: oscsend $url /hr/1/send iii 128 60 0
+  A note:  $build/halfremembered osc $url /hr/1/send 144 60 100
+  its end: $build/halfremembered osc $url /hr/1/send 128 60 0
 
-  Fork:    oscsend $url /hr/1/fork s "take two"
-  Go back: oscsend $url /hr/1/switch s main
-  Hear it: oscsend $url /hr/1/replay/at s 1
+  Fork:    $build/halfremembered osc $url /hr/1/fork "take two"
+  Go back: $build/halfremembered osc $url /hr/1/switch main
+  Hear it: $build/halfremembered osc $url /hr/1/replay/at 1
   Look:    $build/halfremembered tree --tree "$HR_TREE"
-           (look after each message: oscsend shows no answer, not even to a mistyped name)
 
 Ctrl-C ends it.
 END
