@@ -300,15 +300,6 @@ static void play_message(Play* play, const uint8_t* bytes, uint32_t size, int ev
 
 /* ---- The host -------------------------------------------------------------------- */
 
-/** A branch without a note in its past, and so without a tempo, gets the host's. */
-static void note_tempo(Play* play, HrTick tick)
-{
-  ModelBranch* const b = branch(play);
-  if (play->tempo_lost && !is_empty_root(b) && tick > b->head) {
-    b->head = tick;
-  }
-}
-
 /** It starts, or jumps, to `frame`. */
 static void jump(Play* play, bool starts, const HostTransport* to)
 {
@@ -332,7 +323,6 @@ static void jump(Play* play, bool starts, const HostTransport* to)
   play_from_here(play,
                  play->asked && play->asked_for == place && play->frame >= play->asked_at + ASKED);
   ask(play, place);
-  note_tempo(play, place);
   play->host = *to;
   play->host_since = play->frame;
   play->own = play->unseen = play->tempo_lost = false;
