@@ -146,7 +146,10 @@ static void close_part(Part* part)
 
 static int write_part(HrStore* store, const Part* part)
 {
+  HrSizeSignal held; // LMDB writes in a thread of its own, which holds what this one does
+  hr_size_signal_hold(&held);
   const int code = mdb_env_copyfd2(store->env, part->fd, MDB_CP_COMPACT);
+  hr_size_signal_drop(&held);
   if (code) {
     return code;
   }
@@ -350,17 +353,33 @@ static HrStatus put_entry(Update* update, Walk* walk, bool branch)
                                                                walk->to_code ? MDB_APPEND : 0));
 }
 
+static bool is_whole(const HrTxn* txn, size_t index, const MDB_val* key, MDB_val value)
+{
+  return !hr_record_open(txn, dbi_of(txn->store, index), key, &value);
+}
+
+/** Whether the store's entry is to be put, which the backup has not or has otherwise. A damaged
+ * one replaces no whole one: a branch's nodes then stay as they are, too. */
+static bool is_to_be_put(Update* update, const Walk* walk, size_t index, bool is_new)
+{
+  const bool damaged = !is_whole(update->from, index, &walk->key, walk->value);
+  update->report->damaged += damaged;
+  return !damaged || is_new || !is_whole(update->to, index, &walk->old_key, walk->old);
+}
+
 /** One step: an entry is dealt with. */
 static HrStatus step(Update* update, Walk* walk, size_t index)
 {
   const CopyRule rule = databases[index].rule;
   const bool branches = databases[index].dbi == offsetof(HrStore, branches);
   const int order = compare(update, walk, dbi_of(update->from->store, index));
-  const bool changed = order < 0 || (!order && !is_same_value(&walk->value, &walk->old));
+  const bool differs = order < 0 || (!order && !is_same_value(&walk->value, &walk->old));
+  const bool changed = differs && is_to_be_put(update, walk, index, order < 0);
   HrStatus status = HR_OK;
   if (order > 0 && rule == COPY_MIRROR) {
     status = hr_status_from_lmdb(update->to->store, mdb_cursor_del(walk->to, 0));
-  } else if (order > 0 || (!order && changed && rule == COPY_ADD)) {
+  } else if (order > 0 || (!order && changed && rule == COPY_ADD &&
+                           is_whole(update->to, index, &walk->old_key, walk->old))) {
     return have_parted(update);
   } else if (changed) {
     status = put_entry(update, walk, branches);
@@ -468,5 +487,5 @@ bool hr_store_is_continued(HrTxn* older, HrStore* newer)
   }
   const HrStatus status = update_databases(newer, &update);
   mdb_txn_abort(trial.txn);
-  return !status;
+  return !status && !report.damaged;
 }

@@ -569,7 +569,7 @@ typedef struct {
   uint64_t nodes;   ///< Nodes copied
   uint64_t records; ///< Entries copied, nodes among them
   uint64_t bytes;   ///< Written of either, or the size of the new file
-  uint64_t damaged; ///< Nodes of the store that are damaged; a whole one in the backup stays
+  uint64_t damaged; ///< Of the store, among what is new or differs; a whole one in the backup stays
 } HrBackupReport;
 
 /** Bring the backup at `path` up to date, or make it: a store of the same UUID,

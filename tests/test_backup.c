@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -252,6 +253,64 @@ static void test_a_damaged_node_replaces_no_whole_one(void** state)
   hr_store_close(backup);
 }
 
+/** Change a bit of the first record of a database of `store`. */
+static void damage_first(size_t database)
+{
+  uint8_t bytes[512];
+  MDB_dbi dbi;
+  MDB_val key, value;
+  MDB_cursor* cursor;
+  HrTxn* txn = begin(HR_WRITE);
+  memcpy(&dbi, (const char*)store + database, sizeof dbi);
+  assert_int_equal(mdb_cursor_open(txn->txn, dbi, &cursor), 0);
+  assert_int_equal(mdb_cursor_get(cursor, &key, &value, MDB_FIRST), 0);
+  assert_true(value.mv_size <= sizeof bytes);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  bytes[0] ^= 4;
+  value.mv_data = bytes;
+  assert_int_equal(mdb_cursor_put(cursor, &key, &value, MDB_CURRENT), 0);
+  mdb_cursor_close(cursor);
+  assert_ok(hr_txn_commit(txn));
+}
+
+static void add_mark(void)
+{
+  uint32_t id;
+  const HrNote note = {.kind = HR_NOTE_MARK, .branch = hr_branch_id(tree, 1), .name = "here"};
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_note_add(txn, &note, &id));
+  assert_ok(hr_txn_commit(txn));
+}
+
+static size_t damaged_database;
+
+static void damage_this(void)
+{
+  damage_first(damaged_database);
+}
+
+/** Nor does a damaged record, whatever it is of; and a whole one replaces a damaged one. */
+static void test_a_damaged_record_replaces_no_whole_one(void** state)
+{
+  (void)state;
+  static const size_t records[] = {offsetof(HrStore, trees), offsetof(HrStore, branches),
+                                   offsetof(HrStore, names), offsetof(HrStore, journal),
+                                   offsetof(HrStore, notes)};
+  add_mark();
+  back_up();
+  for (size_t i = 0; i < sizeof records / sizeof *records; ++i) {
+    damaged_database = records[i];
+    in_backup(damage_this);
+    assert_int_equal(back_up().damaged, 0);
+    in_backup(verify_clean);
+  }
+  for (size_t i = 0; i < sizeof records / sizeof *records; ++i) {
+    damage_first(records[i]);
+    assert_int_equal(back_up().damaged, i + 1);
+    in_backup(verify_clean);
+  }
+}
+
 /* ---- Broken off, and beside a recorder --------------------------------------- */
 
 /** Kill a backup at some instant, again and again: the file is never anything
@@ -373,6 +432,23 @@ static void test_no_room_is_said(void** state)
   assert_false(left);
 }
 
+/** With SIGXFSZ as it is by default: it ends the program, which may be a host. */
+static void test_a_file_size_limit_is_said(void** state)
+{
+  (void)state;
+  struct rlimit old;
+  HrBackupReport report;
+  getrlimit(RLIMIT_FSIZE, &old);
+  setrlimit(RLIMIT_FSIZE, &(struct rlimit){8192, old.rlim_max});
+  const HrStatus status = hr_store_backup(store, backup_path(), &report, NULL);
+  setrlimit(RLIMIT_FSIZE, &old);
+  assert_int_equal(status, HR_ERR_NO_SPACE);
+  assert_int_equal(access(backup_path(), F_OK), -1);
+  assert_int_equal(access(scratch_path("backup.hr.part"), F_OK), -1);
+  back_up();
+  assert_backup_is_the_store();
+}
+
 /* ---- Compact copies -------------------------------------------------------------- */
 
 static void test_compact_never_replaces_unasked(void** state)
@@ -419,9 +495,11 @@ int main(void)
       TEST(test_another_store_is_never_mixed_in),
       TEST(test_one_that_has_parted_is_left),
       TEST(test_a_damaged_node_replaces_no_whole_one),
+      TEST(test_a_damaged_record_replaces_no_whole_one),
       TEST(test_a_killed_backup_is_completed),
       TEST(test_backups_while_somebody_records),
       TEST(test_no_room_is_said),
+      TEST(test_a_file_size_limit_is_said),
       TEST(test_compact_never_replaces_unasked),
       TEST(test_no_link_is_followed),
   };
