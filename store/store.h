@@ -635,11 +635,11 @@ typedef struct {
 } HrSalvageReport;
 
 /** Take everything that can be read in the file `damaged` into a new store at
- * `path`; the damaged file is only read. Calls `lost` with a sentence for
- * everything that cannot: stretches of music, records, names. A branch whose
- * record is lost is forked where the journal says, or hung on its tree's first.
- * What capture rings have still to be drained is not taken over. HR_ERR_EXISTS if
- * there is a file at `path`; after other failures there may be one. */
+ * `path`; the damaged file is only read, and this program must not have it open. Calls `lost` with
+ * a sentence for everything that cannot: stretches of music, records, names. A branch whose record
+ * is lost is forked where the journal says, or hung on its tree's first. What capture rings have
+ * still to be drained is not taken over. HR_ERR_EXISTS if there is a file at `path`; after other
+ * failures there may be one. */
 HrStatus hr_store_salvage(const char* damaged, const char* path,
                           void (*lost)(void* data, const char* sentence), void* data,
                           HrSalvageReport* report, HrError* error);
