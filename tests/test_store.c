@@ -179,6 +179,44 @@ static int append_from_child(const char* path)
 
 /* ---- names ---------------------------------------------------------- */
 
+/** Remove what is found by a text, or put it back. */
+static void keep_text(char kind, const char* name, bool there)
+{
+  uint64_t id = 1;
+  char bytes[32] = {kind};
+  const size_t size = 9 + strlen(name);
+  MDB_val key = {size, bytes};
+  HrTxn* txn = begin(HR_WRITE);
+  snprintf(bytes + 9, sizeof bytes - 9, "%s", name);
+  if (there) {
+    assert_ok(hr_put(txn, txn->store->names, bytes, size, &id, sizeof id));
+  } else {
+    assert_int_equal(mdb_del(txn->txn, txn->store->names, &key, NULL), 0);
+  }
+  assert_ok(hr_txn_commit(txn));
+}
+
+static void test_names_lead_both_ways(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  uint32_t author;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "song", 0, &tree));
+  assert_ok(hr_author_id(txn, "piano", &author));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  keep_text('t', "song", false);
+  assert_true(verify_complains("Tree 1: its name does not lead back to it."));
+  keep_text('t', "song", true);
+  keep_text('a', "piano", false);
+  assert_true(verify_complains("Author 1: its name does not lead back to it."));
+  keep_text('a', "piano", true);
+  verify_clean();
+  keep_text('a', "organ", true);
+  assert_true(verify_complains("The name \"organ\" leads to nothing that is called so."));
+}
+
 static void test_names(void** state)
 {
   (void)state;
@@ -828,6 +866,7 @@ int main(int argc, char** argv)
       TEST(test_bad_files_are_refused),
       TEST(test_another_process_writes_too),
       TEST(test_names),
+      TEST(test_names_lead_both_ways),
       TEST(test_every_event_comes_back),
       TEST(test_dense_playing_is_small),
       TEST(test_tempo),
