@@ -294,6 +294,9 @@ void hr_meta_meter(uint16_t beats, uint16_t unit, uint8_t bytes[HR_META_METER_SI
 /** Apply a meta event to `tempo`: true if it was a sane tempo or meter. */
 bool hr_meta_apply(HrTempo* tempo, const uint8_t* bytes, uint32_t size);
 
+/** What a node says was in force before its first event; 120 in 4/4 where that is not sane. */
+void hr_node_tempo(const HrNodeHeader* node, HrTempo* tempo);
+
 typedef struct {
   uint32_t author;
   int64_t wall_clock_ns; ///< When it was played; 0: now
@@ -440,7 +443,7 @@ static inline bool hr_span_next(const HrSpan* span, uint32_t* index, HrEvent* ev
   }
   const HrWord* word = &span->words[*index];
   event->tick = (HrTick)((uint64_t)span->base + word->offset); // Wraps, where a checksum is forged
-  if (word->length <= 3) {
+  if (word->length - 1u < 3u) {
     event->kind = HR_EVENT_MIDI;
     event->size = word->length;
     event->bytes = word->bytes;
@@ -450,7 +453,7 @@ static inline bool hr_span_next(const HrSpan* span, uint32_t* index, HrEvent* ev
   const uint32_t size =
       word->bytes[0] | (uint32_t)word->bytes[1] << 8 | (uint32_t)word->bytes[2] << 16;
   const uint32_t words = (size + 7) / 8;
-  if (!size || words > span->count - *index - 1) {
+  if (!word->length || !size || words > span->count - *index - 1) {
     *index = span->count; // No event was ever written so
     return false;
   }

@@ -173,6 +173,45 @@ static void test_an_empty_event_ends_the_span(void** state)
   assert_true(hr_span_next(&span, &index, &event));
   assert_false(hr_span_next(&span, &index, &event));
   assert_int_equal(index, 3);
+  const HrWord no_bytes[] = {{0, 0, {1}}, {0, 3, {0x90, 61, 1}}};
+  const HrSpan short_span = {.words = no_bytes, .count = 2};
+  index = 0;
+  assert_false(hr_span_next(&short_span, &index, &event));
+  assert_int_equal(index, 2);
+}
+
+/** Bars and beats are divided by what a node's header says. */
+static void test_no_meter_is_out_of_bounds(void** state)
+{
+  (void)state;
+  HrTickKey key;
+  MDB_val value;
+  HrTempo tempo;
+  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
+  HrNodeHeader header;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, branch, 0, 60));
+  assert_ok(hr_tail_close(txn));
+  find_node(txn, branch, 0, 0, &key, &value);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  memcpy(&header, bytes, sizeof header);
+  header.tempo = -1.0;
+  header.beats_per_bar = header.beat_unit = 0;
+  memcpy(bytes, &header, sizeof header);
+  header.checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
+  memcpy(bytes, &header, sizeof header);
+  value.mv_data = bytes;
+  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  find_node(txn, branch, 0, 0, &key, &value);
+  assert_true(hr_node_valid(&key, &value));
+  assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
+  assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
+  assert_int_equal(tempo.beats_per_bar, 4);
+  assert_int_equal(tempo.beat_unit, 4);
+  hr_txn_abort(txn);
 }
 
 static void damage_record(HrTxn* txn, HrBranchId id)
@@ -260,13 +299,10 @@ static void test_keys_of_another_kind_are_refused(void** state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      TEST(test_no_other_branch_is_chased),
-      TEST(test_the_tempo_is_that_of_the_last_whole_node),
-      TEST(test_a_circle_is_said),
-      TEST(test_an_empty_event_ends_the_span),
-      TEST(test_a_damaged_root_hinders_no_fork),
-      TEST(test_no_tick_is_out_of_bounds),
-      TEST(test_keys_of_another_kind_are_refused),
+      TEST(test_no_other_branch_is_chased), TEST(test_the_tempo_is_that_of_the_last_whole_node),
+      TEST(test_a_circle_is_said),          TEST(test_an_empty_event_ends_the_span),
+      TEST(test_no_meter_is_out_of_bounds), TEST(test_a_damaged_root_hinders_no_fork),
+      TEST(test_no_tick_is_out_of_bounds),  TEST(test_keys_of_another_kind_are_refused),
   };
   return cmocka_run_group_tests_name("forged", tests, NULL, NULL);
 }
