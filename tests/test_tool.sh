@@ -427,6 +427,12 @@ check "export replaces no file" fails_with 1 'there.mid exists already' hr expor
 check "export replaces no file, indeed" [ "$(cat there.mid)" = precious ]
 check "export --force does" gives 0 hr export --force minuet there.mid
 check "export --force does, indeed" same_music "$music/minuet.mid" there.mid
+cp "$HR_STORE" before.hr
+ln -s "$HR_STORE" link.hr
+for file in "$HR_STORE" link.hr; do
+  check "export --force never replaces the store" fails_with 1 'is the store itself' hr export -f minuet "$file"
+  check "the store stays as it was" unchanged "$HR_STORE"
+done
 check "export onto a folder" fails_with 1 'not a plain file' hr export -f minuet run
 check "export onto a device" fails_with 1 'not a plain file' hr export -f minuet /dev/null
 check "export into no folder" fails_with 1 'Cannot write' hr export minuet nowhere/x.mid

@@ -350,11 +350,23 @@ static int export_branch(const HrTool* tool, HrTxn* txn, const char* branch_name
   return status || export.damaged_stretches ? HR_EXIT_FAILURE : HR_EXIT_OK;
 }
 
+static bool is_store(const HrStore* store, const char* file)
+{
+  struct stat info, own;
+  return !stat(file, &info) && !stat(hr_store_path(store), &own) && info.st_dev == own.st_dev &&
+         info.st_ino == own.st_ino;
+}
+
 int hr_smf_export(const HrTool* tool, const char* branch, const char* file)
 {
   HrStore* store;
   HrTxn* txn;
   if (hr_tool_open_to_read(tool, &store)) {
+    return HR_EXIT_FAILURE;
+  }
+  if (is_store(store, file)) {
+    hr_tool_complain("%s is the store itself. Name another file.", file);
+    hr_store_close(store);
     return HR_EXIT_FAILURE;
   }
   const HrStatus status = hr_txn_begin(store, HR_READ, &txn);
