@@ -3,10 +3,12 @@
 
 #include "store/internal.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 /** The file is not cut short: reading the map beyond its end would kill the host. */
@@ -154,13 +156,26 @@ void hr_size_signal_drop(const HrSizeSignal* held)
   pthread_sigmask(SIG_SETMASK, &held->before, NULL);
 }
 
-static int commit(MDB_txn* txn)
+/** Less room than a commit may take. */
+#define LITTLE_ROOM ((uint64_t)1 << 20)
+
+static bool disk_is_full(const HrStore* store)
+{
+  mdb_filehandle_t fd;
+  struct statvfs disk;
+  return !mdb_env_get_fd(store->env, &fd) && !fstatvfs(fd, &disk) &&
+         (uint64_t)disk.f_bavail * disk.f_frsize < LITTLE_ROOM;
+}
+
+static HrStatus commit(HrStore* store, MDB_txn* txn)
 {
   HrSizeSignal held;
   hr_size_signal_hold(&held);
   const int code = mdb_txn_commit(txn);
   hr_size_signal_drop(&held);
-  return code;
+  const HrStatus status = hr_status_from_lmdb(store, code);
+  /* LMDB says EIO, too, where the disk took only a part of what it wrote. */
+  return code == EIO && disk_is_full(store) ? HR_ERR_NO_SPACE : status;
 }
 
 HrStatus hr_txn_commit(HrTxn* txn)
@@ -170,7 +185,7 @@ HrStatus hr_txn_commit(HrTxn* txn)
   if (status) {
     mdb_txn_abort(txn->txn);
   } else {
-    status = hr_status_from_lmdb(txn->store, commit(txn->txn));
+    status = commit(txn->store, txn->txn);
   }
   if (!status) {
     hr_tail_keep_state(txn);

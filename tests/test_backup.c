@@ -432,6 +432,28 @@ static void test_no_room_is_said(void** state)
   assert_false(left);
 }
 
+/** That the disk is full is said of it, not that it is failing, also where a part of what is
+ * new could be written. The backup is as it was. */
+static void test_no_room_for_what_is_new_is_said(void** state)
+{
+  (void)state;
+  HrBackupReport report;
+  const char* const disk = scratch_path("disk");
+  assert_int_equal(mkdir(disk, 0700), 0);
+  if (mount("none", disk, "tmpfs", 0, "size=256k")) {
+    print_message("no right to mount: not tested\n");
+    skip();
+  }
+  assert_int_equal(symlink(scratch_path("disk/b.hr"), backup_path()), 0);
+  const HrStatus first = hr_store_backup(store, scratch_path("disk/b.hr"), &report, NULL);
+  play("main", 2000, 200000);
+  const HrStatus second = hr_store_backup(store, scratch_path("disk/b.hr"), &report, NULL);
+  in_backup(verify_clean);
+  umount(disk);
+  assert_ok(first);
+  assert_int_equal(second, HR_ERR_NO_SPACE);
+}
+
 /** With SIGXFSZ as it is by default: it ends the program, which may be a host. */
 static void test_a_file_size_limit_is_said(void** state)
 {
@@ -499,6 +521,7 @@ int main(void)
       TEST(test_a_killed_backup_is_completed),
       TEST(test_backups_while_somebody_records),
       TEST(test_no_room_is_said),
+      TEST(test_no_room_for_what_is_new_is_said),
       TEST(test_a_file_size_limit_is_said),
       TEST(test_compact_never_replaces_unasked),
       TEST(test_no_link_is_followed),
