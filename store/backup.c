@@ -7,6 +7,7 @@
  * into one transaction of the backup: that is either the old or the new one. */
 
 #include "store/internal.h"
+#include "store/preflight.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -433,20 +434,45 @@ static HrStatus update_all(HrStore* store, HrStore* backup, Update* update)
   return hr_txn_commit(update->to);
 }
 
+static bool is_of(const HrStore* store, const HrStoreHeader* header)
+{
+  return !memcmp(header->uuid, store->header.uuid, sizeof header->uuid);
+}
+
+/** Look without opening it as a store: that would bring one of an older format up to date. */
+static bool is_another_store(const HrStore* store, const char* path)
+{
+  HrStoreHeader header;
+  const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const bool known = fd >= 0 && !hr_preflight(fd, path, &header, NULL);
+  if (fd >= 0) {
+    close(fd);
+  }
+  return known && !is_of(store, &header);
+}
+
+static HrStatus refuse_another(const HrStore* store, const char* path, HrError* error)
+{
+  return hr_error(error, HR_ERR_ARGUMENT,
+                  "%s is no backup of %s, but another store or a backup of one. It was left as "
+                  "it is: name another file.",
+                  path, store->path);
+}
+
 static HrStatus update_backup(HrStore* store, const char* path, HrBackupReport* report,
                               HrError* error)
 {
   HrStore* backup = NULL;
   Update update = {.report = report};
+  if (is_another_store(store, path)) {
+    return refuse_another(store, path, error);
+  }
   HrStatus status = hr_store_open(path, 0, &backup, error);
   if (status) {
     return status;
   }
-  if (memcmp(backup->header.uuid, store->header.uuid, sizeof store->header.uuid) != 0) {
-    status = hr_error(error, HR_ERR_ARGUMENT,
-                      "%s is no backup of %s, but another store or a backup of one. It was left as "
-                      "it is: name another file.",
-                      path, store->path);
+  if (!is_of(store, &backup->header)) {
+    status = refuse_another(store, path, error); // It came just now
   } else {
     status = update_all(store, backup, &update);
     if (update.parted) {
@@ -481,7 +507,7 @@ bool hr_store_is_continued(HrTxn* older, HrStore* newer)
   HrBackupReport report = {0};
   HrTxn trial = {.store = older->store, .mode = HR_WRITE};
   Update update = {.to = &trial, .report = &report};
-  if (memcmp(older->store->header.uuid, newer->header.uuid, sizeof newer->header.uuid) != 0 ||
+  if (!is_of(older->store, &newer->header) ||
       mdb_txn_begin(older->store->env, older->txn, 0, &trial.txn)) {
     return false;
   }
