@@ -58,12 +58,19 @@ static size_t utf8_sequence(const uint8_t* s)
   return overlong || surrogate || beyond ? 0 : length;
 }
 
+/** True for U+0000 to U+001F and U+007F to U+009F: a terminal may take either for commands. */
+static bool is_control(const uint8_t* sequence)
+{
+  return sequence[0] < 0x20 || sequence[0] == 0x7f || (sequence[0] == 0xc2 && sequence[1] < 0xa0);
+}
+
 bool hr_text_valid(const char* text, size_t size, bool lines)
 {
   for (size_t i = 0; i < size;) {
-    const size_t length = utf8_sequence((const uint8_t*)text + i);
+    const uint8_t* const sequence = (const uint8_t*)text + i;
+    const size_t length = utf8_sequence(sequence);
     const bool layout = lines && (text[i] == '\n' || text[i] == '\t');
-    if (length == 0 || ((uint8_t)text[i] < 0x20 && !layout) || text[i] == 0x7f) {
+    if (length == 0 || (is_control(sequence) && !layout)) {
       return false;
     }
     i += length;

@@ -226,6 +226,11 @@ static void test_names(void** state)
   assert_false(hr_name_valid(NULL));
   assert_false(hr_name_valid("#7"));
   assert_false(hr_name_valid("two\nlines"));
+  assert_false(hr_name_valid("\x1b[31mred"));
+  assert_false(hr_name_valid("\xc2\x9b"
+                             "31mred"));
+  assert_true(hr_name_valid("no\xc2\xa0"
+                            "break"));
   assert_false(hr_name_valid("\xc0\xaf"));
   assert_false(hr_name_valid("\xed\xa0\x80"));
   assert_false(hr_name_valid("cut \xf0\x9f\x8e"));

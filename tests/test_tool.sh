@@ -336,6 +336,9 @@ check "tempo and meter without a meaning are left out, and that is said" \
 cp "$music/minuet.mid" "$(printf 'caf\xe9 #1.mid')"
 check "a file name in Latin-1" gives 0 hr import "$(printf 'caf\xe9 #1.mid')"
 check "a file name in Latin-1 becomes a name" says 'branch "café #1"'
+cp "$music/minuet.mid" "$(printf 'it\x92s.mid')"
+check "what a terminal could take for a command is left out" gives 0 hr import "$(printf 'it\x92s.mid')"
+check "what is left is the name" says 'branch "its"'
 check "all of this left the store sound" gives 0 hr verify
 
 # ---- Files that are none -----------------------------------------------------
