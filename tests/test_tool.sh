@@ -670,6 +670,15 @@ hr export marked marked-out.mid -p 96
 marks="00ff0603""62617200903c40""60ff0604""6265617400803c40""8220ff0609""62617220""28656e6429""00ff2f00"
 check "marks are markers of the file, each before what is played there" [ "$(hex marked-out.mid)" = \
   "4d546864000000060000000100604d54726b$(printf %08x $((${#marks} / 2)))$marks" ]
+hr import marked.mid upbeat
+hr switch upbeat
+hr mark early 0.1
+hr export upbeat upbeat-out.mid -p 96
+early="00ff0605""6561726c798300903c40""60803c40""00ff2f00"
+check "a mark before bar 1 is as far from the music as it was" [ "$(hex upbeat-out.mid)" = \
+  "4d546864000000060000000100604d54726b$(printf %08x $((${#early} / 2)))$early" ]
+check "and where bar 1 is, is said" says 'bar 1 is 0:02 into the file'
+hr unmark early # It is on the path of every branch
 hr switch Menuett
 check "a name that reads as a position" fails_with 1 '"5" reads as a position' hr mark 5
 check "no name" fails_with 1 'no usable name' hr mark ''

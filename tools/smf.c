@@ -261,7 +261,8 @@ static HrStatus export_path(Export* export, HrTxn* txn, const HrBranch* branch)
   return status == HR_END ? HR_OK : status;
 }
 
-/** A path may begin before tick 0 (a count-in): the file then begins at a bar line before that. */
+/** A path or its marks may begin before tick 0 (a count-in): the file then begins at a bar line
+ * before that. */
 static HrStatus find_origin(Export* export, HrTxn* txn, HrBranchId branch)
 {
   HrPath path;
@@ -272,10 +273,14 @@ static HrStatus find_origin(Export* export, HrTxn* txn, HrBranchId branch)
   if (status && status != HR_END && !(status == HR_ERR_DAMAGED && span.branch)) {
     return status;
   }
-  if (status != HR_END && span.base < 0) {
+  HrTick first = status == HR_END ? 0 : span.base;
+  if (export->marker_count && export->markers[0].tick < first) {
+    first = export->markers[0].tick;
+  }
+  if (first < 0) {
     const HrTempo tempo = {HR_DEFAULT_TEMPO, 4, 4};
     const HrTick bar = hr_tempo_bar_length(&tempo);
-    export->origin = span.base / bar * bar - (span.base % bar ? bar : 0);
+    export->origin = first / bar * bar - (first % bar ? bar : 0);
   }
   return HR_OK;
 }
