@@ -16,10 +16,12 @@
  * Units: ticks for musical time, nanoseconds since 1970 for the wall clock.
  *
  * Errors: every function returns an HrStatus. Any of them may return
- * HR_ERR_DAMAGED, HR_ERR_IO, HR_ERR_NO_MEMORY or HR_ERR_MAP_FULL; the writing
- * ones HR_ERR_NO_SPACE and HR_ERR_READ_ONLY as well. What else they return is
- * said with each. After an error in a write transaction only hr_txn_abort() is
- * allowed, unless said otherwise; nothing of it reaches the disk.
+ * HR_ERR_DAMAGED, HR_ERR_IO, HR_ERR_NO_MEMORY or HR_ERR_MAP_FULL, and
+ * HR_ERR_NOT_FOUND for an id or a name of nothing; the writing ones
+ * HR_ERR_NO_SPACE, HR_ERR_READ_ONLY and, where numbers run out, HR_ERR_LIMIT
+ * as well. What else they return is said with each. After an error in a write
+ * transaction only hr_txn_abort() is allowed, unless said otherwise; nothing of
+ * it reaches the disk.
  */
 
 #ifndef HR_STORE_H
@@ -85,6 +87,8 @@ enum {
  * The file is checked with plain reads before it is mapped: not found, a
  * folder, something else, truncated, damaged, newer. One of an older format is
  * brought up to date, all of it or nothing; HR_ERR_READ_ONLY if it may only be read.
+ * HR_ERR_BUSY if this process has it open for reading only and it is to be written to,
+ * or if its lock file is that of another store which is still open.
  *
  * Address space is set aside once, 64 TiB, or where that is limited (RLIMIT_AS)
  * at most half of the limit, or the file's size if that is more. */
@@ -129,7 +133,9 @@ typedef struct HrTxnImpl HrTxn;
 typedef enum { HR_READ, HR_WRITE } HrTxnMode;
 
 /** Begin. One writer at a time over all processes: HR_WRITE waits for the
- * other to end. Keep readers short: an old reader keeps old pages from reuse. */
+ * other to end. Keep readers short: an old reader keeps old pages from reuse.
+ * HR_ERR_NOT_FOUND for HR_WRITE if the store is lost, HR_ERR_TRUNCATED if its file
+ * became shorter, HR_ERR_BUSY if there are too many readers. */
 HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn);
 
 /** Make all of it durable (synced), or nothing. Frees `txn` either way. HR_ERR_ARGUMENT
@@ -170,6 +176,7 @@ HrStatus hr_tree_get(HrTxn* txn, HrTreeId id, HrTree* tree);
 HrStatus hr_tree_find(HrTxn* txn, const char* name, HrTreeId* id);
 /** The first tree with an id above `after`; HR_END after the last. */
 HrStatus hr_tree_next(HrTxn* txn, HrTreeId after, HrTree* tree);
+/** HR_ERR_EXISTS, HR_ERR_ARGUMENT: the transaction goes on. */
 HrStatus hr_tree_rename(HrTxn* txn, HrTreeId id, const char* name, uint32_t author);
 
 /** Set aside `count` branch numbers for hr_branch_fork(); they stay unused

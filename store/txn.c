@@ -269,6 +269,9 @@ HrStatus hr_capture_put(HrTxn* txn, const uint8_t uuid[16], const HrCaptureRecor
 
 HrStatus hr_capture_delete(HrTxn* txn, const uint8_t uuid[16])
 {
+  if (txn->mode != HR_WRITE) {
+    return HR_ERR_READ_ONLY;
+  }
   MDB_val key = {16, (void*)uuid};
   const int code = mdb_del(txn->txn, txn->store->captures, &key, NULL);
   return code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(txn->store, code);

@@ -840,6 +840,10 @@ static void test_captures(void** state)
   assert_ok(hr_capture_delete(txn, uuid));
   assert_ok(hr_capture_delete(txn, uuid));
   assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  assert_int_equal(hr_capture_put(txn, uuid, &record), HR_ERR_READ_ONLY);
+  assert_int_equal(hr_capture_delete(txn, uuid), HR_ERR_READ_ONLY);
+  hr_txn_abort(txn);
 }
 
 static void test_read_only(void** state)
