@@ -99,6 +99,20 @@ bool hr_name_valid(const char* name)
   return hr_text_valid(name, size, false);
 }
 
+bool hr_name_number(const char* name, uint32_t* number)
+{
+  uint64_t value = 0;
+  size_t i = 1;
+  if (name[0] != '#' || !name[1]) {
+    return false;
+  }
+  for (; name[i] >= '0' && name[i] <= '9' && value <= UINT32_MAX; ++i) {
+    value = 10 * value + (uint64_t)(name[i] - '0');
+  }
+  *number = (uint32_t)value;
+  return !name[i] && value <= UINT32_MAX;
+}
+
 HrStatus hr_name_find(HrTxn* txn, HrNameKind kind, uint64_t scope, const char* name, uint64_t* id)
 {
   if (!hr_name_valid(name)) {

@@ -151,6 +151,9 @@ void hr_txn_abort(HrTxn* txn);
  * leading '#' (that is how numbers are written). */
 bool hr_name_valid(const char* name);
 
+/** The number in what is written "#7": digits alone, up to UINT32_MAX. False for all else. */
+bool hr_name_number(const char* name, uint32_t* number);
+
 /** The id of an author by name, made on first use (write transaction). 0, unknown, if
  * what the store has of the name is damaged: music is kept whoever plays it. */
 HrStatus hr_author_id(HrTxn* txn, const char* name, uint32_t* author);

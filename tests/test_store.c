@@ -260,6 +260,14 @@ static void test_names(void** state)
   assert_ok(hr_branch_find(txn, tree, "#3", &found));
   assert_true(found == two);
   assert_int_equal(hr_branch_find(txn, tree, "#99", &found), HR_ERR_NOT_FOUND);
+  static const char* const no_numbers[] = {"#",    "#-1",          "#+1",
+                                           "# 1",  "#1 ",          "#4294967297",
+                                           "#0x1", "#-4294967295", "#99999999999999999999"};
+  for (size_t i = 0; i < sizeof no_numbers / sizeof *no_numbers; ++i) {
+    HrTreeId id;
+    assert_int_equal(hr_branch_find(txn, tree, no_numbers[i], &found), HR_ERR_NOT_FOUND);
+    assert_int_equal(hr_tree_find(txn, no_numbers[i], &id), HR_ERR_NOT_FOUND);
+  }
 
   uint32_t author, again;
   assert_ok(hr_author_id(txn, "tablet", &author));
