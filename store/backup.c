@@ -54,14 +54,10 @@ static MDB_dbi dbi_of(const HrStore* store, size_t index)
 /* ---- The whole store into a new file -------------------------------------- */
 
 /** Bytes of a compact copy: what is in use, without the free pages. */
-static HrStatus bytes_in_use(HrStore* store, uint64_t* bytes)
+static HrStatus bytes_in_use(HrTxn* txn, uint64_t* bytes)
 {
-  HrTxn* txn = NULL;
+  HrStore* const store = txn->store;
   MDB_stat stat;
-  HrStatus status = hr_txn_begin(store, HR_READ, &txn);
-  if (status) {
-    return status;
-  }
   int code = mdb_env_stat(store->env, &stat);
   uint64_t pages = 2 + stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
   for (size_t i = 0; i < DATABASES && !code; ++i) {
@@ -72,7 +68,6 @@ static HrStatus bytes_in_use(HrStore* store, uint64_t* bytes)
     }
   }
   *bytes = pages * HR_PAGE_SIZE;
-  hr_txn_abort(txn);
   return hr_status_from_lmdb(store, code);
 }
 
@@ -166,24 +161,12 @@ static int publish(const Part* part, const char* path, bool replace)
   return rename(part->path, path) || fsync(part->folder) ? errno : 0;
 }
 
-HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64_t* bytes,
-                          HrError* error)
+/** Write the copy where it may be. `*bytes` is how much room it needs. */
+static HrStatus write_copy(HrStore* store, const char* path, bool replace, uint64_t* bytes,
+                           HrError* error)
 {
   struct stat info;
   struct statvfs disk;
-  if (is_same_file(store, path)) {
-    return hr_error(error, HR_ERR_ARGUMENT,
-                    "%s is the store itself: it is never written in place. Name another file.",
-                    path);
-  }
-  if (!lstat(path, &info) && (!replace || !S_ISREG(info.st_mode))) {
-    return hr_error(error, HR_ERR_EXISTS, "%s exists, and was left as it is. Name another file%s.",
-                    path, S_ISREG(info.st_mode) ? ", or use --force to replace it" : "");
-  }
-  const HrStatus status = bytes_in_use(store, bytes);
-  if (status) {
-    return hr_error(error, status, "Cannot read %s: %s.", store->path, hr_strerror(status));
-  }
   Part part;
   int code = open_part(&part, path);
   if (code == EBUSY) {
@@ -207,6 +190,28 @@ HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64
   }
   close_part(&part);
   return code ? cannot_write(error, path, code, *bytes) : HR_OK;
+}
+
+HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64_t* bytes,
+                          HrError* error)
+{
+  struct stat info;
+  HrTxn* held = NULL; // After a disk error the store is opened again: not under the copy
+  if (is_same_file(store, path)) {
+    return hr_error(error, HR_ERR_ARGUMENT,
+                    "%s is the store itself: it is never written in place. Name another file.",
+                    path);
+  }
+  if (!lstat(path, &info) && (!replace || !S_ISREG(info.st_mode))) {
+    return hr_error(error, HR_ERR_EXISTS, "%s exists, and was left as it is. Name another file%s.",
+                    path, S_ISREG(info.st_mode) ? ", or use --force to replace it" : "");
+  }
+  HrStatus status = hr_txn_begin(store, HR_READ, &held);
+  status = status ? status : bytes_in_use(held, bytes);
+  status = status ? hr_error(error, status, "Cannot read %s: %s.", store->path, hr_strerror(status))
+                  : write_copy(store, path, replace, bytes, error);
+  hr_txn_abort(held);
+  return status;
 }
 
 /* ---- What is new into an older backup -------------------------------------- */

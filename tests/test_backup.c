@@ -489,6 +489,38 @@ static void test_compact_never_replaces_unasked(void** state)
                    HR_ERR_ARGUMENT);
 }
 
+static atomic_bool compacted;
+
+static void* compact(void* status)
+{
+  uint64_t bytes;
+  *(HrStatus*)status = hr_store_compact(store, backup_path(), true, &bytes, NULL);
+  atomic_store(&compacted, true);
+  return NULL;
+}
+
+/** After a disk error the store is closed and opened again as soon as nobody uses it: not under
+ * a copy. */
+static void test_a_copy_is_not_closed_under(void** state)
+{
+  (void)state;
+  pthread_t thread;
+  HrStatus status = HR_ERR_IO;
+  play("main", 2000, 1000000);
+  atomic_store(&compacted, false);
+  assert_int_equal(pthread_create(&thread, NULL, compact, &status), 0);
+  while (!atomic_load(&compacted)) {
+    HrTxn* txn;
+    store->failed = true;
+    if (!hr_txn_begin(store, HR_WRITE, &txn)) {
+      hr_txn_abort(txn);
+    }
+  }
+  pthread_join(thread, NULL);
+  assert_ok(status);
+  assert_backup_is_the_store();
+}
+
 static void test_no_link_is_followed(void** state)
 {
   (void)state;
@@ -524,6 +556,7 @@ int main(void)
       TEST(test_no_room_for_what_is_new_is_said),
       TEST(test_a_file_size_limit_is_said),
       TEST(test_compact_never_replaces_unasked),
+      TEST(test_a_copy_is_not_closed_under),
       TEST(test_no_link_is_followed),
   };
   return cmocka_run_group_tests_name("backup", tests, NULL, NULL);
