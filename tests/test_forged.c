@@ -296,6 +296,56 @@ static void test_keys_of_another_kind_are_refused(void** state)
   assert_int_equal(hr_store_open(path, 0, &store, &error), HR_ERR_DAMAGED);
 }
 
+/** Where the record of a database lies in the file. */
+static off_t find_database(const HrPages* pages, const char* name, HrPageTree* tree)
+{
+  uint8_t page[HR_PAGE_SIZE];
+  assert_true(hr_page_read(pages->fd, pages->meta.main.root, page));
+  for (unsigned i = 0; i < hr_page_entries(page); ++i) {
+    HrPageEntry entry;
+    assert_true(hr_page_entry(page, i, &entry));
+    if (entry.is_tree && entry.key_size == strlen(name) && !memcmp(entry.key, name, strlen(name))) {
+      memcpy(tree, entry.value, sizeof *tree);
+      return (off_t)(pages->meta.main.root * HR_PAGE_SIZE) + (entry.value - page);
+    }
+  }
+  fail_msg("there is no database %s", name);
+  return 0;
+}
+
+/** A small store is looked at whole, whatever it says of its size. */
+static void test_no_count_hides_damage(void** state)
+{
+  (void)state;
+  HrPages pages;
+  HrPageTree names;
+  HrPageEntry middle;
+  HrError error;
+  uint8_t page[HR_PAGE_SIZE];
+  static const uint8_t nothing[HR_PAGE_SIZE];
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  for (int i = 0; i < 500; ++i) {
+    fork_at(txn, root, i);
+  }
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+  store = NULL;
+  const char* const path = scratch_path("a/b/test.hr");
+  const int fd = open(path, O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0 && hr_pages_open(&pages, fd, UINT64_MAX));
+  const off_t record = find_database(&pages, "names", &names);
+  assert_true(hr_page_read(fd, names.root, page));
+  assert_true(hr_page_entries(page) > 4);
+  assert_true(hr_page_entry(page, hr_page_entries(page) / 2, &middle));
+  names.overflow_pages = names.leaf_pages = UINT64_MAX / 4;
+  assert_int_equal(pwrite(fd, &names, sizeof names, record), sizeof names);
+  assert_int_equal(pwrite(fd, nothing, sizeof nothing, (off_t)(middle.page * HR_PAGE_SIZE)),
+                   sizeof nothing);
+  close(fd);
+  assert_int_equal(hr_store_open(path, 0, &store, &error), HR_ERR_DAMAGED);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -303,6 +353,7 @@ int main(void)
       TEST(test_a_circle_is_said),          TEST(test_an_empty_event_ends_the_span),
       TEST(test_no_meter_is_out_of_bounds), TEST(test_a_damaged_root_hinders_no_fork),
       TEST(test_no_tick_is_out_of_bounds),  TEST(test_keys_of_another_kind_are_refused),
+      TEST(test_no_count_hides_damage),
   };
   return cmocka_run_group_tests_name("forged", tests, NULL, NULL);
 }
