@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -159,12 +160,19 @@ void hr_size_signal_drop(const HrSizeSignal* held)
 /** Less room than a commit may take. */
 #define LITTLE_ROOM ((uint64_t)1 << 20)
 
-static bool disk_is_full(const HrStore* store)
+/** True if the disk is full, or the file about as large as this program may make one. */
+static bool is_full(const HrStore* store)
 {
   mdb_filehandle_t fd;
+  struct stat info;
   struct statvfs disk;
-  return !mdb_env_get_fd(store->env, &fd) && !fstatvfs(fd, &disk) &&
-         (uint64_t)disk.f_bavail * disk.f_frsize < LITTLE_ROOM;
+  struct rlimit limit;
+  if (mdb_env_get_fd(store->env, &fd) || fstat(fd, &info) || fstatvfs(fd, &disk) ||
+      getrlimit(RLIMIT_FSIZE, &limit)) {
+    return false;
+  }
+  return (uint64_t)disk.f_bavail * disk.f_frsize < LITTLE_ROOM ||
+         (uint64_t)info.st_size + LITTLE_ROOM > limit.rlim_cur;
 }
 
 static HrStatus commit(HrStore* store, MDB_txn* txn)
@@ -174,8 +182,8 @@ static HrStatus commit(HrStore* store, MDB_txn* txn)
   const int code = mdb_txn_commit(txn);
   hr_size_signal_drop(&held);
   const HrStatus status = hr_status_from_lmdb(store, code);
-  /* LMDB says EIO, too, where the disk took only a part of what it wrote. */
-  return code == EIO && disk_is_full(store) ? HR_ERR_NO_SPACE : status;
+  /* LMDB says EIO, too, where only a part of what it wrote was taken. */
+  return code == EIO && is_full(store) ? HR_ERR_NO_SPACE : status;
 }
 
 HrStatus hr_txn_commit(HrTxn* txn)

@@ -467,6 +467,13 @@ static void test_a_file_size_limit_is_said(void** state)
   assert_int_equal(status, HR_ERR_NO_SPACE);
   assert_int_equal(access(backup_path(), F_OK), -1);
   assert_int_equal(access(scratch_path("backup.hr.part"), F_OK), -1);
+  report = back_up();
+  assert_backup_is_the_store();
+  play("main", 2000, 20000);
+  setrlimit(RLIMIT_FSIZE, &(struct rlimit){(rlim_t)report.bytes + 6000, old.rlim_max});
+  const HrStatus again = hr_store_backup(store, backup_path(), &report, NULL);
+  setrlimit(RLIMIT_FSIZE, &old);
+  assert_int_equal(again, HR_ERR_NO_SPACE);
   back_up();
   assert_backup_is_the_store();
 }
