@@ -137,9 +137,8 @@ HrBranchId hr_call_prepared_branch(const HrCall* call, size_t index)
   if (value->type == HR_VALUE_TEXT && *value->text != '#') {
     found = hr_prepared_named(session->prepared, value->text);
   } else if (value->type == HR_VALUE_TEXT) {
-    unsigned digits;
-    char surplus;
-    number = sscanf(value->text, "#%u%c", &digits, &surplus) == 1 ? digits : 0;
+    uint32_t digits;
+    number = hr_name_number(value->text, &digits) ? digits : 0;
   } else if (!hr_call_integer(value, &number)) {
     return 0;
   }

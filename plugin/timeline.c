@@ -98,7 +98,7 @@ void hr_timeline_span_tempo(const HrSpan* span, HrTempo* tempo)
   uint32_t index = 0;
   before.words = (const HrWord*)(node + 1);
   before.count = (uint32_t)(span->words - before.words);
-  *tempo = (HrTempo){node->tempo, node->beats_per_bar, node->beat_unit};
+  hr_node_tempo(node, tempo);
   while (hr_span_next(&before, &index, &event)) {
     if (event.kind == HR_EVENT_META) {
       hr_meta_apply(tempo, event.bytes, event.size);

@@ -19,29 +19,42 @@ void hr_meta_meter(uint16_t beats, uint16_t unit, uint8_t bytes[HR_META_METER_SI
   memcpy(bytes + 3, &unit, sizeof unit);
 }
 
+static bool set_tempo(HrTempo* tempo, double value)
+{
+  const bool sane = value > 0.0 && value < 1e6;
+  tempo->tempo = sane ? value : tempo->tempo;
+  return sane;
+}
+
+static bool set_meter(HrTempo* tempo, uint16_t beats, uint16_t unit)
+{
+  const bool sane = beats && unit && unit <= 1024;
+  tempo->beats_per_bar = sane ? beats : tempo->beats_per_bar;
+  tempo->beat_unit = sane ? unit : tempo->beat_unit;
+  return sane;
+}
+
 bool hr_meta_apply(HrTempo* tempo, const uint8_t* bytes, uint32_t size)
 {
   if (size == HR_META_TEMPO_SIZE && bytes[0] == HR_META_TEMPO) {
     double value;
     memcpy(&value, bytes + 1, sizeof value);
-    if (!(value > 0.0 && value < 1e6)) {
-      return false;
-    }
-    tempo->tempo = value;
-    return true;
+    return set_tempo(tempo, value);
   }
   if (size == HR_META_METER_SIZE && bytes[0] == HR_META_METER) {
     uint16_t beats, unit;
     memcpy(&beats, bytes + 1, sizeof beats);
     memcpy(&unit, bytes + 3, sizeof unit);
-    if (!beats || !unit || unit > 1024) {
-      return false;
-    }
-    tempo->beats_per_bar = beats;
-    tempo->beat_unit = unit;
-    return true;
+    return set_meter(tempo, beats, unit);
   }
   return false;
+}
+
+void hr_node_tempo(const HrNodeHeader* node, HrTempo* tempo)
+{
+  *tempo = (HrTempo){HR_DEFAULT_TEMPO, 4, 4};
+  set_tempo(tempo, node->tempo);
+  set_meter(tempo, node->beats_per_bar, node->beat_unit);
 }
 
 void hr_tail_free(HrTail* tail)

@@ -7,6 +7,7 @@
  * into one transaction of the backup: that is either the old or the new one. */
 
 #include "store/internal.h"
+#include "store/preflight.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,14 +54,10 @@ static MDB_dbi dbi_of(const HrStore* store, size_t index)
 /* ---- The whole store into a new file -------------------------------------- */
 
 /** Bytes of a compact copy: what is in use, without the free pages. */
-static HrStatus bytes_in_use(HrStore* store, uint64_t* bytes)
+static HrStatus bytes_in_use(HrTxn* txn, uint64_t* bytes)
 {
-  HrTxn* txn = NULL;
+  HrStore* const store = txn->store;
   MDB_stat stat;
-  HrStatus status = hr_txn_begin(store, HR_READ, &txn);
-  if (status) {
-    return status;
-  }
   int code = mdb_env_stat(store->env, &stat);
   uint64_t pages = 2 + stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
   for (size_t i = 0; i < DATABASES && !code; ++i) {
@@ -71,7 +68,6 @@ static HrStatus bytes_in_use(HrStore* store, uint64_t* bytes)
     }
   }
   *bytes = pages * HR_PAGE_SIZE;
-  hr_txn_abort(txn);
   return hr_status_from_lmdb(store, code);
 }
 
@@ -146,7 +142,10 @@ static void close_part(Part* part)
 
 static int write_part(HrStore* store, const Part* part)
 {
+  HrSizeSignal held; // LMDB writes in a thread of its own, which holds what this one does
+  hr_size_signal_hold(&held);
   const int code = mdb_env_copyfd2(store->env, part->fd, MDB_CP_COMPACT);
+  hr_size_signal_drop(&held);
   if (code) {
     return code;
   }
@@ -162,24 +161,12 @@ static int publish(const Part* part, const char* path, bool replace)
   return rename(part->path, path) || fsync(part->folder) ? errno : 0;
 }
 
-HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64_t* bytes,
-                          HrError* error)
+/** Write the copy where it may be. `*bytes` is how much room it needs. */
+static HrStatus write_copy(HrStore* store, const char* path, bool replace, uint64_t* bytes,
+                           HrError* error)
 {
   struct stat info;
   struct statvfs disk;
-  if (is_same_file(store, path)) {
-    return hr_error(error, HR_ERR_ARGUMENT,
-                    "%s is the store itself: it is never written in place. Name another file.",
-                    path);
-  }
-  if (!lstat(path, &info) && (!replace || !S_ISREG(info.st_mode))) {
-    return hr_error(error, HR_ERR_EXISTS, "%s exists, and was left as it is. Name another file%s.",
-                    path, S_ISREG(info.st_mode) ? ", or use --force to replace it" : "");
-  }
-  const HrStatus status = bytes_in_use(store, bytes);
-  if (status) {
-    return hr_error(error, status, "Cannot read %s: %s.", store->path, hr_strerror(status));
-  }
   Part part;
   int code = open_part(&part, path);
   if (code == EBUSY) {
@@ -203,6 +190,28 @@ HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64
   }
   close_part(&part);
   return code ? cannot_write(error, path, code, *bytes) : HR_OK;
+}
+
+HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64_t* bytes,
+                          HrError* error)
+{
+  struct stat info;
+  HrTxn* held = NULL; // After a disk error the store is opened again: not under the copy
+  if (is_same_file(store, path)) {
+    return hr_error(error, HR_ERR_ARGUMENT,
+                    "%s is the store itself: it is never written in place. Name another file.",
+                    path);
+  }
+  if (!lstat(path, &info) && (!replace || !S_ISREG(info.st_mode))) {
+    return hr_error(error, HR_ERR_EXISTS, "%s exists, and was left as it is. Name another file%s.",
+                    path, S_ISREG(info.st_mode) ? ", or use --force to replace it" : "");
+  }
+  HrStatus status = hr_txn_begin(store, HR_READ, &held);
+  status = status ? status : bytes_in_use(held, bytes);
+  status = status ? hr_error(error, status, "Cannot read %s: %s.", store->path, hr_strerror(status))
+                  : write_copy(store, path, replace, bytes, error);
+  hr_txn_abort(held);
+  return status;
 }
 
 /* ---- What is new into an older backup -------------------------------------- */
@@ -350,17 +359,33 @@ static HrStatus put_entry(Update* update, Walk* walk, bool branch)
                                                                walk->to_code ? MDB_APPEND : 0));
 }
 
+static bool is_whole(const HrTxn* txn, size_t index, const MDB_val* key, MDB_val value)
+{
+  return !hr_record_open(txn, dbi_of(txn->store, index), key, &value);
+}
+
+/** Whether the store's entry is to be put, which the backup has not or has otherwise. A damaged
+ * one replaces no whole one: a branch's nodes then stay as they are, too. */
+static bool is_to_be_put(Update* update, const Walk* walk, size_t index, bool is_new)
+{
+  const bool damaged = !is_whole(update->from, index, &walk->key, walk->value);
+  update->report->damaged += damaged;
+  return !damaged || is_new || !is_whole(update->to, index, &walk->old_key, walk->old);
+}
+
 /** One step: an entry is dealt with. */
 static HrStatus step(Update* update, Walk* walk, size_t index)
 {
   const CopyRule rule = databases[index].rule;
   const bool branches = databases[index].dbi == offsetof(HrStore, branches);
   const int order = compare(update, walk, dbi_of(update->from->store, index));
-  const bool changed = order < 0 || (!order && !is_same_value(&walk->value, &walk->old));
+  const bool differs = order < 0 || (!order && !is_same_value(&walk->value, &walk->old));
+  const bool changed = differs && is_to_be_put(update, walk, index, order < 0);
   HrStatus status = HR_OK;
   if (order > 0 && rule == COPY_MIRROR) {
     status = hr_status_from_lmdb(update->to->store, mdb_cursor_del(walk->to, 0));
-  } else if (order > 0 || (!order && changed && rule == COPY_ADD)) {
+  } else if (order > 0 || (!order && changed && rule == COPY_ADD &&
+                           is_whole(update->to, index, &walk->old_key, walk->old))) {
     return have_parted(update);
   } else if (changed) {
     status = put_entry(update, walk, branches);
@@ -414,20 +439,45 @@ static HrStatus update_all(HrStore* store, HrStore* backup, Update* update)
   return hr_txn_commit(update->to);
 }
 
+static bool is_of(const HrStore* store, const HrStoreHeader* header)
+{
+  return !memcmp(header->uuid, store->header.uuid, sizeof header->uuid);
+}
+
+/** Look without opening it as a store: that would bring one of an older format up to date. */
+static bool is_another_store(const HrStore* store, const char* path)
+{
+  HrStoreHeader header;
+  const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const bool known = fd >= 0 && !hr_preflight(fd, path, &header, NULL);
+  if (fd >= 0) {
+    close(fd);
+  }
+  return known && !is_of(store, &header);
+}
+
+static HrStatus refuse_another(const HrStore* store, const char* path, HrError* error)
+{
+  return hr_error(error, HR_ERR_ARGUMENT,
+                  "%s is no backup of %s, but another store or a backup of one. It was left as "
+                  "it is: name another file.",
+                  path, store->path);
+}
+
 static HrStatus update_backup(HrStore* store, const char* path, HrBackupReport* report,
                               HrError* error)
 {
   HrStore* backup = NULL;
   Update update = {.report = report};
+  if (is_another_store(store, path)) {
+    return refuse_another(store, path, error);
+  }
   HrStatus status = hr_store_open(path, 0, &backup, error);
   if (status) {
     return status;
   }
-  if (memcmp(backup->header.uuid, store->header.uuid, sizeof store->header.uuid) != 0) {
-    status = hr_error(error, HR_ERR_ARGUMENT,
-                      "%s is no backup of %s, but another store or a backup of one. It was left as "
-                      "it is: name another file.",
-                      path, store->path);
+  if (!is_of(store, &backup->header)) {
+    status = refuse_another(store, path, error); // It came just now
   } else {
     status = update_all(store, backup, &update);
     if (update.parted) {
@@ -462,11 +512,11 @@ bool hr_store_is_continued(HrTxn* older, HrStore* newer)
   HrBackupReport report = {0};
   HrTxn trial = {.store = older->store, .mode = HR_WRITE};
   Update update = {.to = &trial, .report = &report};
-  if (memcmp(older->store->header.uuid, newer->header.uuid, sizeof newer->header.uuid) != 0 ||
+  if (!is_of(older->store, &newer->header) ||
       mdb_txn_begin(older->store->env, older->txn, 0, &trial.txn)) {
     return false;
   }
   const HrStatus status = update_databases(newer, &update);
   mdb_txn_abort(trial.txn);
-  return !status;
+  return !status && !report.damaged;
 }

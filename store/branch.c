@@ -58,9 +58,8 @@ HrStatus hr_branch_name(HrTxn* txn, HrBranchId id, char name[HR_NAME_MAX + 1])
 
 HrStatus hr_branch_find(HrTxn* txn, HrTreeId tree, const char* name, HrBranchId* id)
 {
-  unsigned number;
-  char surplus;
-  if (sscanf(name, "#%u%c", &number, &surplus) == 1) {
+  uint32_t number;
+  if (hr_name_number(name, &number)) {
     HrBranch branch;
     *id = hr_branch_id(tree, number);
     return hr_branch_get(txn, *id, &branch);

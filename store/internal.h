@@ -114,6 +114,11 @@ bool hr_value_replaceable(const HrStore* store, const MDB_val* value);
  * what lies on the disk. HR_ERR_IO as long as that cannot be synced and read. */
 HrStatus hr_store_reopen(HrStore* store);
 
+/** Make the lock file of the store at `path`, which is no link, unless it is there. LMDB would
+ * follow a link at its place, also to read: that is refused. It can do without the file where
+ * none can be made, unless it is to write. */
+HrStatus hr_prepare_lock_file(const char* path, bool read_only, HrError* error);
+
 /** Make every missing folder above `path`, for this user only. */
 HrStatus hr_make_folders(const char* path, HrError* error);
 

@@ -58,12 +58,19 @@ static size_t utf8_sequence(const uint8_t* s)
   return overlong || surrogate || beyond ? 0 : length;
 }
 
+/** True for U+0000 to U+001F and U+007F to U+009F: a terminal may take either for commands. */
+static bool is_control(const uint8_t* sequence)
+{
+  return sequence[0] < 0x20 || sequence[0] == 0x7f || (sequence[0] == 0xc2 && sequence[1] < 0xa0);
+}
+
 bool hr_text_valid(const char* text, size_t size, bool lines)
 {
   for (size_t i = 0; i < size;) {
-    const size_t length = utf8_sequence((const uint8_t*)text + i);
+    const uint8_t* const sequence = (const uint8_t*)text + i;
+    const size_t length = utf8_sequence(sequence);
     const bool layout = lines && (text[i] == '\n' || text[i] == '\t');
-    if (length == 0 || ((uint8_t)text[i] < 0x20 && !layout) || text[i] == 0x7f) {
+    if (length == 0 || (is_control(sequence) && !layout)) {
       return false;
     }
     i += length;
@@ -90,6 +97,20 @@ bool hr_name_valid(const char* name)
     return false;
   }
   return hr_text_valid(name, size, false);
+}
+
+bool hr_name_number(const char* name, uint32_t* number)
+{
+  uint64_t value = 0;
+  size_t i = 1;
+  if (name[0] != '#' || !name[1]) {
+    return false;
+  }
+  for (; name[i] >= '0' && name[i] <= '9' && value <= UINT32_MAX; ++i) {
+    value = 10 * value + (uint64_t)(name[i] - '0');
+  }
+  *number = (uint32_t)value;
+  return !name[i] && value <= UINT32_MAX;
 }
 
 HrStatus hr_name_find(HrTxn* txn, HrNameKind kind, uint64_t scope, const char* name, uint64_t* id)

@@ -123,8 +123,8 @@ typedef enum {
   HR_PAGES_ALL,
 } HrPagesExtent;
 
-/** Pages that hr_pages_check() would look at, of all or of those with keys, from the
- * counts in the file. */
+/** Pages that hr_pages_check() would look at, of all or of those with keys: what the counts in
+ * the file say, which may be damaged, but never more than there are. */
 uint64_t hr_pages_count(const HrPages* pages, HrPagesExtent extent);
 
 /** Check structure: numbers, flags, bounds, order of keys within and across

@@ -233,7 +233,7 @@ static void tempo_in_node(const HrNodeHeader* node, HrTick tick, HrTempo* tempo)
       .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
   uint32_t index = 0;
   HrEvent event;
-  *tempo = (HrTempo){node->tempo, node->beats_per_bar, node->beat_unit};
+  hr_node_tempo(node, tempo);
   while (node->flags & HR_NODE_HAS_LONG && hr_span_next(&span, &index, &event) &&
          event.tick < tick) {
     if (event.kind == HR_EVENT_META) {

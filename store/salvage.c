@@ -228,31 +228,21 @@ static bool branch_exists(const Salvage* salvage, HrBranchId id)
   return !hr_branch_get(salvage->txn, id, &branch);
 }
 
-static bool has_note(const Salvage* salvage, const HrJournalEntry* entry, uint32_t id)
-{
-  const HrFound* found;
-  for (size_t i = hr_survey_seek(&salvage->survey, HR_RECORD_NOTE, entry->branch);
-       (found = found_at(salvage, i, HR_RECORD_NOTE)) && found->id == entry->branch; ++i) {
-    if (found->order == id) {
-      return true;
-    }
-  }
-  return false;
-}
-
 /** Whether an entry may stand in the new store: all that it tells of is there. */
 static bool entry_holds(const Salvage* salvage, const HrJournalEntry* entry)
 {
   const bool made = entry->operation == HR_OPERATION_MARK || entry->operation == HR_OPERATION_NOTE;
   const bool about_note =
       entry->operation >= HR_OPERATION_MARK && entry->operation <= HR_OPERATION_RESTORE_NOTE;
+  const uint32_t note = made ? entry->sequence : entry->refers;
   return branch_exists(salvage, entry->branch) &&
          (!entry->other || branch_exists(salvage, entry->other)) &&
          (!entry->left || branch_exists(salvage, entry->left)) &&
-         (!about_note || has_note(salvage, entry, made ? entry->sequence : entry->refers));
+         (!about_note || hr_survey_find(&salvage->survey, HR_RECORD_NOTE, entry->branch, note));
 }
 
-/** Whether no entry of a tree's journal is lost, nor what any tells of. */
+/** Whether no entry of a tree's journal is lost, nor what any tells of, and `count`, which an
+ * older record of the tree may say, is that of all. */
 static bool journal_holds(const Salvage* salvage, HrTreeId tree, uint32_t count)
 {
   const uint64_t first = (uint64_t)tree << 32 | 1;
@@ -271,7 +261,8 @@ static bool journal_holds(const Salvage* salvage, HrTreeId tree, uint32_t count)
       return false;
     }
   }
-  return true;
+  const HrFound* const beyond = found_at(salvage, index + count, HR_RECORD_JOURNAL);
+  return !beyond || beyond->id >> 32 != tree;
 }
 
 /** Put records of one kind, from `id` to `last`, as they were. */
@@ -405,6 +396,29 @@ static HrStatus make_tree(Salvage* salvage, HrTreeId tree)
   return hr_txn_commit(salvage->txn);
 }
 
+/** Name those whose name is lost: the next new author would get the number of the last of
+ * them, and what they played with it. */
+static HrStatus name_lost_authors(Salvage* salvage)
+{
+  uint32_t last = 0;
+  HrStatus status = HR_OK;
+  for (size_t i = 0; i < salvage->survey.count && !status; ++i) {
+    const uint32_t author = salvage->survey.found[i].author;
+    char name[HR_NAME_MAX + 1];
+    if (!author || author == last) {
+      continue;
+    }
+    last = author;
+    status = hr_name_get(salvage->txn, HR_NAMES_AUTHOR, author, name);
+    if (status == HR_ERR_NOT_FOUND) {
+      say_lost(salvage, "The name of author %u is lost.", author);
+      snprintf(name, sizeof name, "recovered %u", author);
+      status = hr_name_set_free(salvage->txn, HR_NAMES_AUTHOR, 0, author, name);
+    }
+  }
+  return status;
+}
+
 static HrStatus make_authors(Salvage* salvage)
 {
   const HrFound* found;
@@ -419,6 +433,7 @@ static HrStatus make_authors(Salvage* salvage)
       status = hr_name_set_free(salvage->txn, HR_NAMES_AUTHOR, 0, found->id, name);
     }
   }
+  status = status ? status : name_lost_authors(salvage);
   if (status) {
     hr_txn_abort(salvage->txn);
     return status;

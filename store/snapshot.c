@@ -8,12 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/** Take a reader's slot; where there can be no lock file nobody writes. */
-static int hold(HrSnapshot* snapshot, const char* path, unsigned flags)
+static int take_slot(HrSnapshot* snapshot, const char* path, unsigned flags)
 {
   int code = mdb_env_create(&snapshot->env);
   if (code) {
@@ -27,6 +27,25 @@ static int hold(HrSnapshot* snapshot, const char* path, unsigned flags)
     snapshot->env = NULL;
   }
   return code;
+}
+
+/** Take a reader's slot; where there can be no lock file nobody writes. Those who write look
+ * for it beside the file, not beside a link to it. */
+static HrStatus hold(HrSnapshot* snapshot, const char* path, HrError* error)
+{
+  char* const file = realpath(path, NULL);
+  if (!file) {
+    return hr_error(error, HR_ERR_IO, "Cannot open %s: %s.", path, strerror(errno));
+  }
+  HrStatus status = hr_prepare_lock_file(file, true, error);
+  if (!status) {
+    int code = take_slot(snapshot, file, 0);
+    code = code == EROFS || code == EACCES ? take_slot(snapshot, file, MDB_NOLOCK) : code;
+    status =
+        code ? hr_error(error, HR_ERR_IO, "Cannot open %s: %s.", path, mdb_strerror(code)) : HR_OK;
+  }
+  free(file);
+  return status;
 }
 
 bool hr_snapshot_pages(MDB_txn* txn, int fd, HrPages* pages)
@@ -62,10 +81,9 @@ HrStatus hr_snapshot_open(HrSnapshot* snapshot, const char* path, HrError* error
     return hr_error(error, HR_ERR_NOT_FOUND, "%s is empty: nothing was recorded there.", path);
   }
   if (!status) {
-    int code = hold(snapshot, path, 0);
-    code = code == EROFS || code == EACCES ? hold(snapshot, path, MDB_NOLOCK) : code;
-    if (code) {
-      return hr_error(error, HR_ERR_IO, "Cannot open %s: %s.", path, mdb_strerror(code));
+    const HrStatus held = hold(snapshot, path, error);
+    if (held) {
+      return held;
     }
   }
   if (snapshot->txn && !hr_snapshot_pages(snapshot->txn, snapshot->fd, &snapshot->pages)) {

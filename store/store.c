@@ -177,9 +177,7 @@ static bool name_lock_file(const char* path, char name[LOCK_PATH_SIZE])
   return snprintf(name, LOCK_PATH_SIZE, "%s-lock", path) < LOCK_PATH_SIZE;
 }
 
-/** LMDB would follow a link at the lock file's place, also to read. It can do
- * without the file where none can be made, unless it is to write. */
-static HrStatus prepare_lock_file(const char* path, bool read_only, HrError* error)
+HrStatus hr_prepare_lock_file(const char* path, bool read_only, HrError* error)
 {
   char name[LOCK_PATH_SIZE];
   struct stat info;
@@ -446,7 +444,7 @@ static HrStatus check_pages(HrStore* store, HrError* error)
 static HrStatus open_store(HrStore* store, HrError* error)
 {
   HrStatus status =
-      store->unnamed ? HR_OK : prepare_lock_file(store->path, store->read_only, error);
+      store->unnamed ? HR_OK : hr_prepare_lock_file(store->path, store->read_only, error);
   if (status) {
     return status;
   }

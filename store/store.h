@@ -16,10 +16,12 @@
  * Units: ticks for musical time, nanoseconds since 1970 for the wall clock.
  *
  * Errors: every function returns an HrStatus. Any of them may return
- * HR_ERR_DAMAGED, HR_ERR_IO, HR_ERR_NO_MEMORY or HR_ERR_MAP_FULL; the writing
- * ones HR_ERR_NO_SPACE and HR_ERR_READ_ONLY as well. What else they return is
- * said with each. After an error in a write transaction only hr_txn_abort() is
- * allowed, unless said otherwise; nothing of it reaches the disk.
+ * HR_ERR_DAMAGED, HR_ERR_IO, HR_ERR_NO_MEMORY or HR_ERR_MAP_FULL, and
+ * HR_ERR_NOT_FOUND for an id or a name of nothing; the writing ones
+ * HR_ERR_NO_SPACE, HR_ERR_READ_ONLY and, where numbers run out, HR_ERR_LIMIT
+ * as well. What else they return is said with each. After an error in a write
+ * transaction only hr_txn_abort() is allowed, unless said otherwise; nothing of
+ * it reaches the disk.
  */
 
 #ifndef HR_STORE_H
@@ -85,6 +87,8 @@ enum {
  * The file is checked with plain reads before it is mapped: not found, a
  * folder, something else, truncated, damaged, newer. One of an older format is
  * brought up to date, all of it or nothing; HR_ERR_READ_ONLY if it may only be read.
+ * HR_ERR_BUSY if this process has it open for reading only and it is to be written to,
+ * or if its lock file is that of another store which is still open.
  *
  * While a store is open, HR_STORE_UNSYNCED counts only until it is opened for
  * writing without: then what was committed is synced, HR_ERR_IO if that fails, and
@@ -133,7 +137,9 @@ typedef struct HrTxnImpl HrTxn;
 typedef enum { HR_READ, HR_WRITE } HrTxnMode;
 
 /** Begin. One writer at a time over all processes: HR_WRITE waits for the
- * other to end. Keep readers short: an old reader keeps old pages from reuse. */
+ * other to end. Keep readers short: an old reader keeps old pages from reuse.
+ * HR_ERR_NOT_FOUND for HR_WRITE if the store is lost, HR_ERR_TRUNCATED if its file
+ * became shorter, HR_ERR_BUSY if there are too many readers. */
 HrStatus hr_txn_begin(HrStore* store, HrTxnMode mode, HrTxn** txn);
 
 /** Make all of it durable (synced), or nothing. Frees `txn` either way. HR_ERR_ARGUMENT
@@ -148,6 +154,9 @@ void hr_txn_abort(HrTxn* txn);
 /** Check a name: 1 to HR_NAME_MAX bytes of UTF-8, no control characters, no
  * leading '#' (that is how numbers are written). */
 bool hr_name_valid(const char* name);
+
+/** The number in what is written "#7": digits alone, up to UINT32_MAX. False for all else. */
+bool hr_name_number(const char* name, uint32_t* number);
 
 /** The id of an author by name, made on first use (write transaction). 0, unknown, if
  * what the store has of the name is damaged: music is kept whoever plays it. */
@@ -174,6 +183,7 @@ HrStatus hr_tree_get(HrTxn* txn, HrTreeId id, HrTree* tree);
 HrStatus hr_tree_find(HrTxn* txn, const char* name, HrTreeId* id);
 /** The first tree with an id above `after`; HR_END after the last. */
 HrStatus hr_tree_next(HrTxn* txn, HrTreeId after, HrTree* tree);
+/** HR_ERR_EXISTS, HR_ERR_ARGUMENT: the transaction goes on. */
 HrStatus hr_tree_rename(HrTxn* txn, HrTreeId id, const char* name, uint32_t author);
 
 /** Set aside `count` branch numbers for hr_branch_fork(); they stay unused
@@ -297,6 +307,9 @@ void hr_meta_meter(uint16_t beats, uint16_t unit, uint8_t bytes[HR_META_METER_SI
 
 /** Apply a meta event to `tempo`: true if it was a sane tempo or meter. */
 bool hr_meta_apply(HrTempo* tempo, const uint8_t* bytes, uint32_t size);
+
+/** What a node says was in force before its first event; 120 in 4/4 where that is not sane. */
+void hr_node_tempo(const HrNodeHeader* node, HrTempo* tempo);
 
 typedef struct {
   uint32_t author;
@@ -444,7 +457,7 @@ static inline bool hr_span_next(const HrSpan* span, uint32_t* index, HrEvent* ev
   }
   const HrWord* word = &span->words[*index];
   event->tick = (HrTick)((uint64_t)span->base + word->offset); // Wraps, where a checksum is forged
-  if (word->length <= 3) {
+  if (word->length - 1u < 3u) {
     event->kind = HR_EVENT_MIDI;
     event->size = word->length;
     event->bytes = word->bytes;
@@ -454,7 +467,7 @@ static inline bool hr_span_next(const HrSpan* span, uint32_t* index, HrEvent* ev
   const uint32_t size =
       word->bytes[0] | (uint32_t)word->bytes[1] << 8 | (uint32_t)word->bytes[2] << 16;
   const uint32_t words = (size + 7) / 8;
-  if (!size || words > span->count - *index - 1) {
+  if (!word->length || !size || words > span->count - *index - 1) {
     *index = span->count; // No event was ever written so
     return false;
   }
@@ -580,7 +593,7 @@ typedef struct {
   uint64_t nodes;   ///< Nodes copied
   uint64_t records; ///< Entries copied, nodes among them
   uint64_t bytes;   ///< Written of either, or the size of the new file
-  uint64_t damaged; ///< Nodes of the store that are damaged; a whole one in the backup stays
+  uint64_t damaged; ///< Of the store, among what is new or differs; a whole one in the backup stays
 } HrBackupReport;
 
 /** Bring the backup at `path` up to date, or make it: a store of the same UUID,
@@ -646,11 +659,11 @@ typedef struct {
 } HrSalvageReport;
 
 /** Take everything that can be read in the file `damaged` into a new store at
- * `path`; the damaged file is only read. Calls `lost` with a sentence for
- * everything that cannot: stretches of music, records, names. A branch whose
- * record is lost is forked where the journal says, or hung on its tree's first.
- * What capture rings have still to be drained is not taken over. HR_ERR_EXISTS if
- * there is a file at `path`; after other failures there may be one. */
+ * `path`; the damaged file is only read, and this program must not have it open. Calls `lost` with
+ * a sentence for everything that cannot: stretches of music, records, names. A branch whose record
+ * is lost is forked where the journal says, or hung on its tree's first. What capture rings have
+ * still to be drained is not taken over. HR_ERR_EXISTS if there is a file at `path`; after other
+ * failures there may be one. */
 HrStatus hr_store_salvage(const char* damaged, const char* path,
                           void (*lost)(void* data, const char* sentence), void* data,
                           HrSalvageReport* report, HrError* error);

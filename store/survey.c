@@ -71,6 +71,7 @@ static bool recognise_numbered(const HrPageEntry* entry, const void* value, HrFo
     memcpy(&record, value, sizeof record);
     found->kind = HR_RECORD_BRANCH;
     found->weight = record.event_count;
+    found->author = record.author;
     return true;
   }
   if (is_record(HR_RECORD_TREE, entry, value, &size) && size == sizeof(HrTreeRecord)) {
@@ -78,19 +79,22 @@ static bool recognise_numbered(const HrPageEntry* entry, const void* value, HrFo
     memcpy(&record, value, sizeof record);
     found->kind = HR_RECORD_TREE;
     found->weight = record.journal_count;
+    found->author = record.author;
     return true;
   }
-  HrJournalEntry told;
+  HrJournalEntry told = {0};
   found->kind = HR_RECORD_JOURNAL;
-  return is_record(HR_RECORD_JOURNAL, entry, value, &size) &&
-         !hr_journal_decode((uint32_t)found->id, value, size, &told);
+  const bool known = is_record(HR_RECORD_JOURNAL, entry, value, &size) &&
+                     !hr_journal_decode((uint32_t)found->id, value, size, &told);
+  found->author = told.author;
+  return known;
 }
 
 /** The same for a key of a branch and a tick. */
 static bool recognise_placed(const HrPageEntry* entry, const void* value, HrFound* found)
 {
   HrTickKey key;
-  HrNote note;
+  HrNote note = {0};
   size_t size;
   memcpy(&key, entry->key, sizeof key);
   const MDB_val whole = {entry->size, (void*)value};
@@ -99,12 +103,17 @@ static bool recognise_placed(const HrPageEntry* entry, const void* value, HrFoun
   found->order = hr_tick_key_ordinal(&key);
   if (hr_node_valid(&key, &whole)) {
     found->kind = HR_SURVEY_NODE;
-    found->weight = ((const HrNodeHeader*)value)->event_count;
+    const HrNodeHeader* const node = value;
+    found->last = node->last_tick;
+    found->weight = node->event_count;
+    found->author = node->author;
     return true;
   }
   found->kind = HR_RECORD_NOTE;
-  return is_record(HR_RECORD_NOTE, entry, value, &size) &&
-         !hr_note_decode(&key, value, size, &note);
+  const bool known =
+      is_record(HR_RECORD_NOTE, entry, value, &size) && !hr_note_decode(&key, value, size, &note);
+  found->author = note.author;
+  return known;
 }
 
 /** The same for a name by its id; those by text say nothing more. */
@@ -180,7 +189,9 @@ static HrStatus scan_page(Scan* scan)
       HrNodeHeader start;
       memcpy(&start, node, sizeof start);
       bare.tick = start.base_tick;
+      bare.last = start.last_tick;
       bare.weight = start.event_count;
+      bare.author = start.author;
       bare.rank = scan->rank;
       status = add(scan, &bare);
     }
@@ -241,11 +252,11 @@ static void sort(HrSurvey* survey)
   survey->count = kept;
 }
 
-size_t hr_survey_seek(const HrSurvey* survey, unsigned kind, uint64_t id)
+static size_t seek(const HrSurvey* survey, unsigned kind, uint64_t id, uint64_t order)
 {
   size_t low = 0;
   size_t high = survey->count;
-  const HrFound wanted = {.kind = (uint8_t)kind, .id = id};
+  const HrFound wanted = {.kind = (uint8_t)kind, .id = id, .order = order};
   while (low < high) {
     const size_t middle = low + (high - low) / 2;
     if (order_of(&survey->found[middle], &wanted) < 0) {
@@ -257,18 +268,23 @@ size_t hr_survey_seek(const HrSurvey* survey, unsigned kind, uint64_t id)
   return low;
 }
 
-static const HrFound* find(const HrSurvey* survey, unsigned kind, uint64_t id, uint64_t order)
+size_t hr_survey_seek(const HrSurvey* survey, unsigned kind, uint64_t id)
 {
-  for (size_t i = hr_survey_seek(survey, kind, id); i < survey->count; ++i) {
-    const HrFound* const found = &survey->found[i];
-    if (found->kind != kind || found->id != id || is_bare(found)) {
-      return NULL;
-    }
-    if (found->order == order) {
-      return found;
-    }
-  }
-  return NULL;
+  return seek(survey, kind, id, 0);
+}
+
+const HrFound* hr_survey_find(const HrSurvey* survey, unsigned kind, uint64_t id, uint64_t order)
+{
+  const size_t at = seek(survey, kind, id, order);
+  const HrFound* const found = at < survey->count ? &survey->found[at] : NULL;
+  return found && found->kind == kind && found->id == id && found->order == order && !is_bare(found)
+             ? found
+             : NULL;
+}
+
+static const HrFound* find_name(const HrSurvey* survey, HrNameKind kind, uint64_t id)
+{
+  return hr_survey_find(survey, HR_RECORD_NAME, id, (uint64_t)kind - 'a' + 'A');
 }
 
 /** The value of a node whose key is lost. */
@@ -316,20 +332,20 @@ static bool read_record(const HrSurvey* survey, const HrFound* found, void* reco
 
 bool hr_survey_branch(const HrSurvey* survey, HrBranchId id, HrBranchRecord* record)
 {
-  return read_record(survey, find(survey, HR_RECORD_BRANCH, id, 0), record, sizeof *record);
+  return read_record(survey, hr_survey_find(survey, HR_RECORD_BRANCH, id, 0), record,
+                     sizeof *record);
 }
 
 bool hr_survey_tree(const HrSurvey* survey, HrTreeId id, HrTreeRecord* record)
 {
-  return read_record(survey, find(survey, HR_RECORD_TREE, id, 0), record, sizeof *record);
+  return read_record(survey, hr_survey_find(survey, HR_RECORD_TREE, id, 0), record, sizeof *record);
 }
 
 bool hr_survey_name(const HrSurvey* survey, HrNameKind kind, uint64_t id,
                     char name[HR_NAME_MAX + 1])
 {
   size_t size = 0;
-  const uint64_t letter = (uint64_t)kind - 'a' + 'A';
-  const HrFound* const found = find(survey, HR_RECORD_NAME, id, letter);
+  const HrFound* const found = find_name(survey, kind, id);
   void* const value = found ? hr_survey_value(survey, found, &size) : NULL;
   name[0] = '\0';
   if (value) {
@@ -371,7 +387,7 @@ static bool next_gap(const HrSurvey* survey, HrBranchId branch, size_t* index, u
     gap->end = found->order;
     gap->until = found->tick;
     *ordinal = found->order + 1;
-    *tick = found->tick;
+    *tick = found->last;
     *index += 1;
     return true;
   }
@@ -530,23 +546,68 @@ static void tell_gap(HrSurvey* survey, const Gap* gap, void* data)
       hr_survey_label(survey, gap->branch, label), from, gap->until, gap->end - gap->first);
 }
 
+/** Say of a tree or a branch what of its name is lost. */
+static void tell_name(Teller* teller, HrNameKind kind, uint64_t id, const char* what,
+                      const char* label)
+{
+  const HrFound* const name = find_name(teller->survey, kind, id);
+  if (!name) {
+    say(teller, "%s %s: its name is lost.", what, label);
+  } else if (name->rank == 2) {
+    say(teller, "%s %s: only an older state of its name is readable.", what, label);
+  }
+}
+
 /** Say of a branch that is known what of its record, or of what it hangs on, is lost. */
-static void tell_branch(Teller* teller, HrBranchId id, bool is_old)
+static void tell_branch(Teller* teller, HrBranchId id)
 {
   char label[HR_NAME_MAX + 32];
   HrBranchRecord record, parent;
-  char name[HR_NAME_MAX + 1];
+  const HrFound* const found = hr_survey_find(teller->survey, HR_RECORD_BRANCH, id, 0);
   hr_survey_label(teller->survey, id, label);
   if (!hr_survey_branch(teller->survey, id, &record)) {
     say(teller, "Branch %s: its record is lost, where it forked from perhaps with it.", label);
-  } else if (is_old) {
+  } else if (found->rank == 2) {
     say(teller, "Branch %s: only an older state of its record is readable.", label);
   } else if (record.parent && !hr_survey_branch(teller->survey, record.parent, &parent)) {
     say(teller, "Branch %s: the record of the branch it forked from, #%u, is lost.", label,
         hr_branch_number(record.parent));
   }
-  if (!hr_survey_name(teller->survey, HR_NAMES_BRANCH, id, name)) {
-    say(teller, "Branch %s: its name is lost.", label);
+  tell_name(teller, HR_NAMES_BRANCH, id, "Branch", label);
+}
+
+/** Say of a mark or a note that the journal tells of what of it is lost. */
+static void tell_note(Teller* teller, const HrJournalEntry* entry)
+{
+  char label[HR_NAME_MAX + 32];
+  const HrFound* const note =
+      hr_survey_find(teller->survey, HR_RECORD_NOTE, entry->branch, entry->sequence);
+  if (note && note->rank != 2) {
+    return;
+  }
+  hr_survey_label(teller->survey, entry->branch, label);
+  say(teller, "Branch %s: %s%s%s at tick %" PRId64 " is %s.", label,
+      *entry->text ? "the mark \"" : "a note", entry->text, *entry->text ? "\"" : "", entry->tick,
+      note ? "readable in an older state only" : "lost");
+}
+
+static void tell_notes(Teller* teller, HrTreeId tree)
+{
+  const uint64_t first = (uint64_t)tree << 32;
+  for (size_t i = hr_survey_seek(teller->survey, HR_RECORD_JOURNAL, first);
+       i < teller->survey->count; ++i) {
+    const HrFound* const found = &teller->survey->found[i];
+    HrJournalEntry entry;
+    size_t size;
+    if (found->kind != HR_RECORD_JOURNAL || found->id >> 32 != tree) {
+      return;
+    }
+    void* const value = hr_survey_value(teller->survey, found, &size);
+    if (value && !hr_journal_decode((uint32_t)found->id, value, size, &entry) &&
+        (entry.operation == HR_OPERATION_MARK || entry.operation == HR_OPERATION_NOTE)) {
+      tell_note(teller, &entry);
+    }
+    free(value);
   }
 }
 
@@ -563,40 +624,63 @@ static void tell_old_nodes(Teller* teller)
   }
 }
 
-static void tell_tree(Teller* teller, HrTreeId tree)
+/** Say how many records of a tree, whose own is there, are lost. */
+static void tell_counts(Teller* teller, HrTreeId tree, const HrTreeRecord* record)
 {
-  HrTreeRecord record;
   const uint64_t first = (uint64_t)tree << 32;
   const size_t entries = hr_survey_seek(teller->survey, HR_RECORD_JOURNAL, first + UINT32_MAX) -
                          hr_survey_seek(teller->survey, HR_RECORD_JOURNAL, first);
   const size_t branches = hr_survey_seek(teller->survey, HR_RECORD_BRANCH, first + UINT32_MAX) -
                           hr_survey_seek(teller->survey, HR_RECORD_BRANCH, first);
+  if (entries < record->journal_count) {
+    say(teller, "Tree %u: %zu of %u journal entries are lost.", tree,
+        record->journal_count - entries, record->journal_count);
+  }
+  if (branches < record->branch_count) {
+    say(teller, "Tree %u: the records of %zu of %u branches are lost.", tree,
+        record->branch_count - branches, record->branch_count);
+  }
+}
+
+static void tell_tree(Teller* teller, HrTreeId tree)
+{
+  HrTreeRecord record;
+  char number[16];
+  const HrFound* const found = hr_survey_find(teller->survey, HR_RECORD_TREE, tree, 0);
   if (!hr_survey_tree(teller->survey, tree, &record)) {
     say(teller, "Tree %u: its record is lost, and which branch was current.", tree);
-    return;
+  } else {
+    if (found->rank == 2) {
+      say(teller, "Tree %u: only an older state of its record is readable.", tree);
+    }
+    tell_counts(teller, tree, &record);
   }
-  if (entries < record.journal_count) {
-    say(teller, "Tree %u: %zu of %u journal entries are lost.", tree,
-        record.journal_count - entries, record.journal_count);
-  }
-  if (branches < record.branch_count) {
-    say(teller, "Tree %u: the records of %zu of %u branches are lost.", tree,
-        record.branch_count - branches, record.branch_count);
-  }
+  snprintf(number, sizeof number, "%u", tree);
+  tell_name(teller, HR_NAMES_TREE, tree, "Tree", number);
+}
+
+/** The next tree that has a record, or a branch of which something is there; 0 after the last. */
+static HrTreeId next_tree(const HrSurvey* survey, HrTreeId after)
+{
+  const size_t at = hr_survey_seek(survey, HR_RECORD_TREE, (uint64_t)after + 1);
+  const bool is_there = at < survey->count && survey->found[at].kind == HR_RECORD_TREE;
+  const uint64_t record = is_there ? survey->found[at].id : UINT64_MAX;
+  const uint64_t branch = hr_survey_next_branch(survey, (uint64_t)after << 32 | UINT32_MAX) >> 32;
+  const uint64_t next = branch && branch < record ? branch : record;
+  return next > after && next <= UINT32_MAX ? (HrTreeId)next : 0;
 }
 
 uint64_t hr_survey_tell(HrSurvey* survey, void (*tell)(void* data, const char* sentence),
                         void* data)
 {
   Teller teller = {.survey = survey, .tell = tell, .data = data};
-  HrTreeId tree = 0;
-  for (uint64_t id = hr_survey_next_branch(survey, 0); id; id = hr_survey_next_branch(survey, id)) {
-    const HrFound* const record = find(survey, HR_RECORD_BRANCH, id, 0);
-    if (hr_branch_tree(id) != tree) {
-      tree = hr_branch_tree(id);
-      tell_tree(&teller, tree);
+  for (HrTreeId tree = next_tree(survey, 0); tree; tree = next_tree(survey, tree)) {
+    tell_tree(&teller, tree);
+    for (uint64_t id = hr_survey_next_branch(survey, (uint64_t)tree << 32);
+         id && hr_branch_tree(id) == tree; id = hr_survey_next_branch(survey, id)) {
+      tell_branch(&teller, id);
     }
-    tell_branch(&teller, id, record && record->rank == 2);
+    tell_notes(&teller, tree);
   }
   each_gap(survey, &teller, tell_gap);
   tell_old_nodes(&teller);

@@ -19,12 +19,14 @@
 typedef struct {
   uint64_t id;     ///< Of the tree, the branch, the author; a journal entry's key
   uint64_t order;  ///< Ordinal of a node; id of a note; kind of a name
-  HrTick tick;     ///< Of a node or note
+  HrTick tick;     ///< Of a node's first event, or of a note
+  HrTick last;     ///< Of a node's last event
   uint64_t weight; ///< Of two versions the one with more counts: events, nodes, entries
   uint64_t page;
-  uint16_t index; ///< In the page; HR_SURVEY_BARE for a node whose key is lost
-  uint8_t kind;   ///< HrRecordKind, or HR_SURVEY_NODE
-  uint8_t rank;   ///< 0: in its tree; 1: cut off from it; 2: on a free page
+  uint16_t index;  ///< In the page; HR_SURVEY_BARE for a node whose key is lost
+  uint8_t kind;    ///< HrRecordKind, or HR_SURVEY_NODE
+  uint8_t rank;    ///< 0: in its tree; 1: cut off from it; 2: on a free page
+  uint32_t author; ///< Whom it is of; 0: nobody known, or a name
 } HrFound;
 
 enum { HR_SURVEY_NODE = 100, HR_SURVEY_BARE = UINT16_MAX };
@@ -45,6 +47,9 @@ void hr_survey_free(HrSurvey* survey);
 /** The first that is found of a kind at or after `id`: its index; `count` if there is none. */
 size_t hr_survey_seek(const HrSurvey* survey, unsigned kind, uint64_t id);
 
+/** What is found of a kind with this id and order; NULL if nothing is. */
+const HrFound* hr_survey_find(const HrSurvey* survey, unsigned kind, uint64_t id, uint64_t order);
+
 /** The value of what was found, without its checksum, allocated; NULL if it
  * cannot be read any more. */
 void* hr_survey_value(const HrSurvey* survey, const HrFound* found, size_t* size);
@@ -60,7 +65,8 @@ bool hr_survey_name(const HrSurvey* survey, HrNameKind kind, uint64_t id,
 /** A branch's name, or "#3 of tree 1" if that is lost. */
 const char* hr_survey_label(const HrSurvey* survey, HrBranchId id, char label[HR_NAME_MAX + 32]);
 
-/** Say what is lost, a sentence for each stretch of music. Returns how many. */
+/** Say what is lost, a sentence for each stretch of music, record and name of a tree or a branch.
+ * Returns how many. */
 uint64_t hr_survey_tell(HrSurvey* survey, void (*tell)(void* data, const char* sentence),
                         void* data);
 

@@ -41,11 +41,8 @@ HrStatus hr_tree_get(HrTxn* txn, HrTreeId id, HrTree* tree)
 HrStatus hr_tree_find(HrTxn* txn, const char* name, HrTreeId* id)
 {
   uint64_t found = 0;
-  unsigned number;
-  char surplus;
   HrTreeRecord record;
-  if (sscanf(name, "#%u%c", &number, &surplus) == 1) {
-    *id = number;
+  if (hr_name_number(name, id)) {
     return hr_tree_record(txn, *id, &record);
   }
   const HrStatus status = hr_name_find(txn, HR_NAMES_TREE, 0, name, &found);

@@ -3,10 +3,13 @@
 
 #include "store/internal.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 /** The file is not cut short: reading the map beyond its end would kill the host. */
@@ -154,13 +157,33 @@ void hr_size_signal_drop(const HrSizeSignal* held)
   pthread_sigmask(SIG_SETMASK, &held->before, NULL);
 }
 
-static int commit(MDB_txn* txn)
+/** Less room than a commit may take. */
+#define LITTLE_ROOM ((uint64_t)1 << 20)
+
+/** True if the disk is full, or the file about as large as this program may make one. */
+static bool is_full(const HrStore* store)
+{
+  mdb_filehandle_t fd;
+  struct stat info;
+  struct statvfs disk;
+  struct rlimit limit;
+  if (mdb_env_get_fd(store->env, &fd) || fstat(fd, &info) || fstatvfs(fd, &disk) ||
+      getrlimit(RLIMIT_FSIZE, &limit)) {
+    return false;
+  }
+  return (uint64_t)disk.f_bavail * disk.f_frsize < LITTLE_ROOM ||
+         (uint64_t)info.st_size + LITTLE_ROOM > limit.rlim_cur;
+}
+
+static HrStatus commit(HrStore* store, MDB_txn* txn)
 {
   HrSizeSignal held;
   hr_size_signal_hold(&held);
   const int code = mdb_txn_commit(txn);
   hr_size_signal_drop(&held);
-  return code;
+  const HrStatus status = hr_status_from_lmdb(store, code);
+  /* LMDB says EIO, too, where only a part of what it wrote was taken. */
+  return code == EIO && is_full(store) ? HR_ERR_NO_SPACE : status;
 }
 
 HrStatus hr_txn_commit(HrTxn* txn)
@@ -172,7 +195,7 @@ HrStatus hr_txn_commit(HrTxn* txn)
   if (status) {
     mdb_txn_abort(txn->txn);
   } else {
-    status = hr_status_from_lmdb(store, commit(txn->txn));
+    status = commit(store, txn->txn);
   }
   if (!status && unsynced && !store->unsynced) { // Opened meanwhile by somebody who wants it so
     status = hr_status_from_lmdb(store, mdb_env_sync(store->env, 1));
@@ -283,6 +306,9 @@ HrStatus hr_capture_put_rescues(HrTxn* txn, const uint8_t uuid[16], const HrResc
 
 HrStatus hr_capture_delete(HrTxn* txn, const uint8_t uuid[16])
 {
+  if (txn->mode != HR_WRITE) {
+    return HR_ERR_READ_ONLY;
+  }
   RescueKey rescues = rescue_key(uuid);
   MDB_val keys[] = {{16, (void*)uuid}, {sizeof rescues, &rescues}};
   int code = 0;

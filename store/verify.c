@@ -5,11 +5,16 @@
 #include "store/snapshot.h"
 #include "store/survey.h"
 
+#include <ctype.h>
+#include <endian.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/** Where the text begins in the key of a name (name.c). */
+enum { NAME_AT = 9 };
 
 typedef struct {
   HrTxn* txn;
@@ -325,6 +330,58 @@ static HrStatus verify_notes(Verify* verify)
   return code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(verify->txn->store, code);
 }
 
+/** Check that a name kept by text is that of the one it leads to. */
+static void verify_text(Verify* verify, HrNameKind kind, const MDB_val* key)
+{
+  char text[HR_NAME_MAX + 1], name[HR_NAME_MAX + 1];
+  uint64_t id;
+  snprintf(text, sizeof text, "%.*s", (int)(key->mv_size - NAME_AT),
+           (const char*)key->mv_data + NAME_AT);
+  if (hr_get_record(verify->txn, verify->txn->store->names, key->mv_data, key->mv_size, &id,
+                    sizeof id) ||
+      hr_name_get(verify->txn, kind, id, name) || strcmp(name, text) != 0) {
+    complain(verify, "The name \"%s\" leads to nothing that is called so.", text);
+  }
+}
+
+/** Check a name kept by what bears it; those of branches are checked with them. */
+static void verify_bearer(Verify* verify, HrNameKind kind, const MDB_val* key)
+{
+  char name[HR_NAME_MAX + 1];
+  uint64_t id, named;
+  memcpy(&id, (const char*)key->mv_data + 1, sizeof id);
+  id = be64toh(id);
+  if (kind != HR_NAMES_BRANCH &&
+      (hr_name_get(verify->txn, kind, id, name) ||
+       hr_name_find(verify->txn, kind, 0, name, &named) || named != id)) {
+    complain(verify, "%s %" PRIu64 ": its name does not lead back to it.",
+             kind == HR_NAMES_TREE ? "Tree" : "Author", id);
+  }
+}
+
+/** Check that names lead both ways. */
+static HrStatus verify_names(Verify* verify)
+{
+  MDB_cursor* cursor = NULL;
+  MDB_val key, value;
+  int code = mdb_cursor_open(verify->txn->txn, verify->txn->store->names, &cursor);
+  if (code) {
+    return hr_status_from_lmdb(verify->txn->store, code);
+  }
+  while (!(code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) {
+    const int letter = *(const uint8_t*)key.mv_data;
+    if (key.mv_size > NAME_AT && islower(letter)) {
+      verify_text(verify, (HrNameKind)letter, &key);
+    } else if (key.mv_size == NAME_AT && isupper(letter)) {
+      verify_bearer(verify, (HrNameKind)tolower(letter), &key);
+    } else {
+      complain(verify, "There is a name of nothing.");
+    }
+  }
+  mdb_cursor_close(cursor);
+  return code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(verify->txn->store, code);
+}
+
 static HrStatus verify_tree(Verify* verify, HrTreeId id, const HrTreeRecord* record)
 {
   HrBranch branch;
@@ -389,6 +446,7 @@ HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char*
   if (status == HR_END) {
     verify_totals(&verify);
     status = verify_notes(&verify);
+    status = status ? status : verify_names(&verify);
   }
   hr_txn_abort(verify.txn);
   return status;

@@ -57,7 +57,7 @@ units() { # FOLDER LABEL
     # One thread each, or processes side by side: nothing that the thread sanitizer could see.
     case "$2${test##*/test_}" in
     'tsan backup' | 'tsan damage'* | 'tsan faults' | 'tsan mem'* | 'tsan osc_clock' | 'tsan osc_network' | \
-      'tsan power_loss' | 'tsan security' | 'tsan smf' | 'tsan store'* | 'tsan two_programs') continue ;;
+      'tsan power_loss' | 'tsan salvage' | 'tsan security' | 'tsan smf' | 'tsan store'* | 'tsan two_programs') continue ;;
     esac
     run "$2$(basename "$test")" 300 "$test"
   done

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -252,6 +253,64 @@ static void test_a_damaged_node_replaces_no_whole_one(void** state)
   hr_store_close(backup);
 }
 
+/** Change a bit of the first record of a database of `store`. */
+static void damage_first(size_t database)
+{
+  uint8_t bytes[512];
+  MDB_dbi dbi;
+  MDB_val key, value;
+  MDB_cursor* cursor;
+  HrTxn* txn = begin(HR_WRITE);
+  memcpy(&dbi, (const char*)store + database, sizeof dbi);
+  assert_int_equal(mdb_cursor_open(txn->txn, dbi, &cursor), 0);
+  assert_int_equal(mdb_cursor_get(cursor, &key, &value, MDB_FIRST), 0);
+  assert_true(value.mv_size <= sizeof bytes);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  bytes[0] ^= 4;
+  value.mv_data = bytes;
+  assert_int_equal(mdb_cursor_put(cursor, &key, &value, MDB_CURRENT), 0);
+  mdb_cursor_close(cursor);
+  assert_ok(hr_txn_commit(txn));
+}
+
+static void add_mark(void)
+{
+  uint32_t id;
+  const HrNote note = {.kind = HR_NOTE_MARK, .branch = hr_branch_id(tree, 1), .name = "here"};
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_note_add(txn, &note, &id));
+  assert_ok(hr_txn_commit(txn));
+}
+
+static size_t damaged_database;
+
+static void damage_this(void)
+{
+  damage_first(damaged_database);
+}
+
+/** Nor does a damaged record, whatever it is of; and a whole one replaces a damaged one. */
+static void test_a_damaged_record_replaces_no_whole_one(void** state)
+{
+  (void)state;
+  static const size_t records[] = {offsetof(HrStore, trees), offsetof(HrStore, branches),
+                                   offsetof(HrStore, names), offsetof(HrStore, journal),
+                                   offsetof(HrStore, notes)};
+  add_mark();
+  back_up();
+  for (size_t i = 0; i < sizeof records / sizeof *records; ++i) {
+    damaged_database = records[i];
+    in_backup(damage_this);
+    assert_int_equal(back_up().damaged, 0);
+    in_backup(verify_clean);
+  }
+  for (size_t i = 0; i < sizeof records / sizeof *records; ++i) {
+    damage_first(records[i]);
+    assert_int_equal(back_up().damaged, i + 1);
+    in_backup(verify_clean);
+  }
+}
+
 /* ---- Broken off, and beside a recorder --------------------------------------- */
 
 /** Kill a backup at some instant, again and again: the file is never anything
@@ -373,6 +432,52 @@ static void test_no_room_is_said(void** state)
   assert_false(left);
 }
 
+/** That the disk is full is said of it, not that it is failing, also where a part of what is
+ * new could be written. The backup is as it was. */
+static void test_no_room_for_what_is_new_is_said(void** state)
+{
+  (void)state;
+  HrBackupReport report;
+  const char* const disk = scratch_path("disk");
+  assert_int_equal(mkdir(disk, 0700), 0);
+  if (mount("none", disk, "tmpfs", 0, "size=256k")) {
+    print_message("no right to mount: not tested\n");
+    skip();
+  }
+  assert_int_equal(symlink(scratch_path("disk/b.hr"), backup_path()), 0);
+  const HrStatus first = hr_store_backup(store, scratch_path("disk/b.hr"), &report, NULL);
+  play("main", 2000, 200000);
+  const HrStatus second = hr_store_backup(store, scratch_path("disk/b.hr"), &report, NULL);
+  in_backup(verify_clean);
+  umount(disk);
+  assert_ok(first);
+  assert_int_equal(second, HR_ERR_NO_SPACE);
+}
+
+/** With SIGXFSZ as it is by default: it ends the program, which may be a host. */
+static void test_a_file_size_limit_is_said(void** state)
+{
+  (void)state;
+  struct rlimit old;
+  HrBackupReport report;
+  getrlimit(RLIMIT_FSIZE, &old);
+  setrlimit(RLIMIT_FSIZE, &(struct rlimit){8192, old.rlim_max});
+  const HrStatus status = hr_store_backup(store, backup_path(), &report, NULL);
+  setrlimit(RLIMIT_FSIZE, &old);
+  assert_int_equal(status, HR_ERR_NO_SPACE);
+  assert_int_equal(access(backup_path(), F_OK), -1);
+  assert_int_equal(access(scratch_path("backup.hr.part"), F_OK), -1);
+  report = back_up();
+  assert_backup_is_the_store();
+  play("main", 2000, 20000);
+  setrlimit(RLIMIT_FSIZE, &(struct rlimit){(rlim_t)report.bytes + 6000, old.rlim_max});
+  const HrStatus again = hr_store_backup(store, backup_path(), &report, NULL);
+  setrlimit(RLIMIT_FSIZE, &old);
+  assert_int_equal(again, HR_ERR_NO_SPACE);
+  back_up();
+  assert_backup_is_the_store();
+}
+
 /* ---- Compact copies -------------------------------------------------------------- */
 
 static void test_compact_never_replaces_unasked(void** state)
@@ -389,6 +494,38 @@ static void test_compact_never_replaces_unasked(void** state)
   assert_backup_is_the_store();
   assert_int_equal(hr_store_compact(store, hr_store_path(store), true, &bytes, &error),
                    HR_ERR_ARGUMENT);
+}
+
+static atomic_bool compacted;
+
+static void* compact(void* status)
+{
+  uint64_t bytes;
+  *(HrStatus*)status = hr_store_compact(store, backup_path(), true, &bytes, NULL);
+  atomic_store(&compacted, true);
+  return NULL;
+}
+
+/** After a disk error the store is closed and opened again as soon as nobody uses it: not under
+ * a copy. */
+static void test_a_copy_is_not_closed_under(void** state)
+{
+  (void)state;
+  pthread_t thread;
+  HrStatus status = HR_ERR_IO;
+  play("main", 2000, 1000000);
+  atomic_store(&compacted, false);
+  assert_int_equal(pthread_create(&thread, NULL, compact, &status), 0);
+  while (!atomic_load(&compacted)) {
+    HrTxn* txn;
+    store->failed = true;
+    if (!hr_txn_begin(store, HR_WRITE, &txn)) {
+      hr_txn_abort(txn);
+    }
+  }
+  pthread_join(thread, NULL);
+  assert_ok(status);
+  assert_backup_is_the_store();
 }
 
 static void test_no_link_is_followed(void** state)
@@ -419,10 +556,14 @@ int main(void)
       TEST(test_another_store_is_never_mixed_in),
       TEST(test_one_that_has_parted_is_left),
       TEST(test_a_damaged_node_replaces_no_whole_one),
+      TEST(test_a_damaged_record_replaces_no_whole_one),
       TEST(test_a_killed_backup_is_completed),
       TEST(test_backups_while_somebody_records),
       TEST(test_no_room_is_said),
+      TEST(test_no_room_for_what_is_new_is_said),
+      TEST(test_a_file_size_limit_is_said),
       TEST(test_compact_never_replaces_unasked),
+      TEST(test_a_copy_is_not_closed_under),
       TEST(test_no_link_is_followed),
   };
   return cmocka_run_group_tests_name("backup", tests, NULL, NULL);

@@ -173,6 +173,45 @@ static void test_an_empty_event_ends_the_span(void** state)
   assert_true(hr_span_next(&span, &index, &event));
   assert_false(hr_span_next(&span, &index, &event));
   assert_int_equal(index, 3);
+  const HrWord no_bytes[] = {{0, 0, {1}}, {0, 3, {0x90, 61, 1}}};
+  const HrSpan short_span = {.words = no_bytes, .count = 2};
+  index = 0;
+  assert_false(hr_span_next(&short_span, &index, &event));
+  assert_int_equal(index, 2);
+}
+
+/** Bars and beats are divided by what a node's header says. */
+static void test_no_meter_is_out_of_bounds(void** state)
+{
+  (void)state;
+  HrTickKey key;
+  MDB_val value;
+  HrTempo tempo;
+  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
+  HrNodeHeader header;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, branch, 0, 60));
+  assert_ok(hr_tail_close(txn));
+  find_node(txn, branch, 0, 0, &key, &value);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  memcpy(&header, bytes, sizeof header);
+  header.tempo = -1.0;
+  header.beats_per_bar = header.beat_unit = 0;
+  memcpy(bytes, &header, sizeof header);
+  header.checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
+  memcpy(bytes, &header, sizeof header);
+  value.mv_data = bytes;
+  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  find_node(txn, branch, 0, 0, &key, &value);
+  assert_true(hr_node_valid(&key, &value));
+  assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
+  assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
+  assert_int_equal(tempo.beats_per_bar, 4);
+  assert_int_equal(tempo.beat_unit, 4);
+  hr_txn_abort(txn);
 }
 
 static void damage_record(HrTxn* txn, HrBranchId id)
@@ -257,16 +296,64 @@ static void test_keys_of_another_kind_are_refused(void** state)
   assert_int_equal(hr_store_open(path, 0, &store, &error), HR_ERR_DAMAGED);
 }
 
+/** Where the record of a database lies in the file. */
+static off_t find_database(const HrPages* pages, const char* name, HrPageTree* tree)
+{
+  uint8_t page[HR_PAGE_SIZE];
+  assert_true(hr_page_read(pages->fd, pages->meta.main.root, page));
+  for (unsigned i = 0; i < hr_page_entries(page); ++i) {
+    HrPageEntry entry;
+    assert_true(hr_page_entry(page, i, &entry));
+    if (entry.is_tree && entry.key_size == strlen(name) && !memcmp(entry.key, name, strlen(name))) {
+      memcpy(tree, entry.value, sizeof *tree);
+      return (off_t)(pages->meta.main.root * HR_PAGE_SIZE) + (entry.value - page);
+    }
+  }
+  fail_msg("there is no database %s", name);
+  return 0;
+}
+
+/** A small store is looked at whole, whatever it says of its size. */
+static void test_no_count_hides_damage(void** state)
+{
+  (void)state;
+  HrPages pages;
+  HrPageTree names;
+  HrPageEntry middle;
+  HrError error;
+  uint8_t page[HR_PAGE_SIZE];
+  static const uint8_t nothing[HR_PAGE_SIZE];
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  for (int i = 0; i < 500; ++i) {
+    fork_at(txn, root, i);
+  }
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+  store = NULL;
+  const char* const path = scratch_path("a/b/test.hr");
+  const int fd = open(path, O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0 && hr_pages_open(&pages, fd, UINT64_MAX));
+  const off_t record = find_database(&pages, "names", &names);
+  assert_true(hr_page_read(fd, names.root, page));
+  assert_true(hr_page_entries(page) > 4);
+  assert_true(hr_page_entry(page, hr_page_entries(page) / 2, &middle));
+  names.overflow_pages = names.leaf_pages = UINT64_MAX / 4;
+  assert_int_equal(pwrite(fd, &names, sizeof names, record), sizeof names);
+  assert_int_equal(pwrite(fd, nothing, sizeof nothing, (off_t)(middle.page * HR_PAGE_SIZE)),
+                   sizeof nothing);
+  close(fd);
+  assert_int_equal(hr_store_open(path, 0, &store, &error), HR_ERR_DAMAGED);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      TEST(test_no_other_branch_is_chased),
-      TEST(test_the_tempo_is_that_of_the_last_whole_node),
-      TEST(test_a_circle_is_said),
-      TEST(test_an_empty_event_ends_the_span),
-      TEST(test_a_damaged_root_hinders_no_fork),
-      TEST(test_no_tick_is_out_of_bounds),
-      TEST(test_keys_of_another_kind_are_refused),
+      TEST(test_no_other_branch_is_chased), TEST(test_the_tempo_is_that_of_the_last_whole_node),
+      TEST(test_a_circle_is_said),          TEST(test_an_empty_event_ends_the_span),
+      TEST(test_no_meter_is_out_of_bounds), TEST(test_a_damaged_root_hinders_no_fork),
+      TEST(test_no_tick_is_out_of_bounds),  TEST(test_keys_of_another_kind_are_refused),
+      TEST(test_no_count_hides_damage),
   };
   return cmocka_run_group_tests_name("forged", tests, NULL, NULL);
 }

@@ -71,6 +71,26 @@ static void test_no_link_is_followed_to_make_a_file(void** state)
   }
 }
 
+static void test_no_link_is_followed_to_check_a_store(void** state)
+{
+  (void)state;
+  HrStore* store;
+  HrVerifyReport verified;
+  HrSalvageReport salvaged;
+  const char* const victim = scratch_path("victim");
+  const char* const path = scratch_path("mine.hr");
+  assert_ok(hr_store_open(path, HR_STORE_CREATE, &store, NULL));
+  hr_store_close(store);
+  unlink(scratch_path("mine.hr-lock"));
+  assert_int_equal(symlink(victim, scratch_path("mine.hr-lock")), 0);
+  assert_int_equal(hr_store_verify_pages(path, HR_VERIFY_PAGES, NULL, NULL, &verified, NULL),
+                   HR_ERR_PERMISSION);
+  assert_int_equal(access(victim, F_OK), -1);
+  assert_int_equal(hr_store_salvage(path, scratch_path("new.hr"), NULL, NULL, &salvaged, NULL),
+                   HR_ERR_PERMISSION);
+  assert_int_equal(access(victim, F_OK), -1);
+}
+
 /** People keep a store on another disk so. */
 static void test_a_link_to_a_store_is_followed(void** state)
 {
@@ -236,6 +256,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_files_are_private_whatever_the_umask),
       TEST(test_no_link_is_followed_to_make_a_file),
+      TEST(test_no_link_is_followed_to_check_a_store),
       TEST(test_a_link_to_a_store_is_followed),
       TEST(test_no_descriptor_is_inherited),
       TEST(test_rings_of_others_are_not_drained),

@@ -179,6 +179,44 @@ static int append_from_child(const char* path)
 
 /* ---- names ---------------------------------------------------------- */
 
+/** Remove what is found by a text, or put it back. */
+static void keep_text(char kind, const char* name, bool there)
+{
+  uint64_t id = 1;
+  char bytes[32] = {kind};
+  const size_t size = 9 + strlen(name);
+  MDB_val key = {size, bytes};
+  HrTxn* txn = begin(HR_WRITE);
+  snprintf(bytes + 9, sizeof bytes - 9, "%s", name);
+  if (there) {
+    assert_ok(hr_put(txn, txn->store->names, bytes, size, &id, sizeof id));
+  } else {
+    assert_int_equal(mdb_del(txn->txn, txn->store->names, &key, NULL), 0);
+  }
+  assert_ok(hr_txn_commit(txn));
+}
+
+static void test_names_lead_both_ways(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  uint32_t author;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "song", 0, &tree));
+  assert_ok(hr_author_id(txn, "piano", &author));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  keep_text('t', "song", false);
+  assert_true(verify_complains("Tree 1: its name does not lead back to it."));
+  keep_text('t', "song", true);
+  keep_text('a', "piano", false);
+  assert_true(verify_complains("Author 1: its name does not lead back to it."));
+  keep_text('a', "piano", true);
+  verify_clean();
+  keep_text('a', "organ", true);
+  assert_true(verify_complains("The name \"organ\" leads to nothing that is called so."));
+}
+
 static void test_names(void** state)
 {
   (void)state;
@@ -188,6 +226,11 @@ static void test_names(void** state)
   assert_false(hr_name_valid(NULL));
   assert_false(hr_name_valid("#7"));
   assert_false(hr_name_valid("two\nlines"));
+  assert_false(hr_name_valid("\x1b[31mred"));
+  assert_false(hr_name_valid("\xc2\x9b"
+                             "31mred"));
+  assert_true(hr_name_valid("no\xc2\xa0"
+                            "break"));
   assert_false(hr_name_valid("\xc0\xaf"));
   assert_false(hr_name_valid("\xed\xa0\x80"));
   assert_false(hr_name_valid("cut \xf0\x9f\x8e"));
@@ -217,6 +260,14 @@ static void test_names(void** state)
   assert_ok(hr_branch_find(txn, tree, "#3", &found));
   assert_true(found == two);
   assert_int_equal(hr_branch_find(txn, tree, "#99", &found), HR_ERR_NOT_FOUND);
+  static const char* const no_numbers[] = {"#",    "#-1",          "#+1",
+                                           "# 1",  "#1 ",          "#4294967297",
+                                           "#0x1", "#-4294967295", "#99999999999999999999"};
+  for (size_t i = 0; i < sizeof no_numbers / sizeof *no_numbers; ++i) {
+    HrTreeId id;
+    assert_int_equal(hr_branch_find(txn, tree, no_numbers[i], &found), HR_ERR_NOT_FOUND);
+    assert_int_equal(hr_tree_find(txn, no_numbers[i], &id), HR_ERR_NOT_FOUND);
+  }
 
   uint32_t author, again;
   assert_ok(hr_author_id(txn, "tablet", &author));
@@ -797,6 +848,10 @@ static void test_captures(void** state)
   assert_ok(hr_capture_delete(txn, uuid));
   assert_ok(hr_capture_delete(txn, uuid));
   assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  assert_int_equal(hr_capture_put(txn, uuid, &record), HR_ERR_READ_ONLY);
+  assert_int_equal(hr_capture_delete(txn, uuid), HR_ERR_READ_ONLY);
+  hr_txn_abort(txn);
 }
 
 static void test_read_only(void** state)
@@ -828,6 +883,7 @@ int main(int argc, char** argv)
       TEST(test_bad_files_are_refused),
       TEST(test_another_process_writes_too),
       TEST(test_names),
+      TEST(test_names_lead_both_ways),
       TEST(test_every_event_comes_back),
       TEST(test_dense_playing_is_small),
       TEST(test_tempo),

@@ -181,6 +181,17 @@ static void test_only_read_it_stays_what_it_is(void** state)
   assert_is_as_it_was(path);
 }
 
+/** Nor is it touched where a backup was to be. */
+static void test_no_backup_is_made_in_its_place(void** state)
+{
+  (void)state;
+  const char* const path = scratch_path("former.hr");
+  HrBackupReport report;
+  copy_data("format-1.hr", path);
+  assert_int_equal(hr_store_backup(store, path, &report, NULL), HR_ERR_ARGUMENT);
+  assert_is_as_it_was(path);
+}
+
 /** No file may grow: the upgrade fails, and what was there is there. */
 static void test_an_upgrade_is_whole_or_nothing(void** state)
 {
@@ -229,6 +240,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_format_1),
       TEST(test_only_read_it_stays_what_it_is),
+      TEST(test_no_backup_is_made_in_its_place),
       TEST(test_an_upgrade_is_whole_or_nothing),
       TEST(test_format_1_goes_on),
   };

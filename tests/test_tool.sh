@@ -336,6 +336,9 @@ check "tempo and meter without a meaning are left out, and that is said" \
 cp "$music/minuet.mid" "$(printf 'caf\xe9 #1.mid')"
 check "a file name in Latin-1" gives 0 hr import "$(printf 'caf\xe9 #1.mid')"
 check "a file name in Latin-1 becomes a name" says 'branch "café #1"'
+cp "$music/minuet.mid" "$(printf 'it\x92s.mid')"
+check "what a terminal could take for a command is left out" gives 0 hr import "$(printf 'it\x92s.mid')"
+check "what is left is the name" says 'branch "its"'
 check "all of this left the store sound" gives 0 hr verify
 
 # ---- Files that are none -----------------------------------------------------
@@ -427,6 +430,12 @@ check "export replaces no file" fails_with 1 'there.mid exists already' hr expor
 check "export replaces no file, indeed" [ "$(cat there.mid)" = precious ]
 check "export --force does" gives 0 hr export --force minuet there.mid
 check "export --force does, indeed" same_music "$music/minuet.mid" there.mid
+cp "$HR_STORE" before.hr
+ln -s "$HR_STORE" link.hr
+for file in "$HR_STORE" link.hr; do
+  check "export --force never replaces the store" fails_with 1 'is the store itself' hr export -f minuet "$file"
+  check "the store stays as it was" unchanged "$HR_STORE"
+done
 check "export onto a folder" fails_with 1 'not a plain file' hr export -f minuet run
 check "export onto a device" fails_with 1 'not a plain file' hr export -f minuet /dev/null
 check "export into no folder" fails_with 1 'Cannot write' hr export minuet nowhere/x.mid
@@ -661,6 +670,15 @@ hr export marked marked-out.mid -p 96
 marks="00ff0603""62617200903c40""60ff0604""6265617400803c40""8220ff0609""62617220""28656e6429""00ff2f00"
 check "marks are markers of the file, each before what is played there" [ "$(hex marked-out.mid)" = \
   "4d546864000000060000000100604d54726b$(printf %08x $((${#marks} / 2)))$marks" ]
+hr import marked.mid upbeat
+hr switch upbeat
+hr mark early 0.1
+hr export upbeat upbeat-out.mid -p 96
+early="00ff0605""6561726c798300903c40""60803c40""00ff2f00"
+check "a mark before bar 1 is as far from the music as it was" [ "$(hex upbeat-out.mid)" = \
+  "4d546864000000060000000100604d54726b$(printf %08x $((${#early} / 2)))$early" ]
+check "and where bar 1 is, is said" says 'bar 1 is 0:02 into the file'
+hr unmark early # It is on the path of every branch
 hr switch Menuett
 check "a name that reads as a position" fails_with 1 '"5" reads as a position' hr mark 5
 check "no name" fails_with 1 'no usable name' hr mark ''

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "store/internal.h"
+#include "store/snapshot.h"
 #include "tests/rig_music.h"
 
 /** Run the real tool on the store; its exit status. `file` gets what it prints. */
@@ -275,6 +276,47 @@ static void test_a_dead_reader_does_not_bloat_the_store(void** state)
   hr_store_close(store);
 }
 
+/** Check the store by a link to it; `turn` is a byte for each step. */
+static int check_by_link(const int turn[2])
+{
+  HrSnapshot snapshot;
+  char byte = 0;
+  if (hr_snapshot_open(&snapshot, scratch_path("near.hr"), NULL) || write(turn[1], "s", 1) != 1 ||
+      read(turn[0], &byte, 1) != 1) {
+    return 1;
+  }
+  return hr_pages_check(&snapshot.pages, HR_PAGES_ALL, NULL) ? 2 : 0;
+}
+
+/** What a check looks at stays as it is while others record, also where the store is
+ * reached by a link: no damage is seen where none is. */
+static void test_a_check_by_a_link_holds_its_pages(void** state)
+{
+  (void)state;
+  int to[2], from[2], result;
+  char byte;
+  HrStore* const store = open_here();
+  commit_often(store, 200);
+  assert_int_equal(symlink(scratch_path("store.hr"), scratch_path("near.hr")), 0);
+  assert_int_equal(pipe(to) | pipe(from), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    _exit(check_by_link((const int[]){to[0], from[1]}));
+  }
+  close(from[1]);
+  assert_int_equal(read(from[0], &byte, 1), 1);
+  commit_often(store, 200);
+  assert_int_equal(write(to[1], "g", 1), 1);
+  assert_int_equal(waitpid(child, &result, 0), child);
+  close(from[0]);
+  close(to[0]);
+  close(to[1]);
+  assert_true(WIFEXITED(result));
+  assert_int_equal(WEXITSTATUS(result), 0);
+  assert_int_equal(access(scratch_path("near.hr-lock"), F_OK), -1);
+  hr_store_close(store);
+}
+
 /** All places for readers are taken: the host goes on recording, and says nothing
  * is lost; the tool says what to do, and works when they have gone. */
 static void test_no_place_for_a_reader(void** state)
@@ -308,6 +350,7 @@ int main(int argc, char** argv)
       TEST(test_two_hosts_with_a_tree_each),
       TEST(test_two_hosts_on_one_branch),
       TEST(test_a_dead_reader_does_not_bloat_the_store),
+      TEST(test_a_check_by_a_link_holds_its_pages),
       TEST(test_no_place_for_a_reader),
   };
   return cmocka_run_group_tests_name("two programs", tests, NULL, NULL);

@@ -20,7 +20,7 @@ static void say_backup(const HrTool* tool, const char* path, const HrBackupRepor
     printf("%s was up to date.\n", path);
   }
   if (report->damaged) {
-    hr_tool_complain("%llu nodes of %s are damaged: run \"halfremembered verify\".",
+    hr_tool_complain("%llu records of %s are damaged: run \"halfremembered verify\".",
                      (unsigned long long)report->damaged, tool->store);
   }
 }

@@ -261,7 +261,8 @@ static HrStatus export_path(Export* export, HrTxn* txn, const HrBranch* branch)
   return status == HR_END ? HR_OK : status;
 }
 
-/** A path may begin before tick 0 (a count-in): the file then begins at a bar line before that. */
+/** A path or its marks may begin before tick 0 (a count-in): the file then begins at a bar line
+ * before that. */
 static HrStatus find_origin(Export* export, HrTxn* txn, HrBranchId branch)
 {
   HrPath path;
@@ -272,10 +273,14 @@ static HrStatus find_origin(Export* export, HrTxn* txn, HrBranchId branch)
   if (status && status != HR_END && !(status == HR_ERR_DAMAGED && span.branch)) {
     return status;
   }
-  if (status != HR_END && span.base < 0) {
+  HrTick first = status == HR_END ? 0 : span.base;
+  if (export->marker_count && export->markers[0].tick < first) {
+    first = export->markers[0].tick;
+  }
+  if (first < 0) {
     const HrTempo tempo = {HR_DEFAULT_TEMPO, 4, 4};
     const HrTick bar = hr_tempo_bar_length(&tempo);
-    export->origin = span.base / bar * bar - (span.base % bar ? bar : 0);
+    export->origin = first / bar * bar - (first % bar ? bar : 0);
   }
   return HR_OK;
 }
@@ -350,11 +355,23 @@ static int export_branch(const HrTool* tool, HrTxn* txn, const char* branch_name
   return status || export.damaged_stretches ? HR_EXIT_FAILURE : HR_EXIT_OK;
 }
 
+static bool is_store(const HrStore* store, const char* file)
+{
+  struct stat info, own;
+  return !stat(file, &info) && !stat(hr_store_path(store), &own) && info.st_dev == own.st_dev &&
+         info.st_ino == own.st_ino;
+}
+
 int hr_smf_export(const HrTool* tool, const char* branch, const char* file)
 {
   HrStore* store;
   HrTxn* txn;
   if (hr_tool_open_to_read(tool, &store)) {
+    return HR_EXIT_FAILURE;
+  }
+  if (is_store(store, file)) {
+    hr_tool_complain("%s is the store itself. Name another file.", file);
+    hr_store_close(store);
     return HR_EXIT_FAILURE;
   }
   const HrStatus status = hr_txn_begin(store, HR_READ, &txn);

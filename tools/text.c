@@ -107,7 +107,9 @@ void hr_text_to_name(const char* text, const char* otherwise, char name[HR_NAME_
     if (!size || used + size > HR_NAME_MAX) {
       break;
     }
-    if ((uint8_t)*c >= 0x20 && *c != 0x7f) {
+    const bool control =
+        (uint8_t)*c < 0x20 || *c == 0x7f || ((uint8_t)*c == 0xc2 && (uint8_t)c[1] < 0xa0);
+    if (!control) {
       memcpy(name + used, c, size);
       used += size;
     }

@@ -1,0 +1,371 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* What is salvaged from a damaged store, and what is said of the rest: everything that is not
+ * as it was is told of, each record and each page being damaged in turn. */
+
+#include "store/internal.h"
+#include "tests/damage_rig.h"
+
+enum { TAKES = 6, TAKE_TICKS = 1000, PLACES_MAX = 500, SENTENCES_MAX = 100 };
+
+static uint8_t* whole;
+static size_t whole_size;
+static char* original; ///< All that the store says
+
+static HrTreeId tree;
+static uint32_t piano, organ;
+
+/* ---- The store that is damaged -------------------------------------------------- */
+
+static uint32_t note(HrTxn* txn, HrNoteKind kind, HrBranchId branch, HrTick tick, const char* words)
+{
+  uint32_t id;
+  HrNote made = {.kind = kind, .branch = branch, .tick = tick, .end_tick = tick, .author = organ};
+  if (kind == HR_NOTE_MARK) {
+    snprintf(made.name, sizeof made.name, "%s", words);
+  } else {
+    made.text = words;
+  }
+  assert_ok(hr_note_add(txn, &made, &id));
+  return id;
+}
+
+/** Some commits, so that older states of most records lie on free pages. */
+static void make_take(int number)
+{
+  const HrTick start = (HrTick)number * TAKE_TICKS;
+  char name[32];
+  HrBranchId take;
+  HrTxn* txn = begin(HR_WRITE);
+  snprintf(name, sizeof name, "take nr %d", number);
+  const HrForkOptions options = {.name = name, .author = number % 2 ? piano : organ};
+  assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), start, &options, &take));
+  for (HrTick tick = 0; tick < TAKE_TICKS; ++tick) {
+    assert_ok(append_note(txn, take, start + tick, (uint8_t)(tick % 128)));
+  }
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  snprintf(name, sizeof name, "mark %d", number);
+  note(txn, HR_NOTE_MARK, take, start + 5, name);
+  note(txn, HR_NOTE_TEXT, take, start + 6, "good");
+  assert_ok(hr_branch_switch(txn, take, start, piano));
+  assert_ok(hr_txn_commit(txn));
+}
+
+static void make_store(void)
+{
+  HrTreeId other;
+  HrBranchId late;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_author_id(txn, "piano", &piano));
+  assert_ok(hr_author_id(txn, "organ", &organ));
+  assert_ok(hr_tree_create(txn, "song", piano, &tree));
+  assert_ok(hr_tree_create(txn, "empty", organ, &other));
+  assert_ok(hr_txn_commit(txn));
+  for (int i = 1; i <= TAKES; ++i) {
+    make_take(i);
+  }
+  txn = begin(HR_WRITE);
+  assert_ok(hr_branch_rename(txn, hr_branch_id(tree, 3), "the best", piano));
+  assert_ok(hr_note_set_hidden(txn, tree, 3, true, piano));
+  assert_ok(hr_branch_set_state(txn, hr_branch_id(tree, 2), HR_BRANCH_HIDDEN, piano));
+  assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.name = "late"}, &late));
+  assert_ok(hr_txn_commit(txn));
+}
+
+/* ---- All that a store says -------------------------------------------------------- */
+
+static void describe_branch(FILE* out, HrTxn* txn, const HrBranch* branch)
+{
+  char name[HR_NAME_MAX + 1], author[HR_NAME_MAX + 1];
+  HrPath path;
+  HrEvent event;
+  uint64_t music = 0;
+  HrNote each = {.tick = INT64_MIN};
+  assert_ok(hr_branch_name(txn, branch->id, name));
+  assert_ok(hr_author_name(txn, branch->author, author));
+  assert_ok(hr_path_open(txn, branch->id, INT64_MIN, &path));
+  while (!hr_path_next(&path, &event)) {
+    music = digest(digest(music, &event.tick, sizeof event.tick), event.bytes, event.size);
+  }
+  hr_path_close(&path);
+  fprintf(out, "branch %" PRIx64 " %s of %" PRIx64 " at %" PRId64 " to %" PRId64, branch->id, name,
+          branch->parent, branch->fork_tick, branch->head_tick);
+  fprintf(out, " state %d by %s: %" PRIu64 " %" PRIx64 "\n", (int)branch->state, author,
+          branch->event_count, music);
+  while (!hr_note_next(txn, branch->id, each.tick, each.id, &each)) {
+    assert_ok(hr_author_name(txn, each.author, author));
+    fprintf(out, "note at %" PRId64 " %s%s by %s%s\n", each.tick, each.name, each.text, author,
+            each.hidden ? ", hidden" : "");
+  }
+}
+
+static void describe_tree(FILE* out, HrTxn* txn, const HrTree* each)
+{
+  HrBranch branch = {0};
+  HrJournalEntry entry = {0};
+  fprintf(out, "tree %s at %" PRIx64 "\n", each->name, each->current);
+  while (!hr_branch_next(txn, each->id, hr_branch_number(branch.id), &branch)) {
+    describe_branch(out, txn, &branch);
+  }
+  while (!hr_journal_next(txn, each->id, entry.sequence, &entry)) {
+    fprintf(out, "%u: %s %s\n", entry.sequence, hr_operation_name(entry.operation), entry.text);
+  }
+}
+
+/** Allocated. */
+static char* describe(const char* path)
+{
+  char* text = NULL;
+  size_t size;
+  HrTxn* txn;
+  HrTree each = {0};
+  FILE* const out = open_memstream(&text, &size);
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+  verify_clean();
+  txn = begin(HR_READ);
+  while (!hr_tree_next(txn, each.id, &each)) {
+    describe_tree(out, txn, &each);
+  }
+  hr_txn_abort(txn);
+  hr_store_close(store);
+  store = NULL;
+  fclose(out);
+  return text;
+}
+
+/* ---- Damage, and what is said of it ------------------------------------------------ */
+
+static char said[SENTENCES_MAX][512];
+static size_t said_count;
+
+static void hear(void* data, const char* sentence)
+{
+  (void)data;
+  assert_true(said_count < SENTENCES_MAX);
+  snprintf(said[said_count++], sizeof said[0], "%s", sentence);
+}
+
+static bool was_said(const char* words)
+{
+  for (size_t i = 0; i < said_count; ++i) {
+    if (strstr(said[i], words)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static void remove_store(const char* path)
+{
+  char lock[4300];
+  snprintf(lock, sizeof lock, "%s-lock", path);
+  unlink(lock);
+  unlink(path);
+}
+
+/** Salvage a file of these bytes; all that the new store says, allocated. */
+static char* salvage(const uint8_t* bytes)
+{
+  HrSalvageReport report;
+  const char* const damaged = scratch_path("damaged.hr");
+  const char* const rescued = scratch_path("rescued.hr");
+  remove_store(damaged);
+  remove_store(rescued);
+  write_file(damaged, bytes, whole_size);
+  said_count = 0;
+  assert_ok(hr_store_salvage(damaged, rescued, hear, NULL, &report, NULL));
+  assert_int_equal(report.losses, said_count);
+  return describe(rescued);
+}
+
+static void assert_as_it_was_or_said(const uint8_t* bytes, const char* what, size_t where)
+{
+  char* const now = salvage(bytes);
+  if (strcmp(now, original) != 0 && !said_count) {
+    fail_msg("%s %zu is damaged, and nothing is said of it", what, where);
+  }
+  free(now);
+}
+
+/** Where in the file the value of the first record at or after a key is. */
+static size_t place_of(MDB_dbi dbi, const void* key_bytes, size_t key_size)
+{
+  HrTxn* const txn = begin(HR_READ);
+  MDB_val key = {key_size, (void*)key_bytes};
+  MDB_val value;
+  MDB_cursor* cursor;
+  assert_int_equal(mdb_cursor_open(txn->txn, dbi, &cursor), 0);
+  assert_int_equal(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE), 0);
+  const size_t place = (uintptr_t)value.mv_data - store->map;
+  mdb_cursor_close(cursor);
+  hr_txn_abort(txn);
+  return place;
+}
+
+/** Salvage with one bit changed at a place. */
+static char* salvage_without(size_t place)
+{
+  uint8_t* const bytes = malloc(whole_size);
+  assert_non_null(bytes);
+  memcpy(bytes, whole, whole_size);
+  bytes[place] ^= 4;
+  char* const now = salvage(bytes);
+  free(bytes);
+  return now;
+}
+
+/** Where in the file the value of each record is. */
+static size_t each_place(size_t places[PLACES_MAX])
+{
+  const MDB_dbi databases[] = {store->trees, store->branches, store->nodes,
+                               store->names, store->journal,  store->notes};
+  size_t count = 0;
+  HrTxn* const txn = begin(HR_READ);
+  for (size_t i = 0; i < sizeof databases / sizeof *databases; ++i) {
+    MDB_cursor* cursor;
+    MDB_val key, value;
+    assert_int_equal(mdb_cursor_open(txn->txn, databases[i], &cursor), 0);
+    while (!mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+      assert_true(count < PLACES_MAX);
+      places[count++] = (uintptr_t)value.mv_data - store->map;
+    }
+    mdb_cursor_close(cursor);
+  }
+  hr_txn_abort(txn);
+  return count;
+}
+
+static int setup_takes(void** state)
+{
+  if (setup(state)) {
+    return -1;
+  }
+  const char* const path = scratch_path("a/b/test.hr");
+  make_store();
+  hr_store_close(store);
+  whole = read_file(path, &whole_size);
+  original = describe(path);
+  return hr_store_open(path, 0, &store, NULL) ? -1 : 0;
+}
+
+static int teardown_takes(void** state)
+{
+  free(whole);
+  free(original);
+  return teardown(state);
+}
+
+static void close_store(void)
+{
+  hr_store_close(store);
+  store = NULL;
+}
+
+static void test_all_that_is_not_as_it_was_is_said(void** state)
+{
+  (void)state;
+  static size_t places[PLACES_MAX];
+  const size_t count = each_place(places);
+  close_store();
+  uint8_t* const bytes = malloc(whole_size);
+  assert_non_null(bytes);
+  for (size_t i = 0; i < count; ++i) {
+    memcpy(bytes, whole, whole_size);
+    bytes[places[i]] ^= 4;
+    assert_as_it_was_or_said(bytes, "the record at byte", places[i]);
+  }
+  for (size_t page = 2; page < whole_size / HR_PAGE_SIZE; ++page) {
+    memcpy(bytes, whole, whole_size);
+    memset(bytes + page * HR_PAGE_SIZE, 0xff, HR_PAGE_SIZE);
+    assert_as_it_was_or_said(bytes, "page", page);
+  }
+  free(bytes);
+}
+
+static void test_a_lost_name_is_said(void** state)
+{
+  (void)state;
+  static const uint8_t song[] = {'T', 0, 0, 0, 0, 0, 0, 0, 1};
+  static const uint8_t late[] = {'B', 0, 0, 0, 1, 0, 0, 0, TAKES + 2};
+  const size_t places[] = {place_of(store->names, song, sizeof song),
+                           place_of(store->names, late, sizeof late)};
+  close_store();
+  free(salvage_without(places[0]));
+  assert_true(was_said("Tree 1: only an older state of its name is readable."));
+  free(salvage_without(places[1]));
+  assert_true(was_said("Branch #8 of tree 1: its name is lost."));
+}
+
+/** Who plays next does not get what was played by the one whose name is lost. */
+static void test_a_lost_author_is_nobody_else(void** state)
+{
+  (void)state;
+  static const uint8_t last[] = {'A', 0, 0, 0, 0, 0, 0, 0, 2};
+  uint32_t author;
+  const size_t place = place_of(store->names, last, sizeof last);
+  close_store();
+  free(salvage_without(place));
+  assert_true(was_said("The name of author 2 is lost."));
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_author_id(txn, "drums", &author));
+  assert_true(author > organ);
+  hr_txn_abort(txn);
+}
+
+static void test_a_lost_note_is_said(void** state)
+{
+  (void)state;
+  HrTickKey key;
+  hr_tick_key(&key, hr_branch_id(tree, 3), 2 * TAKE_TICKS, 0);
+  const size_t place = place_of(store->notes, &key, sizeof key);
+  close_store();
+  free(salvage_without(place));
+  assert_true(was_said("\"the best\" (#3 of tree 1): the mark \"mark 2\" at tick 2005 is "));
+}
+
+/** An older record of a tree counts less entries than there are: they are not left out
+ * without a word, and what they tell of is as sound as all. */
+static void test_an_older_tree_is_said(void** state)
+{
+  (void)state;
+  const uint64_t id = tree;
+  const size_t place = place_of(store->trees, &id, sizeof id);
+  close_store();
+  free(salvage_without(place));
+  assert_true(was_said("Tree 1: only an older state of its record is readable."));
+  assert_true(was_said("Tree 1: its journal begins anew"));
+}
+
+/** Between the last event before and the first behind, and no further. */
+static void test_a_stretch_is_said_exactly(void** state)
+{
+  (void)state;
+  HrTickKey key;
+  const HrTick first = TAKE_TICKS + HR_NODE_WORDS;
+  hr_tick_key(&key, hr_branch_id(tree, 2), first, 1);
+  const size_t place = place_of(store->nodes, &key, sizeof key);
+  char words[100];
+  close_store();
+  free(salvage_without(place));
+  snprintf(words, sizeof words, "lost from tick %" PRId64 " to tick %d (1 nodes)", first - 1,
+           2 * TAKE_TICKS - 1);
+  assert_true(was_said(words));
+}
+
+int main(void)
+{
+#undef TEST
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_takes, teardown_takes)
+  const struct CMUnitTest tests[] = {
+      TEST(test_all_that_is_not_as_it_was_is_said),
+      TEST(test_a_lost_name_is_said),
+      TEST(test_a_lost_author_is_nobody_else),
+      TEST(test_a_lost_note_is_said),
+      TEST(test_an_older_tree_is_said),
+      TEST(test_a_stretch_is_said_exactly),
+  };
+  return cmocka_run_group_tests_name("salvage", tests, NULL, NULL);
+}
