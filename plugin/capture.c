@@ -126,6 +126,17 @@ void hr_capture_free(HrCapture* capture, bool remove)
   free(capture);
 }
 
+const HrCaptureHeader* hr_capture_next(const HrCapture* capture, uint64_t* position,
+                                       const HrRecord** record)
+{
+  while ((*record = hr_ring_next(&capture->ring, position))) {
+    if ((*record)->size >= sizeof(HrCaptureHeader)) {
+      return (const HrCaptureHeader*)(*record + 1);
+    }
+  }
+  return NULL;
+}
+
 void hr_capture_bind(HrCapture* capture, HrStore* store, HrTreeId tree)
 {
   snprintf(capture->file->store_path, sizeof capture->file->store_path, "%s", hr_store_path(store));

@@ -96,6 +96,11 @@ HrCapture* hr_capture_new(HrError* error);
 /** Forget the ring; `remove` its file too, when nothing in it is needed any more. */
 void hr_capture_free(HrCapture* capture, bool remove);
 
+/** The next whole record of a ring from `*position` on, which is moved beyond it; NULL if there
+ * is none. `*record` is what it lies in. */
+const HrCaptureHeader* hr_capture_next(const HrCapture* capture, uint64_t* position,
+                                       const HrRecord** record);
+
 /** Say which store and tree the ring is for. */
 void hr_capture_bind(HrCapture* capture, HrStore* store, HrTreeId tree);
 

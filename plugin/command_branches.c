@@ -1,6 +1,7 @@
 /* Copyright 2026 The HalfRemembered authors
  * SPDX-License-Identifier: ISC */
 
+#include "plugin/apply.h"
 #include "plugin/command_call.h"
 
 #include "plugin/timeline.h"

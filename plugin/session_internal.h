@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file session_internal.h
- * What session.c, attach.c, drain.c, read_ahead.c and the commands share.
+ * What session.c, attach.c, apply.c, drain.c, read_ahead.c and the commands share.
  *
  * A session has two mutexes. `lock` guards its fields and its ends of the rings
  * that lead to the engine; it is held for moments, and never over a wait for
@@ -180,10 +180,6 @@ void hr_session_save_lost_store(HrSession* session);
 /** Writing. Drain a ring into its store, up to what it holds now. Names and
  * authors of forks come from `session`, which is NULL for another process' ring. */
 HrStatus hr_binding_drain(HrSession* session, HrBinding* binding);
-
-/** Say in the store that `to` is current now, and why. */
-HrStatus hr_note_switch(HrTxn* txn, HrBranchId to, HrTick tick, const HrCaptureCause* cause,
-                        uint32_t author);
 
 /** Writing. Drain retired rings and free those that the engine has left. */
 void hr_session_drain_retired(HrSession* session, bool engine_is_done);
