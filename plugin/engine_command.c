@@ -251,6 +251,22 @@ HR_REALTIME static bool join_switch(HrEngine* engine, const HrGoMessage* go)
   return true;
 }
 
+/** Have a switch that comes while a replay waits heard from where that was to begin, as
+ * in the other order. False if none does. */
+HR_REALTIME static bool join_replay(HrEngine* engine, const HrGoMessage* go)
+{
+  const unsigned from_a_place = HR_GO_REPLAY | HR_GO_LOCATE;
+  HrGoMessage replay = engine->pending;
+  if ((replay.what & (from_a_place | HR_GO_PHASE)) != from_a_place ||
+      (go->what & (HR_GO_SWITCH | HR_GO_LOCATE)) != HR_GO_SWITCH) {
+    return false;
+  }
+  replay.what &= ~(unsigned)HR_GO_SWITCH;
+  engine->pending = *go;
+  hr_engine_schedule(engine, engine->cursor);
+  return join_switch(engine, &replay);
+}
+
 /** A fork happens, and what is heard goes on; anything else waits for its time, in place
  * of what waited before. */
 HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
@@ -263,7 +279,7 @@ HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
     go_on(engine, go);
     return;
   }
-  if (join_switch(engine, go) || follow_switch(engine, go)) {
+  if (join_switch(engine, go) || join_replay(engine, go) || follow_switch(engine, go)) {
     return;
   }
   const bool off = engine->pending.what & HR_GO_REPLAY && !engine->replay;
