@@ -586,6 +586,7 @@ static void drained(const Drain* drain)
   }
   if (session && binding == &session->binding && drain->branch) {
     session->branch = drain->branch;
+    binding->capture->file->branch = hr_branch_number(drain->branch);
   }
   if (session && drain->rescued.number && drain->tree == session->binding.tree) {
     remember_rescue(session->binding.capture->file->rescues, drain->rescued.number,

@@ -477,6 +477,42 @@ static void test_a_copy_plays_on_a_fork(void** state)
   rig_close(&copy);
 }
 
+/** A track and its copy, saved and loaded again: each is on its branch, and no new one is made. */
+static void test_a_copy_comes_back_to_its_branch(void** state)
+{
+  (void)state;
+  play_note(0, 60, BEAT);
+  rig_run(&rig, BAR);
+  const HrSessionState first = state_now();
+  HrAttachment where = {.store = first.store_path, .tree = first.tree_name, .branch = "main"};
+  Rig copy;
+  HrSessionState second, again;
+  assert_true(rig_open(&copy, &where));
+  hr_session_state(copy.session, &second);
+  rig_close(&copy);
+
+  where.branch = second.branch_name;
+  for (int i = 0; i < 2; ++i) {
+    assert_true(rig_open(&copy, &where));
+    hr_session_state(copy.session, &again);
+    assert_true(again.branch == second.branch);
+    rig_close(&copy);
+  }
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  assert_ok(rig_say(&rig, "switch", second.branch_name)); // There, it is not alone
+  rig_run(&rig, BEAT);
+  assert_true(state_now().branch == second.branch);
+  assert_true(rig_open(&copy, &where));
+  hr_session_state(copy.session, &again);
+  assert_true(again.branch != second.branch);
+  rig_close(&copy);
+  where.branch = "main"; // And that is free now
+  assert_true(rig_open(&copy, &where));
+  hr_session_state(copy.session, &again);
+  assert_true(again.branch == first.branch);
+  rig_close(&copy);
+}
+
 /** Have the session restored, as the host does: on the same branch. */
 static void restore_on(const char* branch)
 {
@@ -681,6 +717,7 @@ int main(int argc, char** argv)
       TEST(test_tempo_is_remembered),
       TEST(test_bad_commands_change_nothing),
       TEST(test_a_copy_plays_on_a_fork),
+      TEST(test_a_copy_comes_back_to_its_branch),
       TEST(test_a_fork_on_its_way_to_a_restored_session),
       TEST(test_a_note_on_its_way_to_a_restored_session),
       TEST(test_a_killed_host_loses_nothing),
