@@ -173,6 +173,7 @@ HrStatus hr_txn_commit(HrTxn* txn)
     status = hr_status_from_lmdb(txn->store, commit(txn->txn));
   }
   if (!status) {
+    hr_store_note_committed(txn->store);
     hr_tail_keep_state(txn);
   }
   release(txn);
