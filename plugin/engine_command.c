@@ -109,11 +109,24 @@ HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
   }
 }
 
+/** It would go where we are, and what is heard is that branch. */
+HR_REALTIME static bool is_there(const HrEngine* engine, const HrGoMessage* go)
+{
+  return go->what == (HR_GO_SWITCH | HR_GO_REPLAY) &&
+         go->target.number == engine->recorder.target.number && engine->replay &&
+         hr_player_plays(&engine->player) && !engine->over && !engine->overdubbing &&
+         !engine->layered;
+}
+
 /** Do what `go` says: at `tick`, as if it had been done from `from` on. */
 HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessage* go, HrTick tick,
                                      HrTick from)
 {
   HrClock* const clock = &engine->clock;
+  if (is_there(engine, go)) {
+    hr_player_drop(&engine->player, &go->stream);
+    return;
+  }
   if (go->what & (HR_GO_SWITCH | HR_GO_REPLAY | HR_GO_STOP)) {
     hr_player_release(&engine->player, frame);
     hr_engine_play_nothing(engine);

@@ -208,6 +208,26 @@ static int sounding_notes(uint8_t key)
 }
 
 /** Replay that begins in the middle sounds as if it had begun before. */
+/** The pad of the branch that is heard, once more: what sounds goes on. */
+static void test_a_switch_to_the_branch_heard_is_not_heard(void** state)
+{
+  (void)state;
+  play_note(0, 60, 6 * BEAT); // Over the bar line
+  play_note(6 * BEAT, 61, 4 * BEAT);
+  rig_run(&rig, 3 * BAR);
+  rig.output_count = 0;
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BAR / 2);
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, BAR);
+  assert_string_equal(state_now().pending_name, "");
+  rig_run(&rig, 2 * BAR);
+  assert_int_equal(rig.output_count, 4); // Each note once
+  for (int i = 0; i < 4; ++i) {
+    assert_int_equal(rig.output[i].bytes[1], 60 + i / 2);
+  }
+}
+
 static void test_replay_chases(void** state)
 {
   (void)state;
@@ -708,6 +728,7 @@ int main(int argc, char** argv)
       TEST(test_playing_over_the_past_forks),
       TEST(test_overdub_keeps_both),
       TEST(test_switch_keeps_the_place),
+      TEST(test_a_switch_to_the_branch_heard_is_not_heard),
       TEST(test_replay_chases),
       TEST(test_a_second_tap_replaces_the_first),
       TEST(test_loop_goes_round),
