@@ -265,13 +265,14 @@ HR_REALTIME static bool join_switch(HrEngine* engine, const HrGoMessage* go)
 }
 
 /** Have a switch that comes while a replay waits heard from where that was to begin, as
- * in the other order. False if none does. */
+ * in the other order, if both wait for the same line. False if that is not so. */
 HR_REALTIME static bool join_replay(HrEngine* engine, const HrGoMessage* go)
 {
   const unsigned from_a_place = HR_GO_REPLAY | HR_GO_LOCATE;
   HrGoMessage replay = engine->pending;
   if ((replay.what & (from_a_place | HR_GO_PHASE)) != from_a_place ||
-      (go->what & (HR_GO_SWITCH | HR_GO_LOCATE)) != HR_GO_SWITCH) {
+      (go->what & (HR_GO_SWITCH | HR_GO_LOCATE)) != HR_GO_SWITCH ||
+      (go->quantum != replay.quantum && !is_due(engine))) {
     return false;
   }
   replay.what &= ~(unsigned)HR_GO_SWITCH;

@@ -163,6 +163,23 @@ static void test_a_switch_joins_a_replay(void** state)
   assert_branch("other");
 }
 
+/** An undo does not wait for the bar: what was to be heard from there on is not heard before. */
+static void test_undo_joins_no_replay(void** state)
+{
+  const RigEvent* ons[8];
+  (void)state;
+  jam(8, 60);
+  rest();
+  assert_ok(say("fork", "b", NULL, NULL));
+  jam(1, 100);
+  rig.output_count = 0;
+  assert_ok(say("replay", NULL, NULL, NULL));
+  assert_ok(say("undo", NULL, NULL, NULL));
+  assert_branch("main");
+  rig_run(&rig, BEAT);
+  assert_int_equal(note_ons(ons, 8), 0);
+}
+
 /** What was grabbed is heard, and no other branch at the next bar. */
 static void test_grab_takes_the_place_of_a_switch(void** state)
 {
@@ -570,6 +587,7 @@ int main(void)
       TEST(test_replay_joins_a_switch),
       TEST(test_replay_joins_a_switch_along_a_host),
       TEST(test_a_switch_joins_a_replay),
+      TEST(test_undo_joins_no_replay),
       TEST(test_grab_takes_the_place_of_a_switch),
       TEST(test_cancel_a_replay),
       TEST(test_loop_leaves_a_switch),
