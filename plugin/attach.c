@@ -75,6 +75,7 @@ typedef struct {
   HrTreeId tree; ///< 0: a new one
   char tree_name[HR_NAME_MAX + 1];
   HrBranchId branch;
+  bool wished; ///< That branch, and not just the tree
   HrTarget target;
   HrNumbers engine_numbers;
   HrNumbers own_numbers;
@@ -84,6 +85,7 @@ static void new_tree_place(Place* place)
 {
   place->tree = 0;
   place->branch = 0;
+  place->wished = false;
   place->target = (HrTarget){.number = 1,
                              .empty = true,
                              .fresh = true,
@@ -100,15 +102,21 @@ static HrStatus find_branch(HrTxn* txn, const HrAttachment* attachment, Place* p
     return status;
   }
   snprintf(place->tree_name, sizeof place->tree_name, "%s", tree.name);
-  place->branch = tree.current;
-  if (attachment->branch && *attachment->branch &&
-      hr_branch_find(txn, place->tree, attachment->branch, &place->branch)) {
+  place->wished = attachment->branch && *attachment->branch &&
+                  !hr_branch_find(txn, place->tree, attachment->branch, &place->branch);
+  if (!place->wished) {
     place->branch = tree.current;
   }
   return HR_OK;
 }
 
-/** Another instance plays on the tree: go on beside it. */
+/** Another instance plays there, be it anywhere on the tree if no branch was wished for. */
+static bool is_taken(HrStore* store, const Place* place)
+{
+  return hr_capture_in_use(store, place->tree, place->wished ? hr_branch_number(place->branch) : 0);
+}
+
+/** Another instance plays there: go on beside it. */
 static HrStatus fork_beside(HrTxn* txn, HrBranchId* branch)
 {
   HrBranch record;
@@ -119,8 +127,8 @@ static HrStatus fork_beside(HrTxn* txn, HrBranchId* branch)
   return status ? status : hr_branch_fork(txn, *branch, record.head_tick + 1, &options, branch);
 }
 
-/** Look up tree and branch; on a tree that another instance plays, go to a
- * fork of the branch at its end. */
+/** Look up tree and branch; where another instance plays, go to a fork of the branch at its
+ * end. */
 static HrStatus find_place(HrSession* session, HrStore* store, const HrAttachment* attachment,
                            Place* place)
 {
@@ -144,7 +152,7 @@ static HrStatus find_place(HrSession* session, HrStore* store, const HrAttachmen
     return HR_OK;
   }
   status = status ? status : find_branch(txn, attachment, place);
-  if (!status && session->engine && hr_capture_tree_in_use(store, place->tree)) {
+  if (!status && session->engine && is_taken(store, place)) {
     status = fork_beside(txn, &place->branch);
   }
   status = status ? status : hr_target_read(txn, place->branch, &place->target);
@@ -247,6 +255,7 @@ static HrStatus move_engine(HrSession* session, HrStore* store, const Place* pla
   }
   snprintf(capture->file->author, sizeof capture->file->author, "midi");
   snprintf(capture->file->tree_name, sizeof capture->file->tree_name, "%s", place->tree_name);
+  capture->file->branch = place->target.number;
   if (store) {
     hr_capture_bind(capture, store, place->tree);
   } else {

@@ -271,23 +271,30 @@ void hr_capture_each_orphan(HrStore* store, void (*drain)(void* data, HrCapture*
 typedef struct {
   HrStore* store;
   HrTreeId tree;
+  uint32_t branch; ///< 0: any
   bool found;
 } UseVisit;
+
+static bool plays_there(const HrCaptureFile* file, const UseVisit* visit)
+{
+  const bool same_branch = !visit->branch || !file->branch || file->branch == visit->branch;
+  return file->tree == visit->tree && same_branch && !file->retired &&
+         belongs_to(file, visit->store);
+}
 
 static bool visit_use(void* data, HrCapture* capture)
 {
   UseVisit* const visit = data;
-  const HrCaptureFile* const file = capture->file;
-  if (file->tree == visit->tree && !file->retired && belongs_to(file, visit->store)) {
+  if (plays_there(capture->file, visit)) {
     visit->found = flock(capture->fd, LOCK_EX | LOCK_NB) != 0;
   }
   hr_capture_free(capture, false);
   return !visit->found;
 }
 
-bool hr_capture_tree_in_use(HrStore* store, HrTreeId tree)
+bool hr_capture_in_use(HrStore* store, HrTreeId tree, uint32_t branch)
 {
-  UseVisit visit = {store, tree, false};
+  UseVisit visit = {store, tree, branch, false};
   each_ring(visit_use, &visit);
   return visit.found;
 }

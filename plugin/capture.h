@@ -69,11 +69,11 @@ typedef struct {
 typedef struct {
   char magic[8];
   uint32_t version;
-  uint32_t tree;    ///< Tree id; 0: not made yet, its root is branch 1
-  uint32_t retired; ///< Its player has moved on to another ring
-  uint32_t reserved;
-  uint8_t uuid[16];      ///< Of this ring
-  uint8_t store[16];     ///< UUID of the store, zero while unknown
+  uint32_t tree;     ///< Tree id; 0: not made yet, its root is branch 1
+  uint32_t retired;  ///< Its player has moved on to another ring
+  uint32_t branch;   ///< Number of the one played on when last drained; 0 in a ring of older times
+  uint8_t uuid[16];  ///< Of this ring
+  uint8_t store[16]; ///< UUID of the store, zero while unknown
   int64_t wall_clock_ns; ///< When last looked at by its process
   char author[HR_NAME_MAX + 8];
   char tree_name[HR_NAME_MAX + 8]; ///< For a tree not made yet; empty: any
@@ -109,8 +109,9 @@ void hr_capture_bind(HrCapture* capture, HrStore* store, HrTreeId tree);
 void hr_capture_each_orphan(HrStore* store, void (*drain)(void* data, HrCapture* capture),
                             void* data);
 
-/** True if somebody alive plays into `tree` of `store`. */
-bool hr_capture_tree_in_use(HrStore* store, HrTreeId tree);
+/** True if somebody alive plays into `tree` of `store`: on the branch of this number, or on any
+ * if that is 0. */
+bool hr_capture_in_use(HrStore* store, HrTreeId tree, uint32_t branch);
 
 /** The folder for files that live as long as the session of the user:
  * $XDG_RUNTIME_DIR/halfremembered if that is memory (tmpfs), else

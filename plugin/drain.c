@@ -168,6 +168,7 @@ static void drained(const HrDrain* drain)
   }
   if (session && binding == &session->binding && drain->branch) {
     session->branch = drain->branch;
+    binding->capture->file->branch = hr_branch_number(drain->branch);
   }
   if (session && drain->rescued.number && drain->tree == session->binding.tree) {
     hr_rescue_remember(session->binding.capture->file->rescues, drain->rescued.number,

@@ -167,11 +167,24 @@ HR_REALTIME static void fork_now(HrEngine* engine, const HrGoMessage* go)
   }
 }
 
+/** It would go where we are, and what is heard is that branch. */
+HR_REALTIME static bool is_there(const HrEngine* engine, const HrGoMessage* go)
+{
+  return go->what == (HR_GO_SWITCH | HR_GO_REPLAY) &&
+         go->target.number == engine->recorder.target.number && engine->replay &&
+         hr_player_plays(&engine->player) && !engine->over && !engine->overdubbing &&
+         !engine->layered;
+}
+
 /** Do what `go` says: at `tick`, as if it had been done from `from` on. */
 HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessage* go, HrTick tick,
                                      HrTick from)
 {
   HrClock* const clock = &engine->clock;
+  if (is_there(engine, go)) {
+    hr_player_drop(&engine->player, &go->stream);
+    return;
+  }
   if (go->what & (HR_GO_SWITCH | HR_GO_REPLAY | HR_GO_STOP)) {
     hr_player_release(&engine->player, frame);
     hr_engine_play_nothing(engine);
@@ -310,6 +323,23 @@ HR_REALTIME static bool join_switch(HrEngine* engine, const HrGoMessage* go)
   return true;
 }
 
+/** Have a switch that comes while a replay waits heard from where that was to begin, as
+ * in the other order, if both wait for the same line. False if that is not so. */
+HR_REALTIME static bool join_replay(HrEngine* engine, const HrGoMessage* go)
+{
+  const unsigned from_a_place = HR_GO_REPLAY | HR_GO_LOCATE;
+  HrGoMessage replay = engine->pending;
+  if ((replay.what & (from_a_place | HR_GO_PHASE)) != from_a_place ||
+      (go->what & (HR_GO_SWITCH | HR_GO_LOCATE)) != HR_GO_SWITCH ||
+      (go->quantum != replay.quantum && !is_due(engine))) {
+    return false;
+  }
+  replay.what &= ~(unsigned)HR_GO_SWITCH;
+  engine->pending = *go;
+  hr_engine_schedule(engine, engine->cursor);
+  return join_switch(engine, &replay);
+}
+
 /** A fork happens, and what is heard goes on; anything else waits for its time, in place
  * of what waited before. */
 HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
@@ -322,7 +352,7 @@ HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
     go_on(engine, go);
     return;
   }
-  if (join_switch(engine, go) || follow_switch(engine, go)) {
+  if (join_switch(engine, go) || join_replay(engine, go) || follow_switch(engine, go)) {
     return;
   }
   const bool off = engine->pending.what & HR_GO_REPLAY && !engine->replay;

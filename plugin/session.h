@@ -46,9 +46,10 @@ typedef struct {
 } HrAttachment;
 
 /** Connect to a store, tree and branch, leaving the ones before (whose captured
- * events are drained first). If another live instance is on the same tree, this
- * one goes to a fork of the branch at its head. On failure nothing changes but
- * the session's trouble, which keeps the sentence in `error`; recording goes on into the ring. */
+ * events are drained first). If another live instance is on the branch asked for, or, where none
+ * is, anywhere on the tree, this one goes to a fork of the branch at its head. On failure nothing
+ * changes but the session's trouble, which keeps the sentence in `error`; recording goes on into
+ * the ring. */
 HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, HrError* error);
 
 /** Bring into `store` what killed hosts left in shared memory for it. Every

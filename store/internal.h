@@ -45,6 +45,7 @@ struct HrStoreImpl {
   HrAncestors ancestors;        ///< Of committed branches
   _Atomic bool failed;          ///< A disk error: nothing is believed until hr_store_reopen()
   _Atomic unsigned write_count; ///< Write transactions begun
+  _Atomic uint64_t committed;   ///< Number of the last transaction known to be on the disk
   HrStoreHeader header;
   char path[];
 };
@@ -109,6 +110,9 @@ HrStatus hr_record_open(const HrTxn* txn, MDB_dbi dbi, const MDB_val* key, MDB_v
  * LMDB needs no head, but it would free as many pages as that says, or write to it where it
  * lies. */
 bool hr_value_replaceable(const HrStore* store, const MDB_val* value);
+
+/** What is committed by now is on the disk: note how far that goes. */
+void hr_store_note_committed(HrStore* store);
 
 /** After a disk error, with no transaction open and `gate` held: believe only
  * what lies on the disk. HR_ERR_IO as long as that cannot be synced and read. */

@@ -57,12 +57,30 @@ static bool open_continued(HrTxn* held, const char* place, HrStore** store)
   return false;
 }
 
+/** The disk was taken away, and is back as another device: all that was committed is there. */
+static bool open_returned(const HrStore* lost, HrStore** store)
+{
+  if (hr_store_open(lost->path, 0, store, NULL)) {
+    return false;
+  }
+  if (*store != lost && (*store)->committed >= lost->committed &&
+      !memcmp((*store)->header.uuid, lost->header.uuid, sizeof lost->header.uuid)) {
+    return true;
+  }
+  hr_store_close(*store);
+  *store = NULL;
+  return false;
+}
+
 HrStatus hr_store_relocate(HrStore* lost, HrStore** store, HrError* error)
 {
   char place[PATH_SIZE];
   HrTxn* held = NULL; // Whoever would commit to the lost file waits, and finds it lost then
   *store = NULL;
   HrStatus status = hr_txn_begin_lost(lost, &held);
+  if (status == HR_ERR_IO && open_returned(lost, store)) {
+    return HR_OK;
+  }
   if (status) {
     return hr_error(error, status, "Cannot write %s anew: %s.", lost->path, hr_strerror(status));
   }

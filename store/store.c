@@ -441,6 +441,14 @@ static HrStatus check_pages(HrStore* store, HrError* error)
   return status;
 }
 
+void hr_store_note_committed(HrStore* store)
+{
+  MDB_envinfo info;
+  if (!mdb_env_info(store->env, &info)) {
+    store->committed = info.me_last_txnid;
+  }
+}
+
 static HrStatus open_store(HrStore* store, HrError* error)
 {
   HrStatus status =
@@ -471,6 +479,7 @@ static HrStatus open_store(HrStore* store, HrError* error)
     }
   }
   if (!status) {
+    hr_store_note_committed(store);
     hr_memlock_release_map(&memlock, store->env, store->map_bytes);
   }
   hr_size_signal_drop(&held);

@@ -620,7 +620,9 @@ HrStatus hr_store_compact(HrStore* store, const char* path, bool replace, uint64
  * left as it is, and the store is written beside it: my.hr as my-rescued.hr,
  * my-rescued-2.hr and so on. What a program that had it open as well has written
  * so already is not written again. All that was ever committed is in it, and
- * nobody writes to the lost one meanwhile, or after that.
+ * nobody writes to the lost one meanwhile, or after that. Of a lost store that
+ * cannot be read, as its disk was pulled out, nothing is written: it is opened once
+ * it lies at its path again. Until then: HR_ERR_IO.
  *
  * `*store` is to be closed like any, `lost` as well. Takes as long as
  * hr_store_compact(). Errors as of that: nothing has changed then. */

@@ -201,6 +201,7 @@ HrStatus hr_txn_commit(HrTxn* txn)
     status = hr_status_from_lmdb(store, mdb_env_sync(store->env, 1));
   }
   if (!status) {
+    hr_store_note_committed(txn->store);
     hr_tail_keep_state(txn);
   }
   release(txn);

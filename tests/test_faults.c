@@ -646,6 +646,47 @@ static void test_a_store_replaced_by_its_copy_goes_on_there(void** state)
   assert_all_is_in("store.hr");
 }
 
+/** A disk that is pulled out in mid-play, and back later as another device: nothing of the
+ * store can be read meanwhile. What is not all of it, is not gone on with. */
+static void test_a_store_on_a_disk_pulled_out_goes_on_when_that_is_back(void** state)
+{
+  (void)state;
+  char command[12800];
+  const char* const copy = "cp %s %s";
+  play_note(0, 60, 100);
+  rig_run(&rig, BEAT);
+  state_now();
+  snprintf(command, sizeof command, copy, scratch_path("store.hr"), scratch_path("old.hr"));
+  assert_int_equal(system(command), 0);
+  play_notes();
+  state_now();
+  snprintf(command, sizeof command, copy, scratch_path("store.hr"), scratch_path("back.hr"));
+  assert_int_equal(system(command), 0);
+  sync_error = write_error = EIO;
+  play_notes();
+  assert_trouble_told(HR_ERR_IO);
+  unlink(scratch_path("store.hr"));
+  unlink(scratch_path("store.hr-lock"));
+  sync_error = write_error = 0;
+  for (int i = 0; i < 3; ++i) {
+    monotonic_step += 1;
+    rig_run(&rig, BEAT);
+  }
+  assert_trouble_told(HR_ERR_IO);
+  assert_ok(rename_scratch("old.hr", "store.hr"));
+  monotonic_step += 1;
+  rig_run(&rig, BEAT);
+  assert_trouble_told(HR_ERR_IO);
+  assert_ok(rename_scratch("back.hr", "store.hr"));
+  monotonic_step += 1;
+  rig_run(&rig, BEAT);
+  const HrSessionState now = state_now();
+  assert_int_equal(now.trouble, HR_OK);
+  assert_string_equal(now.store_path, scratch_path("store.hr"));
+  assert_int_equal(now.dropped, 0);
+  assert_int_equal(music_of("main").count, 2 * (2 * NOTES + 1));
+}
+
 /** Two instances that have the store open find it in the same place again, and a
  * third that comes in between does not take it away from them. */
 static void test_a_deleted_store_is_written_anew_once(void** state)
@@ -971,6 +1012,7 @@ int main(int argc, char** argv)
       TEST(test_a_store_replaced_by_something_else_goes_on_beside_it),
       TEST(test_a_store_replaced_by_an_old_backup_goes_on_beside_it),
       TEST(test_a_store_replaced_by_its_copy_goes_on_there),
+      TEST(test_a_store_on_a_disk_pulled_out_goes_on_when_that_is_back),
       TEST(test_a_deleted_store_is_written_anew_once),
       TEST(test_a_deleted_store_is_there_after_the_end),
       TEST(test_a_new_store_in_the_place_of_a_lost_one),

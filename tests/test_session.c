@@ -208,6 +208,26 @@ static int sounding_notes(uint8_t key)
 }
 
 /** Replay that begins in the middle sounds as if it had begun before. */
+/** The pad of the branch that is heard, once more: what sounds goes on. */
+static void test_a_switch_to_the_branch_heard_is_not_heard(void** state)
+{
+  (void)state;
+  play_note(0, 60, 6 * BEAT); // Over the bar line
+  play_note(6 * BEAT, 61, 4 * BEAT);
+  rig_run(&rig, 3 * BAR);
+  rig.output_count = 0;
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BAR / 2);
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, BAR);
+  assert_string_equal(state_now().pending_name, "");
+  rig_run(&rig, 2 * BAR);
+  assert_int_equal(rig.output_count, 4); // Each note once
+  for (int i = 0; i < 4; ++i) {
+    assert_int_equal(rig.output[i].bytes[1], 60 + i / 2);
+  }
+}
+
 static void test_replay_chases(void** state)
 {
   (void)state;
@@ -477,6 +497,42 @@ static void test_a_copy_plays_on_a_fork(void** state)
   rig_close(&copy);
 }
 
+/** A track and its copy, saved and loaded again: each is on its branch, and no new one is made. */
+static void test_a_copy_comes_back_to_its_branch(void** state)
+{
+  (void)state;
+  play_note(0, 60, BEAT);
+  rig_run(&rig, BAR);
+  const HrSessionState first = state_now();
+  HrAttachment where = {.store = first.store_path, .tree = first.tree_name, .branch = "main"};
+  Rig copy;
+  HrSessionState second, again;
+  assert_true(rig_open(&copy, &where));
+  hr_session_state(copy.session, &second);
+  rig_close(&copy);
+
+  where.branch = second.branch_name;
+  for (int i = 0; i < 2; ++i) {
+    assert_true(rig_open(&copy, &where));
+    hr_session_state(copy.session, &again);
+    assert_true(again.branch == second.branch);
+    rig_close(&copy);
+  }
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  assert_ok(rig_say(&rig, "switch", second.branch_name)); // There, it is not alone
+  rig_run(&rig, BEAT);
+  assert_true(state_now().branch == second.branch);
+  assert_true(rig_open(&copy, &where));
+  hr_session_state(copy.session, &again);
+  assert_true(again.branch != second.branch);
+  rig_close(&copy);
+  where.branch = "main"; // And that is free now
+  assert_true(rig_open(&copy, &where));
+  hr_session_state(copy.session, &again);
+  assert_true(again.branch == first.branch);
+  rig_close(&copy);
+}
+
 /** Have the session restored, as the host does: on the same branch. */
 static void restore_on(const char* branch)
 {
@@ -672,6 +728,7 @@ int main(int argc, char** argv)
       TEST(test_playing_over_the_past_forks),
       TEST(test_overdub_keeps_both),
       TEST(test_switch_keeps_the_place),
+      TEST(test_a_switch_to_the_branch_heard_is_not_heard),
       TEST(test_replay_chases),
       TEST(test_a_second_tap_replaces_the_first),
       TEST(test_loop_goes_round),
@@ -681,6 +738,7 @@ int main(int argc, char** argv)
       TEST(test_tempo_is_remembered),
       TEST(test_bad_commands_change_nothing),
       TEST(test_a_copy_plays_on_a_fork),
+      TEST(test_a_copy_comes_back_to_its_branch),
       TEST(test_a_fork_on_its_way_to_a_restored_session),
       TEST(test_a_note_on_its_way_to_a_restored_session),
       TEST(test_a_killed_host_loses_nothing),

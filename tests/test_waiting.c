@@ -133,6 +133,53 @@ static void test_replay_joins_a_switch_along_a_host(void** state)
   assert_branch("other");
 }
 
+/** The other way round: what a replay that waits is to play is the branch switched to, in one
+ * block, and while it waits for its bar. */
+static void test_a_switch_joins_a_replay(void** state)
+{
+  const RigEvent* ons[8];
+  (void)state;
+  int64_t start = replay_other("now");
+  assert_ok(say("switch", "main", NULL, NULL));
+  run_to(start, 2.75);
+  assert_branch("main");
+  assert_int_equal(note_ons(ons, 8), 3);
+  for (int i = 0; i < 3; ++i) { // The first comes as soon as it can be got
+    assert_int_equal(ons[i]->bytes[1], 60 + i);
+  }
+
+  assert_ok(say("stop", NULL, NULL, NULL));
+  assert_ok(say("quantum", "bar", NULL, NULL));
+  rest();
+  start = rig.now;
+  jam(1, 100);
+  rig.output_count = 0;
+  assert_ok(say("replay", NULL, NULL, NULL));
+  assert_ok(say("switch", "main", NULL, NULL));
+  assert_ok(say("switch", "other", NULL, NULL)); // A second switch takes the first one's place
+  assert_branch("main");
+  run_to(start, 6.75);
+  ASSERT_KEYS(start, 0, 0, 0, 0, 80, 81, 82);
+  assert_branch("other");
+}
+
+/** An undo does not wait for the bar: what was to be heard from there on is not heard before. */
+static void test_undo_joins_no_replay(void** state)
+{
+  const RigEvent* ons[8];
+  (void)state;
+  jam(8, 60);
+  rest();
+  assert_ok(say("fork", "b", NULL, NULL));
+  jam(1, 100);
+  rig.output_count = 0;
+  assert_ok(say("replay", NULL, NULL, NULL));
+  assert_ok(say("undo", NULL, NULL, NULL));
+  assert_branch("main");
+  rig_run(&rig, BEAT);
+  assert_int_equal(note_ons(ons, 8), 0);
+}
+
 /** What was grabbed is heard, and no other branch at the next bar. */
 static void test_grab_takes_the_place_of_a_switch(void** state)
 {
@@ -539,6 +586,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_replay_joins_a_switch),
       TEST(test_replay_joins_a_switch_along_a_host),
+      TEST(test_a_switch_joins_a_replay),
+      TEST(test_undo_joins_no_replay),
       TEST(test_grab_takes_the_place_of_a_switch),
       TEST(test_cancel_a_replay),
       TEST(test_loop_leaves_a_switch),
