@@ -219,12 +219,12 @@ HR_REALTIME static void keep(HrEngine* engine, const uint8_t* bytes, uint32_t si
 HR_REALTIME static void send_now(HrEngine* engine, const HrSendMessage* message)
 {
   const uint8_t* const bytes = (const uint8_t*)(message + 1);
-  hr_output_put(&engine->output, engine->cursor, bytes, message->size);
-  hr_sounding_follow(&engine->sends.sounding, bytes, message->size);
   engine->recorder.sender = (const char*)bytes + message->size;
   engine->recorder.sender_size = message->author_size;
   keep(engine, bytes, message->size);
   engine->recorder.sender = NULL;
+  hr_output_put(&engine->output, engine->cursor, bytes, message->size);
+  hr_sounding_follow(&engine->sends.sounding, bytes, message->size);
 }
 
 void hr_engine_leave_sends(HrEngine* engine, uint32_t frame, HrTick tick)
@@ -393,10 +393,10 @@ void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint
     return;
   }
   advance(engine, at > engine->cursor ? at : engine->cursor);
+  keep(engine, bytes, size); // First: a replay that ends with it may hold the same key
   if (engine->settings[HR_SET_THRU] || !engine->enabled) {
     hr_output_put(&engine->output, engine->cursor, bytes, size);
   }
-  keep(engine, bytes, size);
 }
 
 void hr_engine_send(HrEngine* engine, const HrSendMessage* message)

@@ -1028,6 +1028,28 @@ static void test_long_messages(void** state)
   assert_int_equal(state_now().unheard, 0);
 }
 
+/** A key that replay holds, played over, is ended before it begins anew. */
+static void test_over_a_held_key(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  play_note(BEAT, 60, 2 * BEAT);
+  rig_run(&rig, BAR);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  say_number("follow", 1);
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  rig_transport(&rig, true, 0);
+  play_note(2 * BEAT, 60, 3 * BEAT);
+  rig_run(&rig, BAR);
+  static const uint8_t statuses[] = {0x90, 0x80, 0x90};
+  assert_int_equal(rig.output_count, sizeof statuses);
+  for (size_t i = 0; i < sizeof statuses; ++i) {
+    assert_int_equal(rig.output[i].bytes[0], statuses[i]);
+  }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1069,6 +1091,7 @@ int main(void)
       TEST(test_bars_of_a_branch_forked_before_the_first_note),
       TEST(test_bars_of_a_long_branch_opened_anew),
       TEST(test_long_messages),
+      TEST(test_over_a_held_key),
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);
 }
