@@ -92,6 +92,7 @@ HrEngine* hr_engine_new(double rate)
     return NULL;
   }
   hr_player_init(&engine->player, engine->streams, &engine->output);
+  hr_chase_init(&engine->played);
   hr_sends_init(&engine->sends);
   memcpy(engine->settings, hr_setting_defaults, sizeof engine->settings);
   engine->enabled = true;
@@ -393,9 +394,14 @@ void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint
     return;
   }
   advance(engine, at > engine->cursor ? at : engine->cursor);
-  keep(engine, bytes, size); // First: a replay that ends with it may hold the same key
+  /* First: a replay that ends with it may hold the same key, and what a fork begins with was
+   * heard before it. */
+  keep(engine, bytes, size);
   if (engine->settings[HR_SET_THRU] || !engine->enabled) {
     hr_output_put(&engine->output, engine->cursor, bytes, size);
+  }
+  if ((bytes[0] & 0xe0) != 0x80) { // No note
+    hr_chase_follow(&engine->played, bytes, size);
   }
 }
 
