@@ -4,6 +4,7 @@
 #include "plugin/apply.h"
 
 #include "plugin/commit_group.h"
+#include "store/chase.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -122,28 +123,33 @@ static HrStatus rescue(HrDrain* drain, uint32_t number, const HrEvent* event,
   return status;
 }
 
-static HrStatus apply_event(HrDrain* drain, HrEventKind kind, const HrCaptureHeader* header,
-                            uint32_t author)
+/** The event that a record holds. */
+static HrEvent event_of(HrEventKind kind, const HrCaptureHeader* header)
+{
+  return (HrEvent){header->tick, kind, header->size, (const uint8_t*)(header + 1)};
+}
+
+/** Append to the branch of that number, or where its events go now. */
+static HrStatus apply_event(HrDrain* drain, uint32_t played, const HrEvent* event, uint32_t author)
 {
   const HrAppendOptions options = {
       .author = author,
       .wall_clock_ns = drain->session ? 0 : drain->binding->capture->file->wall_clock_ns};
-  const HrEvent event = {header->tick, kind, header->size, (const uint8_t*)(header + 1)};
-  const uint32_t number = rescue_of(drain->rescues.rescues, header->branch);
+  const uint32_t number = rescue_of(drain->rescues.rescues, played);
   const HrBranchId branch = hr_branch_id(drain->tree, number);
   HrStatus status = HR_ERR_PAST;
   if (drain->care != HR_RESCUED) {
-    status = hr_append(drain->txn, branch, &event, &options);
+    status = hr_append(drain->txn, branch, event, &options);
     if (status == HR_ERR_PAST) { // Another instance forked at its end, which moved it by a tick
-      HrEvent later = event;
+      HrEvent later = *event;
       ++later.tick;
       status = hr_append(drain->txn, branch, &later, &options);
     }
   }
   const bool parted = status == HR_ERR_PAST || status == HR_ERR_NOT_FOUND;
-  const bool saved = parted || number != header->branch || !drain->session;
-  drain->saved += kind == HR_EVENT_MIDI && saved;
-  return parted ? rescue(drain, number, &event, &options) : status;
+  const bool saved = parted || number != played || !drain->session;
+  drain->saved += event->kind == HR_EVENT_MIDI && saved;
+  return parted ? rescue(drain, number, event, &options) : status;
 }
 
 /** Why a fork or switch was made; nothing said in a ring of older times. */
@@ -257,8 +263,51 @@ static HrStatus apply_sent(HrDrain* drain, const HrRecord* record)
   uint32_t author = drain->author;
   char name[HR_NAME_MAX + 1];
   snprintf(name, sizeof name, "%.*s", (int)size, (const char*)(header + 1) + header->size);
+  const HrEvent event = event_of(HR_EVENT_MIDI, header);
   const HrStatus status = hr_name_valid(name) ? hr_author_id(drain->txn, name, &author) : HR_OK;
-  return status ? status : apply_event(drain, HR_EVENT_MIDI, header, author);
+  return status ? status : apply_event(drain, header->branch, &event, author);
+}
+
+/** Where the messages go that a branch begins with. */
+typedef struct {
+  HrDrain* drain;
+  const HrCaptureHeader* header;
+  HrStatus status;
+} StateWriter;
+
+static void append_state_message(void* data, const uint8_t* bytes, uint32_t size)
+{
+  StateWriter* const writer = data;
+  const HrEvent event = {writer->header->tick, HR_EVENT_MIDI, size, bytes};
+  if (!writer->status) {
+    writer->status =
+        apply_event(writer->drain, writer->header->branch, &event, writer->drain->author);
+  }
+}
+
+/** Let a branch begin with what of the state is not in its past. Where that cannot be read it is
+ * left out: no music is lost by it. */
+static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
+{
+  const uint8_t* const bytes = (const uint8_t*)(header + 1);
+  const uint32_t number = rescue_of(drain->rescues.rescues, header->branch);
+  StateWriter writer = {drain, header, HR_OK};
+  HrChase past, state;
+  if (drain->care) {
+    return HR_OK;
+  }
+  const HrStatus status =
+      hr_chase_at(drain->txn, hr_branch_id(drain->tree, number), header->tick, &past);
+  if (status) {
+    return is_refusal(status) ? HR_OK : status;
+  }
+  hr_chase_init(&state);
+  for (uint32_t at = 0, size; at < header->size; at += size) {
+    size = (bytes[at] & 0xe0) == 0xc0 ? 2 : 3;
+    hr_chase_follow(&state, bytes + at, size <= header->size - at ? size : 0);
+  }
+  hr_chase_send(&past, &state, append_state_message, &writer);
+  return writer.status;
 }
 
 static HrStatus apply(HrDrain* drain, const HrRecord* record)
@@ -275,13 +324,16 @@ static HrStatus apply(HrDrain* drain, const HrRecord* record)
     return status;
   }
   const bool whole = header->size && record->size - sizeof *header >= header->size;
+  const bool meta = record->type == HR_CAPTURE_META;
+  const HrEvent event = event_of(meta ? HR_EVENT_META : HR_EVENT_MIDI, header);
   switch (record->type) {
   case HR_CAPTURE_MIDI:
-    return whole ? apply_event(drain, HR_EVENT_MIDI, header, drain->author) : HR_OK;
   case HR_CAPTURE_META:
-    return whole ? apply_event(drain, HR_EVENT_META, header, drain->author) : HR_OK;
+    return whole ? apply_event(drain, header->branch, &event, drain->author) : HR_OK;
   case HR_CAPTURE_SENT:
     return whole ? apply_sent(drain, record) : HR_OK;
+  case HR_CAPTURE_STATE:
+    return whole ? apply_state(drain, header) : HR_OK;
   case HR_CAPTURE_FORK:
     return apply_fork(drain, record);
   case HR_CAPTURE_SWITCH:

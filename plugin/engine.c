@@ -92,6 +92,7 @@ HrEngine* hr_engine_new(double rate)
     return NULL;
   }
   hr_player_init(&engine->player, engine->streams, &engine->output);
+  hr_chase_init(&engine->played);
   hr_sends_init(&engine->sends);
   memcpy(engine->settings, hr_setting_defaults, sizeof engine->settings);
   engine->enabled = true;
@@ -219,12 +220,12 @@ HR_REALTIME static void keep(HrEngine* engine, const uint8_t* bytes, uint32_t si
 HR_REALTIME static void send_now(HrEngine* engine, const HrSendMessage* message)
 {
   const uint8_t* const bytes = (const uint8_t*)(message + 1);
-  hr_output_put(&engine->output, engine->cursor, bytes, message->size);
-  hr_sounding_follow(&engine->sends.sounding, bytes, message->size);
   engine->recorder.sender = (const char*)bytes + message->size;
   engine->recorder.sender_size = message->author_size;
   keep(engine, bytes, message->size);
   engine->recorder.sender = NULL;
+  hr_output_put(&engine->output, engine->cursor, bytes, message->size);
+  hr_sounding_follow(&engine->sends.sounding, bytes, message->size);
 }
 
 void hr_engine_leave_sends(HrEngine* engine, uint32_t frame, HrTick tick)
@@ -393,10 +394,15 @@ void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint
     return;
   }
   advance(engine, at > engine->cursor ? at : engine->cursor);
+  /* First: a replay that ends with it may hold the same key, and what a fork begins with was
+   * heard before it. */
+  keep(engine, bytes, size);
   if (engine->settings[HR_SET_THRU] || !engine->enabled) {
     hr_output_put(&engine->output, engine->cursor, bytes, size);
   }
-  keep(engine, bytes, size);
+  if ((bytes[0] & 0xe0) != 0x80) { // No note
+    hr_chase_follow(&engine->played, bytes, size);
+  }
 }
 
 void hr_engine_send(HrEngine* engine, const HrSendMessage* message)

@@ -92,6 +92,7 @@ typedef struct HrEngine {
   HrClock clock;
   HrRecorder recorder;
   HrOutput output;
+  HrChase played; ///< What was played leaves a synthesizer in this state; notes are not followed
   HrPlayer player;
   int64_t block;   ///< First frame of the block
   uint32_t cursor; ///< Frame within the block that is rendered up to

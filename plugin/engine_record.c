@@ -102,12 +102,33 @@ void hr_engine_leave_replay(HrEngine* engine, uint32_t frame)
   }
 }
 
+/** The state of the synthesizer that what is played now is heard with. */
+HR_REALTIME static const HrChase* state_played_with(const HrEngine* engine)
+{
+  const bool put_out = engine->settings[HR_SET_THRU] || engine->recorder.sender;
+  return put_out ? &engine->output.heard : &engine->played;
+}
+
+/** Fork where somebody plays. Unless the music there is `heard`, which has the synthesizer in
+ * its state, what is played sounds with what was last played or heard, be that from later on. */
+HR_REALTIME_SELDOM static bool fork_by_playing(HrEngine* engine, HrTick tick, HrCaptureCause cause,
+                                               bool heard)
+{
+  if (!hr_engine_fork(engine, tick, 0, false, cause)) {
+    return false;
+  }
+  if (!heard) {
+    hr_recorder_state(&engine->recorder, state_played_with(engine));
+  }
+  return true;
+}
+
 /** Play on while the host stands at `tick`: one tick later, much less than a
  * frame, so that the ends of notes at `tick` are in the new branch's past. */
 HR_REALTIME static void begin_side_branch(HrEngine* engine, HrTick tick)
 {
   HrTarget home = engine->recorder.target;
-  if (hr_engine_fork(engine, tick, 0, false, (HrCaptureCause){HR_CAUSE_PLAYING, 0, 0})) {
+  if (fork_by_playing(engine, tick, (HrCaptureCause){HR_CAUSE_PLAYING, 0, 0}, false)) {
     home.head = home.head > tick ? home.head : tick;
     engine->home = home;
     engine->side = true;
@@ -141,7 +162,7 @@ HR_REALTIME_SELDOM static bool fork_from_past(HrEngine* engine, uint32_t frame, 
                                 0};
   const HrTick at = pass && !heard && engine->pass_start < tick ? engine->pass_start : tick;
   HrTarget left = engine->recorder.target;
-  if (!hr_engine_fork(engine, at, 0, false, cause)) {
+  if (!fork_by_playing(engine, at, cause, heard)) {
     return false;
   }
   left.head = left.head > at ? left.head : at;

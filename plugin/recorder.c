@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { FIRST_OF_NO_NOTE = 0xb0 }; ///< Below are notes, and the pressure on their keys
+
 /** Begin a record of a header, in which `value` goes into `size`, and `size` bytes.
  * Returns where those belong; NULL if there is no room. */
 HR_REALTIME static uint8_t* begin_record(HrRecorder* recorder, uint32_t type, HrTick tick,
@@ -205,6 +207,42 @@ bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool c
   recorder->target.fresh = true;
   recorder->moved = true;
   return true;
+}
+
+/** Where the messages of a state go. */
+typedef struct {
+  HrSounding* held;
+  uint8_t* bytes; ///< NULL: they are counted
+  uint32_t size;
+} StateWriter;
+
+HR_REALTIME_SELDOM static void add_state_message(void* data, const uint8_t* bytes, uint32_t size)
+{
+  StateWriter* const writer = data;
+  if (bytes[0] < FIRST_OF_NO_NOTE) {
+    return;
+  }
+  if (writer->bytes) {
+    hr_midi_copy(writer->bytes + writer->size, bytes, size);
+    hr_sounding_follow(writer->held, bytes, size);
+  }
+  writer->size += size;
+}
+
+void hr_recorder_state(HrRecorder* recorder, const HrChase* state)
+{
+  HrChase none;
+  StateWriter writer = {.held = &recorder->held};
+  hr_chase_init(&none);
+  hr_chase_send(&none, state, add_state_message, &writer);
+  const uint32_t size = writer.size;
+  writer.bytes =
+      size ? begin_record(recorder, HR_CAPTURE_STATE, recorder->target.head, size, size) : NULL;
+  if (writer.bytes) {
+    writer.size = 0;
+    hr_chase_send(&none, state, add_state_message, &writer);
+    hr_ring_end(&recorder->capture->ring);
+  }
 }
 
 void hr_recorder_switch(HrRecorder* recorder, HrTick tick, const HrTarget* target,

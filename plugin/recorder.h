@@ -13,6 +13,7 @@
 
 #include "plugin/message.h"
 #include "plugin/sounding.h"
+#include "store/chase.h"
 
 typedef struct {
   HrCapture* capture;
@@ -54,6 +55,11 @@ HR_REALTIME void hr_recorder_close_held(HrRecorder* recorder, HrTick tick);
  * happened. */
 HR_REALTIME bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool carry,
                                   HrCaptureCause cause);
+
+/** What is played on the current branch, which was just forked, is heard with a synthesizer in
+ * this state. Where its past leaves one in another, the branch begins with the difference; the
+ * notes of either do not count. */
+HR_REALTIME void hr_recorder_state(HrRecorder* recorder, const HrChase* state);
 
 /** Go to `target` at `tick`. */
 HR_REALTIME void hr_recorder_switch(HrRecorder* recorder, HrTick tick, const HrTarget* target,

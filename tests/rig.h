@@ -93,7 +93,8 @@ static inline void rig_play(Rig* rig, int64_t in_frames, uint8_t status, uint8_t
   for (; at > rig->input_next && rig->input[at - 1].frame > rig->now + in_frames; --at) {
     rig->input[at] = rig->input[at - 1];
   }
-  rig->input[at] = (RigEvent){rig->now + in_frames, 3, {status, first, second, 0}};
+  const uint32_t size = (status & 0xe0) == 0xc0 ? 2 : 3; // Program and channel pressure
+  rig->input[at] = (RigEvent){rig->now + in_frames, size, {status, first, second, 0}};
 }
 
 static inline void rig_run_block(Rig* rig, uint32_t frames)

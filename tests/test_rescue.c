@@ -644,6 +644,31 @@ static void play_much_and_leave(const void* store)
   play_notes(MANY);
 }
 
+static void go_round_and_leave(const void* store)
+{
+  rig_open(&rig, &(HrAttachment){.store = store, .tree = "loop"});
+  rig.idle = true;
+  rig_play(&rig, 3 * BEAT, 0xb0, 11, 40);
+  for (int pass = 0; pass < 2; ++pass) {
+    rig_transport(&rig, true, 0);
+    play_note(BEAT, 60, BEAT);
+    rig_run(&rig, BAR);
+  }
+}
+
+/** What a pass was played with is in the ring as well: nobody alive knows it. */
+static void test_a_pass_sounds_as_played_after_a_rescue(void** state)
+{
+  (void)state;
+  apart(go_round_and_leave, damaged_store(), true);
+  assert_true(rig_open(&rig, &(HrAttachment){.store = damaged_store(), .tree = "loop"}));
+  const Music music = music_of("main pass 2");
+  rig_close(&rig);
+  assert_int_equal(music.count, 3);
+  assert_int_equal(music.tick[0], 0);
+  assert_memory_equal(music.bytes[0], ((uint8_t[]){0xb0, 11, 40}), 3);
+}
+
 /** What a ring holds takes more than one transaction, and somebody else's event lies in
  * the midst of it. */
 static void test_a_rescue_of_much(void** state)
@@ -793,6 +818,7 @@ int main(void)
       TEST(test_an_empty_ring_is_played_into),
       TEST(test_a_rescue_of_much),
       TEST(test_a_rescue_outlives_who_made_it),
+      TEST(test_a_pass_sounds_as_played_after_a_rescue),
       TEST(test_a_rescue_outlives_its_host),
       TEST(test_a_rescue_from_a_rescue),
       TEST(test_forks_beyond_a_full_ring),

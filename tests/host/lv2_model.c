@@ -58,6 +58,8 @@ typedef struct {
   unsigned commands, passes; ///< Numbers taken from the lot
   unsigned held[16][129];
   unsigned host_held[16][128];
+  bool pedals[16];  ///< Down, as the synthesizer was last told by playing ...
+  bool blurred[16]; ///< ... unless replay told it so, too
 } Play;
 
 static ModelBranch* branch(const Play* play)
@@ -175,13 +177,19 @@ static void fork_branch(Play* play, HrTick tick, uint32_t number, const char* na
   play->tree = true;
 }
 
-/** Fork by playing. */
-static void fork_by_playing(Play* play, HrTick tick, const char* name)
+/** Fork by playing. Unless the music there is `heard`, a pedal that is down is so in the branch. */
+static void fork_by_playing(Play* play, HrTick tick, const char* name, bool heard)
 {
   end_held(play, tick);
   fork_branch(play, tick, play->lot + LOT_OF_COMMANDS + play->passes++, name);
   if (play->passes > LOT - LOT_OF_COMMANDS - LOT_LOW - 4) {
     give_up(play);
+  }
+  for (unsigned channel = 0; channel < 16 && !heard; ++channel) {
+    play->held[channel][PEDAL] = play->pedals[channel];
+    if (play->pedals[channel] && play->blurred[channel]) {
+      give_up(play);
+    }
   }
 }
 
@@ -238,8 +246,9 @@ static void play_over(Play* play, HrTick tick)
   const bool pass = play->pass_start != INT64_MIN;
   char name[HR_NAME_MAX + 1];
   name_pass(play, name);
-  const bool from_start = pass && play->pass_start < tick && !is_heard(play);
-  fork_by_playing(play, from_start ? play->pass_start : tick, pass ? name : NULL);
+  const bool heard = is_heard(play);
+  const bool from_start = pass && play->pass_start < tick && !heard;
+  fork_by_playing(play, from_start ? play->pass_start : tick, pass ? name : NULL, heard);
   play->plays_from = INT64_MAX;
   ask(play, play->asked_for);
 }
@@ -252,7 +261,7 @@ static void start_own_clock(Play* play)
   }
   if (play->ever_rolled && play->home == MODEL_NOWHERE) {
     const int home = play->here;
-    fork_by_playing(play, ++tick, NULL);
+    fork_by_playing(play, ++tick, NULL, false);
     play->home = home;
   }
   play->place = tick;
@@ -521,6 +530,7 @@ static void stop_soon(Play* play)
 static void follow(Play* play)
 {
   play->replay = true;
+  memset(play->blurred, true, sizeof play->blurred);
   ask(play, play->asked_for + 1); // Nobody says when it is there
   play->plays_from = play->host.rolling ? play->frame + ASKED : INT64_MAX;
 }
@@ -610,6 +620,7 @@ static void reopen(Play* play)
   play->unseen = false;
   play->pass_start = INT64_MIN;
   memset(play->host_held, 0, sizeof play->host_held);
+  memset(play->pedals, 0, sizeof play->pedals);
   restore(play);
   play->tempo_lost = play->tempo_lost && at.rolling; // The new host tells it
   move_host(play, &at);
@@ -651,6 +662,10 @@ static void play_event(Play* play, int index)
     *held = bytes[0] & 0x10 ? *held + 1 : *held ? *held - 1 : 0;
   }
   play_message(play, bytes, event->size, index);
+  if ((bytes[0] & 0xf0) == 0xb0 && bytes[1] == 64) {
+    play->pedals[bytes[0] & 15] = bytes[2] >= 64;
+    play->blurred[bytes[0] & 15] = play->replay;
+  }
 }
 
 /** A long silence on the own clock ends it. */
