@@ -990,6 +990,22 @@ static void test_store_is_newer(void** state)
   assert_bad_store(scratch_path("newer.hr"));
 }
 
+/** While the way to the store is barred there is nothing to replay, and to ask for it does no harm. */
+static void test_replay_without_a_store(void** state)
+{
+  (void)state;
+  setenv("HR_STORE", "/proc/halfremembered/store.hr", 1);
+  for (int policy = 0; policy < HOST_POLICIES; ++policy) {
+    Host* host = host_new(&(HostOptions){.policy = (HostPolicy)policy});
+    EventList list = compose(13, 20);
+    host_control(host, "replay", 1.0f);
+    record_list(host, &list, plain);
+    record_list(host, &list, plain); // From where it has looked ahead
+    host_free(host);
+    events_free(&list);
+  }
+}
+
 /** After trouble, another store can be chosen while the plugin runs; what was
  * played meanwhile is not lost. */
 static void test_store_chosen_after_trouble(void** state)
@@ -1036,6 +1052,7 @@ int main(void)
       LV2_TEST(test_store_is_truncated),
       LV2_TEST(test_store_is_newer),
       LV2_TEST(test_store_chosen_after_trouble),
+      LV2_TEST(test_replay_without_a_store),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
