@@ -232,12 +232,17 @@ static void test_event_past_the_block(void** state)
   static const uint8_t off[] = {0x80, 60, 0};
   static const HostPolicy policies[] = {HOST_JALV, HOST_CARLA};
   for (size_t i = 0; i < LENGTH(policies); ++i) {
-    Host* host = host_new(&(HostOptions){.policy = policies[i]});
+    Host* host = host_new(&(HostOptions){.linked = true, .policy = policies[i]});
+    const HrPlugin* const plugin = host_instance(host);
+    const LV2_Atom_Object_Body position = {0, plugin->uris.time_Position};
     host_midi(host, 64, on, sizeof on);
     host_run(host, 64);
     host_midi(host, 64 + 100 * (uint32_t)i, off, sizeof off);
     host_run(host, 64);
-    assert_int_equal(host_output(host)->count, 2);
+    host_atom(host, 64, LV2_ATOM__Object, &position, sizeof position);
+    host_midi(host, 64, on, sizeof on);
+    host_run(host, 64);
+    assert_int_equal(host_output(host)->count, 3);
     assert_int_equal(host_faults(host), 0);
     host_free(host);
   }
