@@ -995,7 +995,8 @@ static void test_store_is_newer(void** state)
   assert_bad_store(scratch_path("newer.hr"));
 }
 
-/** While the way to the store is barred there is nothing to replay, and to ask for it does no harm. */
+/** While the way to the store is barred there is nothing to replay, and to ask for it does no harm.
+ */
 static void test_replay_without_a_store(void** state)
 {
   (void)state;
@@ -1007,6 +1008,46 @@ static void test_replay_without_a_store(void** state)
     record_list(host, &list, plain);
     record_list(host, &list, plain); // From where it has looked ahead
     host_free(host);
+    events_free(&list);
+  }
+}
+
+/** A session that is saved while its store is away still leads there when that is back. */
+static void test_saved_while_the_store_is_away(void** state)
+{
+  (void)state;
+  char given[4200];
+  snprintf(given, sizeof given, "%s", scratch_path("given.hr"));
+  for (int way = 0; way < 4; ++way) {
+    const HostOptions options = {.inactive = way & 1};
+    const char* const path = way & 2 ? given : scratch_path("store.hr");
+    Host* host = host_new(NULL);
+    host_set(host, "store", path);
+    host_run_for(host, RATE / 2, 256);
+    EventList list = compose(14 + (uint32_t)way, 20);
+    record_list(host, &list, plain);
+    char* saved = host_save(host);
+    host_free(host);
+
+    assert_int_equal(rename(path, scratch_path("away")), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    host = host_new(&options);
+    host_restore(host, saved);
+    host_activate(host);
+    assert_true(host_run_until(host, told_trouble, 5.0));
+    char* again = host_save(host);
+    assert_string_equal(again, saved);
+    host_free(host);
+    free(saved);
+
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rename(scratch_path("away"), path), 0);
+    host = host_new(&options);
+    host_restore(host, again);
+    host_activate(host);
+    replay_list(host, &list, plain);
+    host_free(host);
+    free(again);
     events_free(&list);
   }
 }
@@ -1058,6 +1099,7 @@ int main(void)
       LV2_TEST(test_store_is_newer),
       LV2_TEST(test_store_chosen_after_trouble),
       LV2_TEST(test_replay_without_a_store),
+      LV2_TEST(test_saved_while_the_store_is_away),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
