@@ -344,8 +344,9 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   session->branch = place.branch;
   session->numbers = place.own_numbers;
   session->scanned = 0;
-  session->replay =
-      session->replay && session->engine && atomic_load(&session->engine->shared.rolling);
+  session->replay = session->replay && session->engine &&
+                    (atomic_load(&session->engine->shared.rolling) ||
+                     !atomic_load(&session->engine->shared.running));
   if (session->prepared) {
     hr_prepared_reset(session->prepared);
   }

@@ -1012,6 +1012,37 @@ static void test_replay_without_a_store(void** state)
   }
 }
 
+/** While the host stands, another tree is moved to: replay, as its port shows, is on there too. */
+static void test_replay_follows_to_another_tree(void** state)
+{
+  (void)state;
+  const EventList silence = {0};
+  for (int policy = 0; policy < HOST_POLICIES; ++policy) {
+    Host* host = host_new(&(HostOptions){.linked = true, .policy = (HostPolicy)policy});
+    EventList list = compose(15, 20);
+    record_list(host, &list, plain);
+    hr_session_flush(session_of(host));
+    char tree[HR_NAME_MAX + 1];
+    snprintf(tree, sizeof tree, "%s", state_of(host).tree_name);
+    host_control(host, "replay", 1.0f);
+    rewind_host(host);
+    host_set(host, "tree", "another");
+    host_run_for(host, RATE / 2, 256);
+    host_set(host, "tree", tree);
+    host_run_for(host, RATE / 2, 256);
+    assert_true(state_of(host).replay);
+    rewind_host(host);
+    events_free(host_output(host));
+    const uint64_t start = host_frame(host);
+    host_transport(host, &rolling);
+    host_play(host, &silence, duration(&list), plain);
+    assert_heard(host_output(host), start, &list);
+    assert_int_equal(host_faults(host), 0);
+    host_free(host);
+    events_free(&list);
+  }
+}
+
 /** A session that is saved while its store is away still leads there when that is back. */
 static void test_saved_while_the_store_is_away(void** state)
 {
@@ -1100,6 +1131,7 @@ int main(void)
       LV2_TEST(test_store_chosen_after_trouble),
       LV2_TEST(test_replay_without_a_store),
       LV2_TEST(test_saved_while_the_store_is_away),
+      LV2_TEST(test_replay_follows_to_another_tree),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
