@@ -173,19 +173,31 @@ static HrStatus find_place(HrSession* session, HrStore* store, const HrAttachmen
 /** Keep what was wished for, to try again by ourselves. */
 static void remember_wish(HrSession* session, const HrAttachment* wish)
 {
-  snprintf(session->wanted_store, sizeof session->wanted_store, "%s",
-           wish->store ? wish->store : "");
-  snprintf(session->wanted_tree, sizeof session->wanted_tree, "%s", wish->tree ? wish->tree : "");
-  snprintf(session->wanted_branch, sizeof session->wanted_branch, "%s",
-           wish->branch ? wish->branch : "");
+  HrWhere where = {.has_uuid = wish->uuid}; // When it is tried again, the texts are our own
+  snprintf(where.store, sizeof where.store, "%s", wish->store ? wish->store : "");
+  snprintf(where.tree, sizeof where.tree, "%s", wish->tree ? wish->tree : "");
+  snprintf(where.branch, sizeof where.branch, "%s", wish->branch ? wish->branch : "");
   if (wish->uuid) {
-    memcpy(session->wanted_uuid, wish->uuid, sizeof session->wanted_uuid);
+    memcpy(where.uuid, wish->uuid, sizeof where.uuid);
   }
-  session->wanted =
-      (HrAttachment){.store = *session->wanted_store ? session->wanted_store : NULL,
-                     .tree = *session->wanted_tree ? session->wanted_tree : NULL,
-                     .branch = *session->wanted_branch ? session->wanted_branch : NULL,
-                     .uuid = wish->uuid ? session->wanted_uuid : NULL};
+  HrWhere* const kept = &session->wanted_where;
+  *kept = where;
+  session->wanted = (HrAttachment){.store = *kept->store ? kept->store : NULL,
+                                   .tree = *kept->tree ? kept->tree : NULL,
+                                   .branch = *kept->branch ? kept->branch : NULL,
+                                   .uuid = kept->has_uuid ? kept->uuid : NULL};
+  session->wants = true;
+}
+
+bool hr_session_wanted(HrSession* session, HrWhere* where)
+{
+  hr_session_lock(session);
+  const bool wants = session->wants;
+  if (wants) {
+    *where = session->wanted_where;
+  }
+  hr_session_unlock(session);
+  return wants;
 }
 
 /** Write the path of the store that is wished for. */
@@ -341,8 +353,9 @@ static HrStatus attach(HrSession* session, const HrAttachment* wish, HrError* er
   session->branch = place.branch;
   session->numbers = place.own_numbers;
   session->scanned = 0;
-  session->replay =
-      session->replay && session->engine && atomic_load(&session->engine->shared.rolling);
+  session->replay = session->replay && session->engine &&
+                    (atomic_load(&session->engine->shared.rolling) ||
+                     !atomic_load(&session->engine->shared.running));
   if (session->prepared) {
     hr_prepared_reset(session->prepared);
   }
@@ -373,6 +386,7 @@ HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, H
   if (!status) {
     hr_session_set_trouble(session, NULL);
     session->retry_at = 0;
+    session->wants = false;
   } else {
     if (!session->binding.store || session->engine) {
       remember_wish(session, &wish);

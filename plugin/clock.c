@@ -14,6 +14,9 @@
  * the host's word is taken: a 960th of a quarter, above all rounding. */
 #define RAMP_TOLERANCE ((HrTick)2016)
 
+/** Frames from the anchor, farther off than what is ever run; more of them could overflow. */
+#define FAR 0x1p61
+
 /** Frames a position may be off the predicted one without being a jump. */
 #define FRAME_TOLERANCE 2
 
@@ -68,7 +71,8 @@ HrTick hr_clock_tick(const HrClock* clock, int64_t frame)
 
 int64_t hr_clock_frame(const HrClock* clock, HrTick tick)
 {
-  return clock->anchor_frame + llrint((double)(tick - clock->anchor_tick) * clock->frames_per_tick);
+  const double frames = (double)(tick - clock->anchor_tick) * clock->frames_per_tick;
+  return clock->anchor_frame + llrint(frames > FAR ? FAR : frames < -FAR ? -FAR : frames);
 }
 
 void hr_clock_set(HrClock* clock, int64_t frame, HrTick tick, bool running)

@@ -10,6 +10,10 @@
 /** Of a quantum, and of a grab. */
 enum { BARS_MAX = 1024, GRAB_BARS = 4 };
 
+/** The shortest loop, a 128th note: the audio thread goes round it in moments, and one
+ * shorter than a frame would have no end there. */
+#define LOOP_MIN ((HrTick)(HR_TICKS_PER_QUARTER / 32))
+
 /** Tell the engine to replay as `go` says, which has a stream. */
 static HrStatus send_replay(HrCall* call, const HrGoMessage* go)
 {
@@ -172,6 +176,9 @@ HrStatus hr_run_loop_range(HrCall* call)
   HrTick start, end;
   HrStatus status = call->session->engine ? HR_OK : hr_call_not_playing(call);
   status = status ? status : hr_call_range(call, 0, &start, &end);
+  if (!status && end - start < LOOP_MIN) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "A loop takes at least a 128th note.");
+  }
   if (!status) {
     call->session->loop = (HrLoopMessage){true, start, end};
     status = send_loop(call);

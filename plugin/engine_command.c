@@ -367,6 +367,7 @@ HR_REALTIME static void take_go(HrEngine* engine, const HrGoMessage* go)
 
 HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachMessage* message)
 {
+  const bool follows = engine->replay && !engine->clock.running; // The host, when it rolls
   hr_player_release(&engine->player, frame);
   hr_engine_play_nothing(engine);
   hr_recorder_attach(&engine->recorder, message);
@@ -380,9 +381,9 @@ HR_REALTIME static void attach(HrEngine* engine, uint32_t frame, const HrAttachM
     take_tempo(&engine->clock, target);
     engine->clock.bar_tick = 0;
     engine->clock.bar = 0;
-    engine->replay = false;
-    hr_engine_forget_ahead(engine);
+    engine->replay = follows;
     wait_at_end(engine, frame, hr_engine_resume_tick(engine, target));
+    hr_engine_look_ahead(engine, engine->host_place);
   } else if (engine->replay) {
     hr_engine_ask(engine, hr_engine_tick(engine, frame));
     hr_engine_look_ahead(engine, engine->host_place);

@@ -183,6 +183,7 @@ enum {
   HR_STREAM_STATE_BEGIN, ///< HrStreamEvent: forget the state before
   HR_STREAM_STATE,       ///< HrStreamEvent, bytes of a message that is part of the state
   HR_STREAM_STATE_END,   ///< HrStreamEvent: the state is complete
+  HR_STREAM_UNHEARD,     ///< HrStreamEvent: in place of a message that the ring cannot hold
 };
 
 typedef struct {

@@ -163,6 +163,9 @@ void hr_player_take(HrPlayer* player, uint32_t frame, const HrRecord* record, ui
   case HR_STREAM_STATE_END:
     hr_player_chase(player, frame);
     break;
+  case HR_STREAM_UNHEARD:
+    ++player->output->unheard;
+    break;
   default:
     break;
   }

@@ -266,6 +266,7 @@ typedef struct {
   LV2_Atom_Sequence* sequence;
   uint32_t capacity;
   LV2_URID midi_event;
+  uint32_t last;   ///< Frame of the block
   uint32_t events; ///< Written so far
 } Output;
 
@@ -277,8 +278,9 @@ HR_REALTIME static bool write_midi(void* handle, uint32_t frame, const uint8_t* 
                                    uint32_t size)
 {
   Output* const output = handle;
+  const uint32_t at = frame < output->last ? frame : output->last; // A position may be told past it
   if (output->events >= EVENTS_MAX ||
-      !hr_atom_append(output->sequence, output->capacity, frame, output->midi_event, bytes, size)) {
+      !hr_atom_append(output->sequence, output->capacity, at, output->midi_event, bytes, size)) {
     return false;
   }
   ++output->events;
@@ -443,7 +445,7 @@ HR_REALTIME static void run(LV2_Handle handle, uint32_t frames)
   if (!out) {
     return;
   }
-  Output output = {out, out->atom.size, plugin->uris.midi_MidiEvent, 0};
+  Output output = {out, out->atom.size, plugin->uris.midi_MidiEvent, frames ? frames - 1 : 0, 0};
   out->atom.type = plugin->uris.atom_Sequence;
   out->atom.size = sizeof(LV2_Atom_Sequence_Body);
   out->body.unit = 0;

@@ -33,6 +33,18 @@ static bool write_event(HrRing* ring, uint32_t type, const HrReader* reader, con
   return true;
 }
 
+/** Write an event of the path, or that it will not be heard, as the ring could not hold it
+ * if it were empty: what comes after it does not wait for that. */
+static bool write_music(HrRing* ring, const HrReader* reader, const HrEvent* event)
+{
+  const uint32_t type = event->kind == HR_EVENT_META ? HR_STREAM_META : HR_STREAM_MIDI;
+  const HrEvent unheard = {event->tick, HR_EVENT_MIDI, 0, NULL};
+  const bool fits =
+      hr_ring_cost(ring, (uint32_t)sizeof(HrStreamEvent) + event->size) <= ring->capacity;
+  return fits ? write_event(ring, type, reader, event)
+              : write_event(ring, HR_STREAM_UNHEARD, reader, &unheard);
+}
+
 /** Where a stream's events come from: the store, or what is prepared. */
 typedef struct {
   HrPath* path; ///< NULL: `span`
@@ -97,8 +109,7 @@ static HrStatus read_lap(HrReader* reader, HrRing* ring, Source* source)
       continue;
     }
     skip = 0;
-    const uint32_t type = event.kind == HR_EVENT_META ? HR_STREAM_META : HR_STREAM_MIDI;
-    if (!write_event(ring, type, reader, &event)) {
+    if (!write_music(ring, reader, &event)) {
       return HR_OK;
     }
     reader->skip = event.tick == reader->next ? reader->skip + 1 : 1;

@@ -57,6 +57,16 @@ void hr_ring_init(HrRing* ring, HrRingPositions* positions, void* data, uint64_t
 HrRing* hr_ring_new(uint64_t capacity);
 void hr_ring_free(HrRing* ring);
 
+/** Bytes that the next record takes, of `size` payload bytes: with those it leaves unused at
+ * the end, as it lies in one piece. */
+HR_REALTIME static inline uint64_t hr_ring_cost(const HrRing* ring, uint32_t size)
+{
+  const uint64_t written = atomic_load_explicit(&ring->positions->written, memory_order_relaxed);
+  const uint64_t bytes = hr_record_bytes(size);
+  const uint64_t to_end = ring->capacity - (written & (ring->capacity - 1));
+  return bytes > to_end ? bytes + to_end : bytes;
+}
+
 /** Begin a record of `size` payload bytes; NULL if there is no room. The
  * payload is 8-aligned and not set. */
 HR_REALTIME static inline void* hr_ring_begin(HrRing* ring, uint32_t type, uint32_t size)

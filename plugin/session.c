@@ -243,6 +243,9 @@ static void answer_stream_request(HrSession* session, const HrStreamRequest* req
       .stream = {.tick = request->tick, .at = request->at, .loop = request->loop}};
   const bool ahead = request->wish == HR_WISH_AHEAD;
   HrBranchId branch = hr_branch_id(session->binding.tree, request->branch);
+  if (!session->binding.store) {
+    return; // Nothing can be read yet
+  }
   if (!session->binding.tree || !is_drained(session, branch)) {
     hr_session_drain(session, true);
     branch = hr_branch_id(session->binding.tree, request->branch);

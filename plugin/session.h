@@ -52,6 +52,18 @@ typedef struct {
  * the ring. */
 HrStatus hr_session_attach(HrSession* session, const HrAttachment* attachment, HrError* error);
 
+/** An attachment as a plain value; what is empty is not given. */
+typedef struct {
+  char store[4096];
+  char tree[HR_NAME_MAX + 8];
+  char branch[HR_NAME_MAX + 8];
+  uint8_t uuid[16];
+  bool has_uuid;
+} HrWhere;
+
+/** What was asked for by the last hr_session_attach(), if that failed; false if it did not. */
+bool hr_session_wanted(HrSession* session, HrWhere* where);
+
 /** Bring into `store` what killed hosts left in shared memory for it. Every
  * hr_session_attach() does so; a program that reads a store without a session
  * calls it itself. Nothing happens to a store opened read-only. Returns how many

@@ -120,13 +120,13 @@ struct HrSessionImpl {
 
   HrError trouble;
   HrTroubleCounts counts;
-  bool fork_failed;    ///< The trouble is that a fork was not made: gone when the next one is
-  bool writing_fails;  ///< The trouble is that the store takes no writes: gone when it does
-  bool store_lost;     ///< As hr_store_is_lost() said when last asked ...
-  int64_t watched_at;  ///< ... which was then
-  HrAttachment wanted; ///< To try again; strings are copies below
-  char wanted_store[4096], wanted_tree[HR_NAME_MAX + 8], wanted_branch[HR_NAME_MAX + 8];
-  uint8_t wanted_uuid[16];
+  bool fork_failed;     ///< The trouble is that a fork was not made: gone when the next one is
+  bool writing_fails;   ///< The trouble is that the store takes no writes: gone when it does
+  bool store_lost;      ///< As hr_store_is_lost() said when last asked ...
+  int64_t watched_at;   ///< ... which was then
+  bool wants;           ///< The last attachment failed: it was for ...
+  HrWhere wanted_where; ///< ... this ...
+  HrAttachment wanted;  ///< ... whose texts are there, to try again
 
   _Atomic uint64_t revision; ///< Changed with `lock` held
   uint64_t tree_revision;

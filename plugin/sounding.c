@@ -9,11 +9,25 @@ enum {
   CONTROLLER = 0xb0,
   BEND = 0xe0,
   SUSTAIN = 64,
+  SOSTENUTO = 66,
+  HOLD_2 = 69,
   FIRST_MODE = 120, ///< Controllers from here on are channel modes
   RESET = 121,
   ALL_OFF = 123,
   BEND_CENTRE = 0x40,
 };
+
+static const uint8_t pedals[HR_PEDALS] = {SUSTAIN, SOSTENUTO, HOLD_2};
+
+/** Which of the pedals a controller is; HR_PEDALS: none. */
+HR_REALTIME static unsigned find_pedal(uint8_t controller)
+{
+  unsigned i = 0;
+  while (i < HR_PEDALS && pedals[i] != controller) {
+    ++i;
+  }
+  return i;
+}
 
 HrSoundKind hr_sound_kind(const uint8_t* bytes, uint32_t size)
 {
@@ -26,7 +40,7 @@ HrSoundKind hr_sound_kind(const uint8_t* bytes, uint32_t size)
   case NOTE_OFF:
     return HR_SOUND_RELEASE;
   case CONTROLLER:
-    if (bytes[1] == SUSTAIN) {
+    if (find_pedal(bytes[1]) < HR_PEDALS) {
       return bytes[2] >= 64 ? HR_SOUND_START : HR_SOUND_RELEASE;
     }
     return bytes[1] >= FIRST_MODE ? HR_SOUND_RELEASE : HR_SOUND_OTHER;
@@ -56,16 +70,19 @@ HR_REALTIME static bool silence_channel(HrSounding* sounding, unsigned channel)
 HR_REALTIME static bool follow_controller(HrSounding* sounding, unsigned channel,
                                           const uint8_t* bytes)
 {
+  const unsigned pedal = find_pedal(bytes[1]);
+  if (pedal < HR_PEDALS) {
+    return set_bit(&sounding->pedals[pedal], channel, bytes[2] >= 64);
+  }
   switch (bytes[1]) {
-  case SUSTAIN:
-    return set_bit(&sounding->pedals, channel, bytes[2] >= 64);
   case FIRST_MODE: // all sound off
   case ALL_OFF:
     return silence_channel(sounding, channel);
-  case RESET: {
-    const bool pedal = set_bit(&sounding->pedals, channel, false);
+  case RESET: { // Hold 2 stays down
+    const bool sustain = set_bit(&sounding->pedals[0], channel, false);
+    const bool sostenuto = set_bit(&sounding->pedals[1], channel, false);
     const bool bend = set_bit(&sounding->bends, channel, false);
-    return pedal || bend;
+    return sustain || sostenuto || bend;
   }
   default:
     return false;
@@ -116,13 +133,18 @@ bool hr_sounding_release(HrSounding* sounding, uint8_t bytes[3])
       }
     }
   }
-  return release_bit(&sounding->pedals, bytes, CONTROLLER, SUSTAIN, 0) ||
-         release_bit(&sounding->bends, bytes, BEND, 0, BEND_CENTRE);
+  for (unsigned i = 0; i < HR_PEDALS; ++i) {
+    if (release_bit(&sounding->pedals[i], bytes, CONTROLLER, pedals[i], 0)) {
+      return true;
+    }
+  }
+  return release_bit(&sounding->bends, bytes, BEND, 0, BEND_CENTRE);
 }
 
 bool hr_sounding_any(const HrSounding* sounding)
 {
-  return sounding->count || sounding->pedals || sounding->bends;
+  return sounding->count || sounding->pedals[0] || sounding->pedals[1] || sounding->pedals[2] ||
+         sounding->bends;
 }
 
 bool hr_midi_valid_other(const uint8_t* bytes, uint32_t size)

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file sounding.h
- * Which notes are on, and which sustain pedals are down, on sixteen channels.
+ * Which notes are on, and which pedals that hold notes are down, on sixteen channels.
  * Every function is HR_REALTIME. */
 
 #ifndef HR_SOUNDING_H
@@ -14,11 +14,13 @@
 #include <stdint.h>
 #include <string.h>
 
+enum { HR_PEDALS = 3 }; ///< Sustain, sostenuto and hold 2: CC 64, 66 and 69
+
 typedef struct {
-  uint16_t pedals;        ///< A bit a channel: CC 64 is down
-  uint16_t bends;         ///< A bit a channel: pitch bend is off centre
-  uint32_t count;         ///< Sum over `notes`
-  uint8_t notes[16][128]; ///< Note-ons less note-offs
+  uint16_t pedals[HR_PEDALS]; ///< A bit a channel: it is down
+  uint16_t bends;             ///< A bit a channel: pitch bend is off centre
+  uint32_t count;             ///< Sum over `notes`
+  uint8_t notes[16][128];     ///< Note-ons less note-offs
 } HrSounding;
 
 typedef enum {

@@ -92,9 +92,51 @@ uint64_t hr_state_hash(HrPlugin* plugin)
   return XXH3_64bits(text, (size_t)size);
 }
 
+/** Find where the session plays, or will as soon as its store can be opened again; false if
+ * there is no tree yet. The default store is saved as none, so that the session moves to
+ * another machine's. */
+static bool find_place(HrPlugin* plugin, HrWhere* place)
+{
+  HrSessionState now;
+  char path[sizeof place->store];
+  hr_session_state(plugin->session, &now);
+  if (!now.attached || !now.tree) {
+    return hr_session_wanted(plugin->session, place) && *place->tree;
+  }
+  char* const real = hr_store_default_path(path, sizeof path) ? NULL : realpath(path, NULL);
+  const bool is_default = real && !strcmp(real, now.store_path);
+  free(real);
+  snprintf(place->store, sizeof place->store, "%s", is_default ? "" : now.store_path);
+  snprintf(place->tree, sizeof place->tree, "#%u", now.tree);
+  snprintf(place->branch, sizeof place->branch, "#%u", hr_branch_number(now.branch));
+  place->has_uuid = hr_session_store_uuid(plugin->session, place->uuid);
+  return true;
+}
+
 /* The store's path is saved as text, not as a Path: hosts would copy the live
- * file into the session, byte for byte. The default store is saved as none, so
- * that the session moves to another machine's. */
+ * file into the session, byte for byte. */
+static LV2_State_Status save_place(const HrPlugin* plugin, LV2_State_Store_Function store,
+                                   LV2_State_Handle state, const HrWhere* place)
+{
+  const HrUris* const uris = &plugin->uris;
+  char uuid[33] = "";
+  if (place->has_uuid) {
+    write_hex(place->uuid, uuid);
+  }
+  const struct {
+    LV2_URID key;
+    const char* text;
+  } texts[] = {{uris->hr_store, place->store},
+               {uris->hr_store_uuid, uuid},
+               {uris->hr_tree, place->tree},
+               {uris->hr_branch, place->branch}};
+  LV2_State_Status status = LV2_STATE_SUCCESS;
+  for (unsigned i = 0; !status && i < sizeof texts / sizeof *texts; ++i) {
+    status = *texts[i].text ? save_text(plugin, store, state, texts[i].key, texts[i].text) : status;
+  }
+  return status;
+}
+
 LV2_State_Status hr_state_save(LV2_Handle handle, LV2_State_Store_Function store,
                                LV2_State_Handle state, uint32_t flags,
                                const LV2_Feature* const* features)
@@ -102,40 +144,14 @@ LV2_State_Status hr_state_save(LV2_Handle handle, LV2_State_Store_Function store
   (void)flags;
   (void)features;
   HrPlugin* const plugin = handle;
-  const HrUris* const uris = &plugin->uris;
-  HrSessionState now;
-  uint8_t uuid[16];
-  char path[4096] = "";
-  char* real = NULL;
-  char text[64];
+  HrWhere place;
+  char lines[SETTINGS_TEXT];
   hr_session_flush(plugin->session);
-  hr_session_state(plugin->session, &now);
-  LV2_State_Status status = LV2_STATE_SUCCESS;
-  if (now.attached && now.tree) {
-    if (!hr_store_default_path(path, sizeof path)) {
-      real = realpath(path, NULL);
-    }
-    if (!real || strcmp(real, now.store_path)) {
-      status = save_text(plugin, store, state, uris->hr_store, now.store_path);
-    }
-    free(real);
-    if (!status && hr_session_store_uuid(plugin->session, uuid)) {
-      write_hex(uuid, text);
-      status = save_text(plugin, store, state, uris->hr_store_uuid, text);
-    }
-    if (!status) {
-      snprintf(text, sizeof text, "#%u", now.tree);
-      status = save_text(plugin, store, state, uris->hr_tree, text);
-    }
-    if (!status) {
-      snprintf(text, sizeof text, "#%u", hr_branch_number(now.branch));
-      status = save_text(plugin, store, state, uris->hr_branch, text);
-    }
-  }
+  LV2_State_Status status =
+      find_place(plugin, &place) ? save_place(plugin, store, state, &place) : LV2_STATE_SUCCESS;
   if (!status) {
-    char lines[SETTINGS_TEXT];
     write_settings(plugin, lines);
-    status = save_text(plugin, store, state, uris->hr_settings, lines);
+    status = save_text(plugin, store, state, plugin->uris.hr_settings, lines);
   }
   atomic_store(&plugin->state_known, hr_state_hash(plugin));
   return status;

@@ -85,7 +85,8 @@ HrStatus hr_make_folders(const char* path, HrError* error)
     return hr_error(error, HR_ERR_NO_MEMORY, "Out of memory.");
   }
   HrStatus status = HR_OK;
-  for (char* slash = strchr(copy + 1, '/'); slash && !status; slash = strchr(slash + 1, '/')) {
+  for (char* slash = strchr(copy + (*copy == '/'), '/'); slash && !status;
+       slash = strchr(slash + 1, '/')) {
     *slash = '\0';
     if (!mkdir(copy, 0700)) {
       chmod(copy, 0700); // Whatever the umask

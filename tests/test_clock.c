@@ -147,6 +147,21 @@ static void test_nonsense_is_ignored(void** state)
   assert_true(hr_clock_tick(&clock, 24000) == HR_TICKS_PER_QUARTER);
 }
 
+/** A transport that all but stands comes to a later tick later, not at once. */
+static void test_a_crawling_host(void** state)
+{
+  (void)state;
+  for (double speed = 1.0; speed > 1e-15; speed /= 10.0) {
+    HrClock clock;
+    hr_clock_init(&clock, 48000);
+    HrPosition p = rolling_at(0, 120);
+    p.speed = speed;
+    hr_clock_host(&clock, 1000, &p);
+    assert_true(hr_clock_frame(&clock, (HrTick)1 << 55) > 1000);
+    assert_true(hr_clock_frame(&clock, -((HrTick)1 << 55)) < 1000);
+  }
+}
+
 static void test_grid(void** state)
 {
   (void)state;
@@ -167,6 +182,7 @@ int main(void)
       cmocka_unit_test(test_bars_are_believed_where_frames_cannot_know),
       cmocka_unit_test(test_stops_pre_roll_and_speed),
       cmocka_unit_test(test_nonsense_is_ignored),
+      cmocka_unit_test(test_a_crawling_host),
       cmocka_unit_test(test_grid),
   };
   return cmocka_run_group_tests_name("clock", tests, NULL, NULL);

@@ -232,12 +232,17 @@ static void test_event_past_the_block(void** state)
   static const uint8_t off[] = {0x80, 60, 0};
   static const HostPolicy policies[] = {HOST_JALV, HOST_CARLA};
   for (size_t i = 0; i < LENGTH(policies); ++i) {
-    Host* host = host_new(&(HostOptions){.policy = policies[i]});
+    Host* host = host_new(&(HostOptions){.linked = true, .policy = policies[i]});
+    const HrPlugin* const plugin = host_instance(host);
+    const LV2_Atom_Object_Body position = {0, plugin->uris.time_Position};
     host_midi(host, 64, on, sizeof on);
     host_run(host, 64);
     host_midi(host, 64 + 100 * (uint32_t)i, off, sizeof off);
     host_run(host, 64);
-    assert_int_equal(host_output(host)->count, 2);
+    host_atom(host, 64, LV2_ATOM__Object, &position, sizeof position);
+    host_midi(host, 64, on, sizeof on);
+    host_run(host, 64);
+    assert_int_equal(host_output(host)->count, 3);
     assert_int_equal(host_faults(host), 0);
     host_free(host);
   }
@@ -1018,6 +1023,94 @@ static void test_store_is_newer(void** state)
   assert_bad_store(scratch_path("newer.hr"));
 }
 
+/** While the way to the store is barred there is nothing to replay, and to ask for it does no harm.
+ */
+static void test_replay_without_a_store(void** state)
+{
+  (void)state;
+  setenv("HR_STORE", "/proc/halfremembered/store.hr", 1);
+  for (int policy = 0; policy < HOST_POLICIES; ++policy) {
+    Host* host = host_new(&(HostOptions){.policy = (HostPolicy)policy});
+    EventList list = compose(13, 20);
+    host_control(host, "replay", 1.0f);
+    record_list(host, &list, plain);
+    record_list(host, &list, plain); // From where it has looked ahead
+    host_free(host);
+    events_free(&list);
+  }
+}
+
+/** While the host stands, another tree is moved to: replay, as its port shows, is on there too. */
+static void test_replay_follows_to_another_tree(void** state)
+{
+  (void)state;
+  const EventList silence = {0};
+  for (int policy = 0; policy < HOST_POLICIES; ++policy) {
+    Host* host = host_new(&(HostOptions){.linked = true, .policy = (HostPolicy)policy});
+    EventList list = compose(15, 20);
+    record_list(host, &list, plain);
+    hr_session_flush(session_of(host));
+    char tree[HR_NAME_MAX + 1];
+    snprintf(tree, sizeof tree, "%s", state_of(host).tree_name);
+    host_control(host, "replay", 1.0f);
+    rewind_host(host);
+    host_set(host, "tree", "another");
+    host_run_for(host, RATE / 2, 256);
+    host_set(host, "tree", tree);
+    host_run_for(host, RATE / 2, 256);
+    assert_true(state_of(host).replay);
+    rewind_host(host);
+    events_free(host_output(host));
+    const uint64_t start = host_frame(host);
+    host_transport(host, &rolling);
+    host_play(host, &silence, duration(&list), plain);
+    assert_heard(host_output(host), start, &list);
+    assert_int_equal(host_faults(host), 0);
+    host_free(host);
+    events_free(&list);
+  }
+}
+
+/** A session that is saved while its store is away still leads there when that is back. */
+static void test_saved_while_the_store_is_away(void** state)
+{
+  (void)state;
+  char given[4200];
+  snprintf(given, sizeof given, "%s", scratch_path("given.hr"));
+  for (int way = 0; way < 4; ++way) {
+    const HostOptions options = {.inactive = way & 1};
+    const char* const path = way & 2 ? given : scratch_path("store.hr");
+    Host* host = host_new(NULL);
+    host_set(host, "store", path);
+    host_run_for(host, RATE / 2, 256);
+    EventList list = compose(14 + (uint32_t)way, 20);
+    record_list(host, &list, plain);
+    char* saved = host_save(host);
+    host_free(host);
+
+    assert_int_equal(rename(path, scratch_path("away")), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    host = host_new(&options);
+    host_restore(host, saved);
+    host_activate(host);
+    assert_true(host_run_until(host, told_trouble, 5.0));
+    char* again = host_save(host);
+    assert_string_equal(again, saved);
+    host_free(host);
+    free(saved);
+
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rename(scratch_path("away"), path), 0);
+    host = host_new(&options);
+    host_restore(host, again);
+    host_activate(host);
+    replay_list(host, &list, plain);
+    host_free(host);
+    free(again);
+    events_free(&list);
+  }
+}
+
 /** After trouble, another store can be chosen while the plugin runs; what was
  * played meanwhile is not lost. */
 static void test_store_chosen_after_trouble(void** state)
@@ -1064,6 +1157,9 @@ int main(void)
       LV2_TEST(test_store_is_truncated),
       LV2_TEST(test_store_is_newer),
       LV2_TEST(test_store_chosen_after_trouble),
+      LV2_TEST(test_replay_without_a_store),
+      LV2_TEST(test_saved_while_the_store_is_away),
+      LV2_TEST(test_replay_follows_to_another_tree),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1201,6 +1201,34 @@ static void test_over_a_held_key(void** state)
   }
 }
 
+/** One so long that it cannot be read ahead is kept; it is counted, and what follows is heard. */
+static void test_a_message_too_long_to_be_heard(void** state)
+{
+  (void)state;
+  static uint8_t bytes[300000];
+  memset(bytes, 0x55, sizeof bytes);
+  bytes[0] = 0xf0;
+  bytes[sizeof bytes - 1] = 0xf7;
+  play_note(0, 60, BEAT / 2);
+  rig_run(&rig, BEAT);
+  hr_engine_begin(rig.engine, 64, true, (HrSink){rig_write, &rig});
+  hr_engine_midi(rig.engine, 0, bytes, sizeof bytes);
+  hr_engine_end(rig.engine);
+  rig.now += 64;
+  play_note(BEAT - 64, 61, BEAT / 2);
+  rig_run(&rig, 6 * BAR);
+  assert_int_equal(music_of("main").count, 5);
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  const uint64_t unheard = state_now().unheard;
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BAR);
+  assert_int_equal(rig.output_count, 4);
+  assert_int_equal(rig.output[2].bytes[1], 61);
+  assert_int_equal(rig.output[2].frame - start, 2 * BEAT);
+  assert_int_equal(state_now().unheard, unheard + 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1249,6 +1277,8 @@ int main(void)
       TEST(test_a_pass_over_what_is_heard_adds_nothing),
       TEST(test_beside_the_music_sounds_as_played),
       TEST(test_over_a_held_key),
+
+      TEST(test_a_message_too_long_to_be_heard),
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);
 }

@@ -464,6 +464,8 @@ static void test_bad_commands_change_nothing(void** state)
   assert_int_equal(rig_command(&rig, "rename", names, 2), HR_ERR_EXISTS);
   const HrValue backwards[2] = {hr_value_integer(3), hr_value_integer(2)};
   assert_int_equal(rig_command(&rig, "loop/range", backwards, 2), HR_ERR_ARGUMENT);
+  const HrValue short_range[2] = {hr_value_tick(0), hr_value_tick(1)}; // Many laps a frame
+  assert_int_equal(rig_command(&rig, "loop/range", short_range, 2), HR_ERR_ARGUMENT);
   const HrValue release = hr_value_number(0.0);
   assert_ok(rig_command(&rig, "fork", &release, 1)); // A button let go
   rig_run(&rig, BAR);

@@ -122,6 +122,7 @@ static void test_bad_files_are_refused(void** state)
 
   HrStore* missing = NULL;
   assert_int_equal(hr_store_open(scratch_path("missing"), 0, &missing, NULL), HR_ERR_NOT_FOUND);
+  assert_int_equal(hr_store_open("", HR_STORE_CREATE, &missing, NULL), HR_ERR_NOT_FOUND);
   assert_int_equal(access(scratch_path("missing"), F_OK), -1);
   symlink("elsewhere", scratch_path("linked.hr-lock"));
   assert_refused("linked.hr", HR_ERR_PERMISSION);
