@@ -513,7 +513,11 @@ HrStatus hr_run_tree(HrCall* call)
   HrStatus status = hr_call_name(call, 0, true, &name);
   if (!status) {
     snprintf(path, sizeof path, "%s", hr_store_path(session->binding.store));
+    const HrError before = session->trouble;
     status = hr_session_attach(session, &(HrAttachment){.store = path, .tree = name}, call->error);
+    if (status) { // It is told to who asked; the tree that is there is as it was
+      hr_session_set_trouble(session, &before);
+    }
   }
   return status;
 }
