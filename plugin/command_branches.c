@@ -286,12 +286,27 @@ static HrStatus find_visible(HrCall* call, HrBranchId* branch)
   return status;
 }
 
+/** True if a fork that was asked for is not in the store yet: the engine may not even have
+ * heard of it. */
+static bool fork_waits(const HrSession* session)
+{
+  const HrCapture* const capture = session->binding.capture;
+  bool waits = hr_session_fork_waits(session);
+  for (unsigned i = 0; capture && !waits && i < HR_PENDING_FORKS; ++i) {
+    waits = capture->file->pending_forks[i].number;
+  }
+  return waits;
+}
+
 /** Make sure of a tree, and that every branch of it is in the store. */
 static HrStatus need_branches(HrCall* call)
 {
   const HrStatus status = hr_call_need_tree(call);
-  return !status && hr_session_fork_waits(call->session) && !hr_call_to_write(call) ? HR_ERR_BUSY
-                                                                                    : status;
+  if (status || !fork_waits(call->session)) {
+    return status;
+  }
+  call->here = true;
+  return hr_call_to_write(call) ? HR_OK : HR_ERR_BUSY;
 }
 
 HrStatus hr_run_switch(HrCall* call)
