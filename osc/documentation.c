@@ -271,8 +271,9 @@ static void write_answers(FILE* file)
         "A text of more than 700 bytes at the end of a row, such as a long note's, goes on in the "
         "next row, whose other\nvalues are the same.\n"
         "\n"
-        "A `fork` that is given no name gets one when the branch is made, a moment later: the name "
-        "in its row is empty, and\n`/hr/<number>/branch` tells it to subscribers.\n"
+        "A branch made with a name that is taken gets a number behind it, as in `verse 2`. A "
+        "`fork` is made a moment after its\nanswer, which holds the name asked for, or an empty "
+        "one: its number is right, and `/hr/<number>/branch` tells its name\nto subscribers.\n"
         "\n"
         "After an error nothing has changed, and its text says what to do. The codes:\n"
         "\n"
@@ -287,10 +288,10 @@ static void write_answers(FILE* file)
       "\n"
       "**Sending twice, running once.** A last argument `\"id=...\"` (at most %d bytes, "
       "`id=` included) names the request. A second\nrequest with the same id from the same "
-      "address and port is not run again but answered as the first one was; so a\nsender that "
-      "hears no answer may simply send again. The last %d ids are remembered. The id comes back "
-      "as the last\nvalue of each message of the answer. So a last text that begins with `id=` "
-      "is never a name.\n"
+      "address and port is not run again but answered as the first one was (of an\nanswer in "
+      "several datagrams, with the last of them); so a sender that hears no answer may simply "
+      "send again. The last %d\nids are remembered. The id comes back as the last value of each "
+      "message of the answer. So a last text that begins\nwith `id=` is never a name.\n"
       "\n",
       HR_OSC_ID_MAX, HR_OSC_REQUESTS_MAX);
 }

@@ -58,6 +58,7 @@ typedef struct HrOscInstance {
   int64_t moved_ns;          ///< When they changed last
   HrOscBranchSeen* branches; ///< Sorted by number
   size_t branch_count;
+  uint32_t journal_count;          ///< Of the tree, when they were looked at last
   size_t round_next;               ///< Of `branches`, where the next round goes on
   int64_t round_due_ns;            ///< When all is told again
   HrOscSlot visible[HR_OSC_SLOTS]; ///< The first visible branches, their states not set

@@ -335,6 +335,7 @@ static void follow(HrOscInstance* instance, int64_t now_ns)
   instance->told_paced = instance->told;
   instance->moved = instance->told;
   instance->branch_count = 0;
+  instance->journal_count = instance->told.journal_count;
   instance->round_next = 0;
   instance->round_due_ns = now_ns + HR_OSC_ROUND_NS;
   instance->followed = true;
@@ -381,9 +382,11 @@ static void send_changes(HrOscEndpoint* endpoint, HrOscInstance* instance, bool 
   HrOscWriter writer;
   hr_osc_writer_init(&writer, send_to_audience, &audience);
   const bool round = now_ns >= instance->round_due_ns;
-  // A row also says whether its branch is the current one.
-  const bool walk =
-      state.tree_revision != instance->told.tree_revision || state.branch != instance->told.branch;
+  // A row also says whether its branch is the current one. What others did to the tree
+  // shows in its journal, where much stands that is not about branches: once a round will do.
+  const bool walk = state.tree_revision != instance->told.tree_revision ||
+                    state.branch != instance->told.branch ||
+                    (round && state.journal_count != instance->journal_count);
   if (round) {
     write_items(instance, &writer, &state);
     instance->round_due_ns = now_ns + HR_OSC_ROUND_NS;
@@ -392,6 +395,7 @@ static void send_changes(HrOscEndpoint* endpoint, HrOscInstance* instance, bool 
   }
   if (walk) {
     walk_branches(instance, &writer, BRANCHES_CHANGED);
+    instance->journal_count = state.journal_count;
   } else if (round) {
     tell_branches_again(instance, &writer);
   }

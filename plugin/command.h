@@ -12,7 +12,8 @@
  * who do; of these, what is about this moment on the current branch, as a mark
  * or undo is, also waits for the engine's next block if something is on its way
  * to it. So do those that tell of branches, and of what is on them. Those that
- * only read and send, as a switch does, wait for nobody.
+ * only read and send, as a switch does, wait for nobody, unless a fork is on its
+ * way: it may be where they are to go.
  */
 
 #ifndef HR_COMMAND_H

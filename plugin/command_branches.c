@@ -287,12 +287,27 @@ static HrStatus find_visible(HrCall* call, HrBranchId* branch)
   return status;
 }
 
+/** True if a fork that was asked for is not in the store yet: the engine may not even have
+ * heard of it. */
+static bool fork_waits(const HrSession* session)
+{
+  const HrCapture* const capture = session->binding.capture;
+  bool waits = hr_session_fork_waits(session);
+  for (unsigned i = 0; capture && !waits && i < HR_PENDING_FORKS; ++i) {
+    waits = capture->file->pending_forks[i].number;
+  }
+  return waits;
+}
+
 /** Make sure of a tree, and that every branch of it is in the store. */
 static HrStatus need_branches(HrCall* call)
 {
   const HrStatus status = hr_call_need_tree(call);
-  return !status && hr_session_fork_waits(call->session) && !hr_call_to_write(call) ? HR_ERR_BUSY
-                                                                                    : status;
+  if (status || !fork_waits(call->session)) {
+    return status;
+  }
+  call->here = true;
+  return hr_call_to_write(call) ? HR_OK : HR_ERR_BUSY;
 }
 
 HrStatus hr_run_switch(HrCall* call)
@@ -514,7 +529,11 @@ HrStatus hr_run_tree(HrCall* call)
   HrStatus status = hr_call_name(call, 0, true, &name);
   if (!status) {
     snprintf(path, sizeof path, "%s", hr_store_path(session->binding.store));
+    const HrError before = session->trouble;
     status = hr_session_attach(session, &(HrAttachment){.store = path, .tree = name}, call->error);
+    if (status) { // It is told to who asked; the tree that is there is as it was
+      hr_session_set_trouble(session, &before);
+    }
   }
   return status;
 }

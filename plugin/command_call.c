@@ -14,6 +14,9 @@
 /** Three hundred years at 120 beats a minute: what is reckoned from there does not overflow. */
 #define TICK_BOUND (INT64_C(1) << 55)
 
+/** The same for a place in bars and beats: most of either. */
+#define PLACE_BOUND 1e7
+
 void hr_call_row(HrCall* call, const HrValue* values, size_t count)
 {
   if (call->answer && call->answer->row) {
@@ -241,8 +244,8 @@ static HrStatus find_tick(HrCall* call, const Position* position, HrTick* tick)
   HrTxn* txn = NULL;
   uint64_t damaged = 0;
   HrStatus status = HR_OK;
-  if (!(fabs(position->bars) < 1e7)) {
-    return hr_error(call->error, HR_ERR_ARGUMENT, "That bar is too far away.");
+  if (!(fabs(position->bars) < PLACE_BOUND && position->beats < PLACE_BOUND)) {
+    return hr_error(call->error, HR_ERR_ARGUMENT, "That place is too far away.");
   }
   if (session->branch) {
     status = hr_txn_begin(session->binding.store, HR_READ, &txn);

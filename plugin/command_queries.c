@@ -36,7 +36,7 @@ HrStatus hr_run_list(HrCall* call)
     return status;
   }
   status = hr_txn_begin(session->binding.store, HR_READ, &txn);
-  uint32_t number = from > 0 && from <= UINT32_MAX ? (uint32_t)from - 1 : 0;
+  uint32_t number = from > UINT32_MAX ? UINT32_MAX : from > 0 ? (uint32_t)from - 1 : 0;
   while (!status && count-- > 0) {
     HrBranch branch;
     status = hr_branch_next(txn, session->binding.tree, number, &branch);

@@ -114,8 +114,9 @@ HrStatus hr_run_stop(HrCall* call)
   if (!call->session->engine) {
     return hr_call_not_playing(call);
   }
-  call->session->replay = false;
-  return hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+  const HrStatus status = hr_call_send(call, HR_MESSAGE_GO, &go, sizeof go);
+  call->session->replay = status && call->session->replay;
+  return status;
 }
 
 /** Find what will be heard as soon as the engine hears of it, by a message it has not taken
@@ -145,14 +146,15 @@ static void find_next_heard(const HrSession* session, HrBranchId* branch, HrTick
   }
 }
 
-/** Tell the engine of the loop; what plays already goes on within it, and what waits waits on. */
-static HrStatus send_loop(HrCall* call)
+/** Tell the engine of a loop; what plays already goes on within it, and what waits waits on. */
+static HrStatus send_loop(HrCall* call, const HrLoopMessage* loop)
 {
   HrSession* const session = call->session;
   HrBranchId branch = hr_session_current(session);
   HrTick tick = hr_call_now(session);
   find_next_heard(session, &branch, &tick);
-  const HrStatus status = hr_call_send(call, HR_MESSAGE_LOOP, &session->loop, sizeof session->loop);
+  const HrStatus status = hr_call_send(call, HR_MESSAGE_LOOP, loop, sizeof *loop);
+  session->loop = status ? session->loop : *loop;
   if (status || !session->replay || !session->branch) {
     return status;
   }
@@ -173,30 +175,25 @@ static HrStatus send_loop(HrCall* call)
 
 HrStatus hr_run_loop_range(HrCall* call)
 {
-  HrTick start, end;
+  HrLoopMessage loop = {.on = true};
   HrStatus status = call->session->engine ? HR_OK : hr_call_not_playing(call);
-  status = status ? status : hr_call_range(call, 0, &start, &end);
-  if (!status && end - start < LOOP_MIN) {
+  status = status ? status : hr_call_range(call, 0, &loop.start, &loop.end);
+  if (!status && loop.end - loop.start < LOOP_MIN) {
     return hr_error(call->error, HR_ERR_ARGUMENT, "A loop takes at least a 128th note.");
   }
-  if (!status) {
-    call->session->loop = (HrLoopMessage){true, start, end};
-    status = send_loop(call);
-  }
-  return status;
+  return status ? status : send_loop(call, &loop);
 }
 
 HrStatus hr_run_loop(HrCall* call)
 {
   HrSession* const session = call->session;
-  HrLoopMessage* const loop = &session->loop;
-  bool on = loop->on;
-  HrStatus status =
-      session->engine ? hr_call_toggle(call, loop->on, &on) : hr_call_not_playing(call);
+  HrLoopMessage loop = session->loop;
+  HrStatus status = session->engine ? hr_call_toggle(call, session->loop.on, &loop.on)
+                                    : hr_call_not_playing(call);
   if (status) {
     return status;
   }
-  if (on && loop->end <= loop->start) { // No range yet: the whole branch, to its last bar line
+  if (loop.on && loop.end <= loop.start) { // No range yet: the whole branch, to its last bar line
     HrTxn* txn = NULL;
     HrTarget target;
     status = hr_call_prepare(call);
@@ -207,11 +204,10 @@ HrStatus hr_run_loop(HrCall* call)
       return status;
     }
     const HrTick bar = hr_tempo_bar_length(&target.tempo);
-    loop->start = 0;
-    loop->end = hr_grid_ceiling(target.head > 0 ? target.head : bar, 0, bar);
+    loop.start = 0;
+    loop.end = hr_grid_ceiling(target.head > 0 ? target.head : bar, 0, bar);
   }
-  loop->on = on;
-  return send_loop(call);
+  return send_loop(call, &loop);
 }
 
 /** The last `bars` whole bars before `now`, as the engine counts them. */

@@ -494,6 +494,7 @@ static void fill_names(HrSession* session, HrSessionState* state)
   }
   if (!hr_tree_get(txn, state->tree, &tree)) {
     memcpy(state->tree_name, tree.name, sizeof state->tree_name);
+    state->journal_count = tree.journal_count;
   }
   if (state->branch) {
     hr_branch_name(txn, state->branch, state->branch_name);

@@ -126,6 +126,7 @@ typedef struct {
   HrTick head; ///< End of the current branch's path
   HrTick loop_start, loop_end;
   HrTreeId tree;               ///< 0: none yet
+  uint32_t journal_count;      ///< Of the tree: grows with what other programs do to it, too
   HrBranchId branch;           ///< 0: none yet
   HrBranchId pending;          ///< Branch to switch to; 0: none
   double pending_beats;        ///< Until then

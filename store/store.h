@@ -172,6 +172,7 @@ typedef struct {
   HrBranchId root;
   HrBranchId current; ///< Branch last switched to
   uint32_t branch_count;
+  uint32_t journal_count; ///< Grows with all that is done to the tree, whoever does it
   int64_t created_ns;
   char name[HR_NAME_MAX + 1];
 } HrTree;

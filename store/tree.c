@@ -26,6 +26,7 @@ static HrStatus fill(HrTxn* txn, HrTreeId id, const HrTreeRecord* record, HrTree
                    .root = hr_branch_id(id, record->root_number),
                    .current = record->current,
                    .branch_count = record->branch_count,
+                   .journal_count = record->journal_count,
                    .created_ns = record->created_ns};
   const HrStatus status = hr_name_get(txn, HR_NAMES_TREE, id, tree->name);
   return status == HR_ERR_NOT_FOUND ? HR_ERR_DAMAGED : status;

@@ -685,6 +685,87 @@ static void test_names_of_marks(void** state)
   assert_ok(say("replay/at", "5th", NULL, NULL));
 }
 
+/** A beat is no nearer than its bar. */
+static void test_places_too_far(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  rest();
+  static const char* const far[] = {"1.9223372036854775807", "1.9000000000000000", "10000001",
+                                    "99999999999999999999t"};
+  const int before = count_in_log("mark");
+  for (size_t i = 0; i < sizeof far / sizeof *far; ++i) {
+    assert_int_equal(say("mark", "far", far[i], NULL), HR_ERR_ARGUMENT);
+    assert_int_equal(say("note", "far", far[i], NULL), HR_ERR_ARGUMENT);
+    assert_int_equal(say("replay/at", far[i], NULL, NULL), HR_ERR_ARGUMENT);
+  }
+  assert_int_equal(count_in_log("mark"), before);
+}
+
+/** A number that no branch can have does not begin the list anew. */
+static void test_list_beyond_the_last(void** state)
+{
+  (void)state;
+  static const int64_t beyond[] = {2, UINT32_MAX, (int64_t)UINT32_MAX + 1, INT64_MAX};
+  jam(4, 60);
+  rest();
+  assert_branch("main");
+  for (size_t i = 0; i < sizeof beyond / sizeof *beyond; ++i) {
+    const HrValue from = hr_value_integer(beyond[i]);
+    const HrAnswer answer = {keep_row, NULL};
+    rows[0] = '\0';
+    assert_ok(hr_command_run(rig.session, "list", &from, 1, "test", &answer, NULL));
+    assert_string_equal(rows, "");
+  }
+}
+
+/* ---- What is refused -------------------------------------------------------------- */
+
+/** With no room for another message to the engine, as a host that stands leaves it. */
+static void fill_messages(void)
+{
+  while (!rig_command(&rig, "panic", NULL, 0)) {
+  }
+}
+
+static void test_refused_changes_nothing(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  rest();
+  assert_ok(say("loop/range", "1", "2", NULL));
+  assert_ok(say("replay", NULL, NULL, NULL));
+  const HrSessionState before = state_now();
+  assert_true(before.loop && before.replay);
+  fill_messages();
+  assert_int_equal(command_by("test", "loop/range", "1", "3", NULL), HR_ERR_BUSY);
+  assert_int_equal(command_by("test", "loop", NULL, NULL, NULL), HR_ERR_BUSY);
+  assert_int_equal(command_by("test", "stop", NULL, NULL, NULL), HR_ERR_BUSY);
+  const HrSessionState after = state_now();
+  assert_int_equal(after.loop_end, before.loop_end);
+  assert_true(after.loop);
+  assert_true(after.replay);
+}
+
+/** A tree that cannot be gone to just now is no trouble with the one that is there. */
+static void test_a_tree_refused_is_no_trouble(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  rest();
+  char name[16] = "";
+  HrStatus status = HR_OK;
+  for (int i = 0; !status; ++i) { // With no block between them
+    snprintf(name, sizeof name, "tree %d", i);
+    status = rig_say(&rig, "tree", name);
+  }
+  assert_int_equal(status, HR_ERR_BUSY);
+  const HrSessionState now = state_now();
+  assert_string_not_equal(now.tree_name, name);
+  assert_string_equal(now.trouble_text, "");
+  assert_ok(now.trouble);
+}
+
 /* ---- Hiding ------------------------------------------------------------------------- */
 
 /** The branch that somebody plays on is never hidden, and the sentence says what to do. */
@@ -739,6 +820,10 @@ int main(void)
       TEST(test_replay_from_a_mark),
       TEST(test_marks_and_forks),
       TEST(test_names_of_marks),
+      TEST(test_places_too_far),
+      TEST(test_list_beyond_the_last),
+      TEST(test_refused_changes_nothing),
+      TEST(test_a_tree_refused_is_no_trouble),
       TEST(test_hide_the_current_branch),
   };
   return cmocka_run_group_tests_name("commands", tests, NULL, NULL);

@@ -104,6 +104,8 @@ static void test_an_error_is_one(void** state)
   assert_refused("fork", 2, "/hr/1/fork");
   assert_refused("osc.tcp://127.0.0.1:9770/ /hr/ping", 2, "no address");
   assert_refused("osc.udp://somewhere:9770/ /hr/ping", 2, "no URL");
+  assert_refused("osc.udp://127.0.0.1:75306/ /hr/ping", 2, "no URL"); // 9770 and 65536
+  assert_refused("osc.udp://127.0.0.1:-1/ /hr/ping", 2, "no URL");
 }
 
 /** A port where nobody listens, or where somebody does and says nothing. */

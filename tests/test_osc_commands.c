@@ -1061,6 +1061,20 @@ static bool is_listed(Client* client, const char* branch, const char* in_state)
   return strstr(rows, line) != NULL;
 }
 
+/** A branch can be gone to in the packet that makes it, before the engine has heard of it. */
+static void test_fork_and_go(void** state)
+{
+  enum { TIMES = 5 };
+  Client* const client = *state;
+  for (int i = 0; i < TIMES; ++i) {
+    char name[16];
+    snprintf(name, sizeof name, "new %d", i);
+    SEND_AT_ONCE(client, {"fork", name}, {"switch", "main"}, {"switch", name});
+    SEND_AT_ONCE(client, {"branch", NULL});
+    assert_non_null(strstr(rows, name));
+  }
+}
+
 /** A fork, or a switch away, is what they find who come right behind it. */
 static void test_change_at_once(void** state)
 {
@@ -1093,6 +1107,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(test_fork_and_mark, setup, teardown),
       cmocka_unit_test_setup_teardown(test_switch_and_mark, setup, teardown),
       cmocka_unit_test_setup_teardown(test_fork_and_ask, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_fork_and_go, setup, teardown),
       cmocka_unit_test_setup_teardown(test_change_at_once, setup, teardown),
   };
   return cmocka_run_group_tests_name("osc commands", tests, NULL, NULL);

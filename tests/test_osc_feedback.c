@@ -109,6 +109,33 @@ static void test_slots(void** state)
   expect_line(client, "state/current 2 ");
 }
 
+/** Do something to the first tree as another program, or another instance, does. */
+static void do_elsewhere(const char* verb, const char* first, const char* second)
+{
+  const HrValue values[] = {hr_value_text(first), hr_value_text(second)};
+  HrSession* const other = make_session("Grand Piano");
+  assert_int_equal(hr_command_run(other, verb, values, second ? 2 : 1, "tool", NULL, NULL), HR_OK);
+  hr_session_free(other);
+}
+
+/** What others do to the tree is told as well. */
+static void test_done_by_others(void** state)
+{
+  Client* client = *state;
+  subscribe(client);
+  read_state(client, rows, sizeof rows);
+  do_elsewhere("rename", "main", "theirs");
+  expect_line(client, "state/slot 1 1 \"theirs\" ");
+  do_elsewhere("rename", "theirs", "main");
+  expect_line(client, "state/slot 1 1 \"main\" ");
+
+  char branch[64];
+  snprintf(branch, sizeof branch, "/hr/%u/branch ", hr_session_number(sessions[0]));
+  do_elsewhere("fork", "made by others", NULL);
+  while (!strstr(client_expect(client, branch), "\"made by others\"")) {
+  }
+}
+
 /** Held long enough a pad is to be heard as well, once it is let go: this rig has no
  * host to be heard in, and says so. */
 static void test_hold(void** state)
@@ -424,6 +451,7 @@ int main(void)
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
       SERVED(test_slots),
       SERVED(test_colours),
+      SERVED(test_done_by_others),
       SERVED(test_hold),
       SERVED(test_echoes),
       SERVED(test_heartbeat),

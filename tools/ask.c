@@ -63,12 +63,12 @@ static bool find_host(char url[HR_OSC_URL_SIZE])
 static bool read_url(const char* url, struct sockaddr_in* to)
 {
   char host[64];
-  uint16_t port = 0;
+  int port = 0;
   *to = (struct sockaddr_in){.sin_family = AF_INET};
-  if (sscanf(url, URL_BEGIN "%63[^:/]:%" SCNu16, host, &port) != 2 || !port) {
+  if (sscanf(url, URL_BEGIN "%63[^:/]:%6d", host, &port) != 2 || port < 1 || port > UINT16_MAX) {
     return false;
   }
-  to->sin_port = htons(port);
+  to->sin_port = htons((uint16_t)port);
   return inet_pton(AF_INET, strcmp(host, "localhost") ? host : "127.0.0.1", &to->sin_addr) == 1;
 }
 
