@@ -285,6 +285,19 @@ static void append_state_message(void* data, const uint8_t* bytes, uint32_t size
   }
 }
 
+/** End the notes that sound in a branch's past where it begins: nobody holds them there. */
+static void end_notes(StateWriter* writer, const HrChase* past)
+{
+  for (uint8_t channel = 0; channel < 16; ++channel) {
+    for (uint8_t note = 0; note < 128; ++note) {
+      const uint8_t bytes[] = {0x80 | channel, note, 64};
+      if (past->channels[channel].velocities[note]) {
+        append_state_message(writer, bytes, sizeof bytes);
+      }
+    }
+  }
+}
+
 /** Let a branch begin with what of the state is not in its past. Where that cannot be read it is
  * left out: no music is lost by it. */
 static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
@@ -306,6 +319,7 @@ static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
     size = (bytes[at] & 0xe0) == 0xc0 ? 2 : 3;
     hr_chase_follow(&state, bytes + at, size <= header->size - at ? size : 0);
   }
+  end_notes(&writer, &past);
   hr_chase_send(&past, &state, append_state_message, &writer);
   return writer.status;
 }
@@ -323,7 +337,8 @@ static HrStatus apply(HrDrain* drain, const HrRecord* record)
   if (status) {
     return status;
   }
-  const bool whole = header->size && record->size - sizeof *header >= header->size;
+  const bool fits = record->size - sizeof *header >= header->size;
+  const bool whole = fits && header->size;
   const bool meta = record->type == HR_CAPTURE_META;
   const HrEvent event = event_of(meta ? HR_EVENT_META : HR_EVENT_MIDI, header);
   switch (record->type) {
@@ -333,7 +348,7 @@ static HrStatus apply(HrDrain* drain, const HrRecord* record)
   case HR_CAPTURE_SENT:
     return whole ? apply_sent(drain, record) : HR_OK;
   case HR_CAPTURE_STATE:
-    return whole ? apply_state(drain, header) : HR_OK;
+    return fits ? apply_state(drain, header) : HR_OK;
   case HR_CAPTURE_FORK:
     return apply_fork(drain, record);
   case HR_CAPTURE_SWITCH:

@@ -236,8 +236,7 @@ void hr_recorder_state(HrRecorder* recorder, const HrChase* state)
   hr_chase_init(&none);
   hr_chase_send(&none, state, add_state_message, &writer);
   const uint32_t size = writer.size;
-  writer.bytes =
-      size ? begin_record(recorder, HR_CAPTURE_STATE, recorder->target.head, size, size) : NULL;
+  writer.bytes = begin_record(recorder, HR_CAPTURE_STATE, recorder->target.head, size, size);
   if (writer.bytes) {
     writer.size = 0;
     hr_chase_send(&none, state, add_state_message, &writer);

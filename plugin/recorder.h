@@ -57,8 +57,8 @@ HR_REALTIME bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t nu
                                   HrCaptureCause cause);
 
 /** What is played on the current branch, which was just forked, is heard with a synthesizer in
- * this state. Where its past leaves one in another, the branch begins with the difference; the
- * notes of either do not count. */
+ * this state, and with no note. Where its past leaves one in another, the branch begins with the
+ * difference, and with the ends of notes. */
 HR_REALTIME void hr_recorder_state(HrRecorder* recorder, const HrChase* state);
 
 /** Go to `target` at `tick`. */

@@ -1201,6 +1201,21 @@ static void test_over_a_held_key(void** state)
   }
 }
 
+/** What sounds where it is played over ends there: on the new branch nothing else would end it. */
+static void test_a_note_that_sounds_where_it_is_played_over(void** state)
+{
+  (void)state;
+  static const Expected second[] = {
+      {1, {0x90, 60, 100}}, {2, {0x80, 60, 64}}, {3, {0x90, 62, 100}}, {4, {0x80, 62, 64}}};
+  rig_transport(&rig, true, 0);
+  play_note(BEAT, 60, 4 * BEAT);
+  rig_run(&rig, 2 * BAR);
+  rig_transport(&rig, true, 2 * BEAT);
+  play_note(BEAT, 62, BEAT);
+  rig_run(&rig, 2 * BAR);
+  assert_music("main pass 2", second, 4);
+}
+
 /** One so long that it cannot be read ahead is kept; it is counted, and what follows is heard. */
 static void test_a_message_too_long_to_be_heard(void** state)
 {
@@ -1278,6 +1293,7 @@ int main(void)
       TEST(test_beside_the_music_sounds_as_played),
       TEST(test_over_a_held_key),
 
+      TEST(test_a_note_that_sounds_where_it_is_played_over),
       TEST(test_a_message_too_long_to_be_heard),
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);
