@@ -4,7 +4,9 @@
 #include "plugin/apply.h"
 #include "plugin/command_call.h"
 
+#include "plugin/sounding.h"
 #include "plugin/timeline.h"
+#include "store/chase.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -137,6 +139,31 @@ void hr_call_touch_branches(const HrCall* call)
 }
 
 /** Fork in the store, at a place that is known. */
+static void follow_sound(void* data, const uint8_t* bytes, uint32_t size)
+{
+  hr_sounding_follow(data, bytes, size);
+}
+
+/** End what sounds where a branch begins in the past: on it nothing else would. */
+static HrStatus end_what_sounds(HrTxn* txn, HrBranchId fork, HrTick tick, uint32_t author)
+{
+  const HrAppendOptions options = {.author = author};
+  HrSounding sounding = {0};
+  HrChase none, past;
+  uint8_t bytes[3];
+  HrStatus status = hr_chase_at(txn, fork, tick, &past);
+  if (status) {
+    return status == HR_ERR_DAMAGED ? HR_OK : status; // The fork is worth more
+  }
+  hr_chase_init(&none);
+  hr_chase_send(&none, &past, follow_sound, &sounding);
+  while (!status && hr_sounding_release(&sounding, bytes)) {
+    const HrEvent event = {tick, HR_EVENT_MIDI, sizeof bytes, bytes};
+    status = hr_append(txn, fork, &event, &options);
+  }
+  return status;
+}
+
 static HrStatus fork_in_store(HrCall* call, HrTick tick, const char* name, HrBranchId* fork)
 {
   HrSession* const session = call->session;
@@ -145,6 +172,7 @@ static HrStatus fork_in_store(HrCall* call, HrTick tick, const char* name, HrBra
   HrStatus status = hr_session_begin(session, &txn);
   status = status ? status : hr_author_id(txn, call->author, &options.author);
   status = status ? status : hr_branch_fork(txn, session->branch, tick, &options, fork);
+  status = status ? status : end_what_sounds(txn, *fork, tick, options.author);
   if (status) {
     hr_txn_abort(txn);
     return hr_call_fail(call, status);

@@ -70,7 +70,7 @@ enum { HR_NUMBERS_RESERVED = 64, HR_NUMBERS_FOR_COMMANDS = 16 };
 typedef struct {
   uint32_t number;
   bool empty; ///< A root without events: these may come at any tick
-  bool fresh; ///< No event of its own yet
+  bool fresh; ///< No event of its own yet, but at its very beginning
   HrTick head;
   HrTempo tempo;      ///< In force at the head; 0 after a fork in the past: not looked up
   bool tempo_assumed; ///< ... as there is no event on its path that would tell

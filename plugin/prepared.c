@@ -25,6 +25,12 @@ static HrStatus is_blank(HrTxn* txn, const HrBranch* branch, bool* blank)
   return status;
 }
 
+/** There is only what ends the sound of the past. */
+static bool begins_at_its_end(const HrBranch* branch)
+{
+  return branch->parent && branch->head_tick == branch->fork_tick;
+}
+
 HrStatus hr_target_read(HrTxn* txn, HrBranchId id, HrTarget* target)
 {
   HrBranch branch;
@@ -36,7 +42,7 @@ HrStatus hr_target_read(HrTxn* txn, HrBranchId id, HrTarget* target)
   if (!status) {
     *target = (HrTarget){.number = hr_branch_number(id),
                          .empty = !branch.parent && !branch.event_count,
-                         .fresh = !branch.event_count,
+                         .fresh = !branch.event_count || begins_at_its_end(&branch),
                          .head = branch.head_tick,
                          .tempo = tempo,
                          .tempo_assumed = blank};

@@ -792,6 +792,24 @@ static void test_hide_the_current_branch(void** state)
   assert_ok(say("hide", "theirs", NULL, NULL));
 }
 
+/** What sounds where it is forked ends there, and playing begins there all the same. */
+static void test_fork_in_a_note(void** state)
+{
+  (void)state;
+  static const uint8_t statuses[] = {0x90, 0xb0, 0xb0, 0x80, 0x90, 0x80};
+  play_note(0, 60, 6 * BEAT);
+  rig_play(&rig, BEAT, 0xb0, 64, 127);
+  rig_play(&rig, 7 * BEAT, 0xb0, 64, 0);
+  rig_run(&rig, 2 * BAR);
+  assert_ok(say("fork/at", "2", "b", NULL));
+  play_note(0, 62, BEAT);
+  rig_run(&rig, BAR);
+  const Music music = music_of("b");
+  assert_int_equal(music.count, sizeof statuses);
+  assert_true(music.tick[2] == ticks(4) && music.tick[3] == ticks(4));
+  assert_true(music.tick[4] == ticks(4) && music.bytes[4][1] == 62);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -825,6 +843,7 @@ int main(void)
       TEST(test_refused_changes_nothing),
       TEST(test_a_tree_refused_is_no_trouble),
       TEST(test_hide_the_current_branch),
+      TEST(test_fork_in_a_note),
   };
   return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
 }
