@@ -4,6 +4,7 @@
 #include "plugin/apply.h"
 
 #include "plugin/commit_group.h"
+#include "plugin/sounding.h"
 #include "store/chase.h"
 
 #include <stdio.h>
@@ -285,16 +286,15 @@ static void append_state_message(void* data, const uint8_t* bytes, uint32_t size
   }
 }
 
-/** End the notes that sound in a branch's past where it begins: nobody holds them there. */
+/** End the notes that sound in a branch's past where it begins: nobody holds them there. Pedals
+ * and bend are then as the state has them. */
 static void end_notes(StateWriter* writer, const HrChase* past)
 {
-  for (uint8_t channel = 0; channel < 16; ++channel) {
-    for (uint8_t note = 0; note < 128; ++note) {
-      const uint8_t bytes[] = {0x80 | channel, note, 64};
-      if (past->channels[channel].velocities[note]) {
-        append_state_message(writer, bytes, sizeof bytes);
-      }
-    }
+  HrSounding sounding;
+  uint8_t bytes[3];
+  hr_sounding_of(past, &sounding);
+  while (sounding.count && hr_sounding_release(&sounding, bytes)) {
+    append_state_message(writer, bytes, sizeof bytes);
   }
 }
 

@@ -139,24 +139,18 @@ void hr_call_touch_branches(const HrCall* call)
 }
 
 /** Fork in the store, at a place that is known. */
-static void follow_sound(void* data, const uint8_t* bytes, uint32_t size)
-{
-  hr_sounding_follow(data, bytes, size);
-}
-
 /** End what sounds where a branch begins in the past: on it nothing else would. */
 static HrStatus end_what_sounds(HrTxn* txn, HrBranchId fork, HrTick tick, uint32_t author)
 {
   const HrAppendOptions options = {.author = author};
-  HrSounding sounding = {0};
-  HrChase none, past;
+  HrSounding sounding;
+  HrChase past;
   uint8_t bytes[3];
   HrStatus status = hr_chase_at(txn, fork, tick, &past);
   if (status) {
     return status == HR_ERR_DAMAGED ? HR_OK : status; // The fork is worth more
   }
-  hr_chase_init(&none);
-  hr_chase_send(&none, &past, follow_sound, &sounding);
+  hr_sounding_of(&past, &sounding);
   while (!status && hr_sounding_release(&sounding, bytes)) {
     const HrEvent event = {tick, HR_EVENT_MIDI, sizeof bytes, bytes};
     status = hr_append(txn, fork, &event, &options);

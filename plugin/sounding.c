@@ -105,6 +105,25 @@ bool hr_sounding_follow_other(HrSounding* sounding, const uint8_t* bytes, uint32
   }
 }
 
+void hr_sounding_of(const HrChase* state, HrSounding* sounding)
+{
+  *sounding = (HrSounding){0};
+  for (unsigned i = 0; i < 16; ++i) {
+    const HrChaseChannel* const channel = &state->channels[i];
+    for (unsigned note = 0; note < 128; ++note) {
+      sounding->notes[i][note] = channel->velocities[note] != 0;
+      sounding->count += sounding->notes[i][note];
+    }
+    for (unsigned pedal = 0; pedal < HR_PEDALS; ++pedal) {
+      const uint8_t value = channel->controllers[pedals[pedal]];
+      set_bit(&sounding->pedals[pedal], i, value != HR_CHASE_UNSET && value >= 64);
+    }
+    set_bit(&sounding->bends, i,
+            channel->bend_msb != HR_CHASE_UNSET &&
+                (channel->bend_lsb || channel->bend_msb != BEND_CENTRE));
+  }
+}
+
 HR_REALTIME static bool release_bit(uint16_t* bits, uint8_t bytes[3], uint8_t status, uint8_t first,
                                     uint8_t second)
 {

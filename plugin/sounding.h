@@ -9,6 +9,7 @@
 #define HR_SOUNDING_H
 
 #include "plugin/realtime.h"
+#include "store/chase.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,6 +37,9 @@ HR_REALTIME HrSoundKind hr_sound_kind(const uint8_t* bytes, uint32_t size);
 /** hr_sounding_follow() of what is no note. */
 HR_REALTIME bool hr_sounding_follow_other(HrSounding* sounding, const uint8_t* bytes,
                                           uint32_t size);
+
+/** What sounds in a state: a note once, however often it was begun. */
+HR_REALTIME void hr_sounding_of(const HrChase* state, HrSounding* sounding);
 
 /** Follow a message; true if it changed anything that is tracked. Nearly all are
  * notes: for these no call is made. */

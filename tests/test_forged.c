@@ -275,6 +275,17 @@ static void test_no_tick_is_out_of_bounds(void** state)
   assert_int_equal(hr_txn_commit(txn), HR_ERR_ARGUMENT);
 }
 
+/** Commit, close the store, and look at its file page by page. */
+static int close_and_open_pages(HrTxn* txn, HrPages* pages)
+{
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+  store = NULL;
+  const int fd = open(scratch_path("a/b/test.hr"), O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0 && hr_pages_open(pages, fd, UINT64_MAX));
+  return fd;
+}
+
 /** Read as other keys than they are, those of the free list would lead beyond their page. */
 static void test_keys_of_another_kind_are_refused(void** state)
 {
@@ -283,17 +294,12 @@ static void test_keys_of_another_kind_are_refused(void** state)
   HrError error;
   HrTxn* const txn = begin(HR_WRITE);
   make_tree(txn);
-  assert_ok(hr_txn_commit(txn));
-  hr_store_close(store);
-  store = NULL;
-  const char* const path = scratch_path("a/b/test.hr");
-  const int fd = open(path, O_RDWR | O_CLOEXEC);
-  assert_true(fd >= 0 && hr_pages_open(&pages, fd, UINT64_MAX));
+  const int fd = close_and_open_pages(txn, &pages);
   const off_t meta = (off_t)(pages.meta.transaction % 2 * HR_PAGE_SIZE + sizeof(HrPageHeader));
   pages.meta.free_list.flags = 0;
   assert_int_equal(pwrite(fd, &pages.meta, sizeof pages.meta, meta), sizeof pages.meta);
   close(fd);
-  assert_int_equal(hr_store_open(path, 0, &store, &error), HR_ERR_DAMAGED);
+  assert_int_equal(hr_store_open(scratch_path("a/b/test.hr"), 0, &store, &error), HR_ERR_DAMAGED);
 }
 
 /** Where the record of a database lies in the file. */
@@ -328,12 +334,7 @@ static void test_no_count_hides_damage(void** state)
   for (int i = 0; i < 500; ++i) {
     fork_at(txn, root, i);
   }
-  assert_ok(hr_txn_commit(txn));
-  hr_store_close(store);
-  store = NULL;
-  const char* const path = scratch_path("a/b/test.hr");
-  const int fd = open(path, O_RDWR | O_CLOEXEC);
-  assert_true(fd >= 0 && hr_pages_open(&pages, fd, UINT64_MAX));
+  const int fd = close_and_open_pages(txn, &pages);
   const off_t record = find_database(&pages, "names", &names);
   assert_true(hr_page_read(fd, names.root, page));
   assert_true(hr_page_entries(page) > 4);
@@ -343,7 +344,7 @@ static void test_no_count_hides_damage(void** state)
   assert_int_equal(pwrite(fd, nothing, sizeof nothing, (off_t)(middle.page * HR_PAGE_SIZE)),
                    sizeof nothing);
   close(fd);
-  assert_int_equal(hr_store_open(path, 0, &store, &error), HR_ERR_DAMAGED);
+  assert_int_equal(hr_store_open(scratch_path("a/b/test.hr"), 0, &store, &error), HR_ERR_DAMAGED);
 }
 
 int main(void)

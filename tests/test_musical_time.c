@@ -14,6 +14,12 @@
 
 #include "tests/rig_music.h"
 
+static void stop_host(void)
+{
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+}
+
 /** A note on each beat of `bars` bars, along a rolling host, from frame 0. */
 static void record_beats(int bars, uint8_t first_key)
 {
@@ -22,8 +28,7 @@ static void record_beats(int bars, uint8_t first_key)
     play_note((int64_t)i * BEAT, (uint8_t)(first_key + i), BEAT / 2);
   }
   rig_run(&rig, (int64_t)bars * BAR);
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
 }
 
 static void say_number(const char* verb, int64_t number)
@@ -70,8 +75,7 @@ static void test_a_host_s_loop_is_exact(void** state)
     rig_transport(&rig, true, 0);
     rig_run(&rig, BAR);
   }
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   assert_notes(start, keys, 12);
   assert_nothing_hangs(0);
 }
@@ -92,8 +96,7 @@ static void test_a_loop_along_a_rolling_host(void** state)
   rig_run(&rig, 5 * BAR);
   rig_transport(&rig, true, 2 * BAR); // The host goes elsewhere: still the same phase
   rig_run(&rig, 2);
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   const RigEvent* ons[64];
   assert_int_equal(note_ons(ons, 64), 21);
   assert_int_equal(ons[20]->bytes[1], 64);
@@ -267,8 +270,7 @@ static void test_grab_while_rolling(void** state)
   say_number("grab", 1);
   play_note(2 * BEAT, 90, BEAT / 2);
   rig_run(&rig, 2 * BAR);
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   const RigEvent* ons[32];
   assert_int_equal(note_ons(ons, 32), 8);
   for (int i = 0; i < 8; ++i) {
@@ -332,8 +334,7 @@ static void test_a_late_tap_means_the_bar_just_passed(void** state)
   assert_int_equal(note_ons(ons, 64), 4);
   const HrSessionState now = state_now();
   assert_string_equal(now.pending_name, "main");
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   assert_nothing_hangs(0);
 }
 
@@ -501,8 +502,7 @@ static void test_varispeed(void** state)
   rig.speed = 2.0; // Under way, in the middle of the first bar's last beat
   rig.tell = true;
   rig_run(&rig, BAR / 2);
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   const RigEvent* ons[16];
   assert_int_equal(note_ons(ons, 16), 8);
   for (int i = 0; i < 8; ++i) {
@@ -580,8 +580,7 @@ static void test_whose_tempo(void** state)
   (void)state;
   record_beats(2, 60);
   rig.tempo = 60.0;
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   for (int host = 0; host < 2; ++host) {
     assert_ok(rig_say(&rig, "tempo/source", host ? "host" : "recorded"));
     rig.output_count = 0;
@@ -606,8 +605,7 @@ static void stand_at_100(void)
 {
   rig.tempo = 100.0;
   rig.beats_per_bar = 3.0f;
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
 }
 
 /** A note on each beat of two bars, played at the host's tempo: kept so, heard so again. */
@@ -625,8 +623,7 @@ static void assert_two_bars_at_100(const char* branch)
   }
   rig.tempo = 200.0; // The branch knows its own by now
   rig.beats_per_bar = 5.0f;
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   rig.output_count = 0;
   const int64_t start = rig.now;
   assert_ok(rig_say(&rig, "replay", NULL));
@@ -684,8 +681,7 @@ static void test_before_the_first_note(void** state)
   rig_transport(&rig, true, 0);
   play_note(7 * BEAT_AT_100, 60, BEAT_AT_100 / 2); // The second beat of bar 3
   rig_run(&rig, 12 * BEAT_AT_100);
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   assert_one_note(7 * BEAT_AT_100, 60);
   const HrValue range[2] = {hr_value_text("3.2"), hr_value_text("4")};
   assert_ok(rig_command(&rig, "loop/range", range, 2));
@@ -702,8 +698,7 @@ static void test_before_the_first_note_of_a_pass(void** state)
     play_note(4 * BEAT_AT_100, (uint8_t)(60 + pass), BEAT_AT_100 / 2);
     rig_run(&rig, 2 * BAR_AT_100);
   }
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   assert_string_equal(state_now().branch_name, "main pass 2");
   assert_one_note(4 * BEAT_AT_100, 61);
   const HrValue range[2] = {hr_value_text("2"), hr_value_text("2.3")};
@@ -916,8 +911,7 @@ static void test_bars_of_a_host_of_another_meter_after_opening(void** state)
   record_in_two_meters();
   rig_close(&rig);
   assert_true(rig_open(&rig, &again));
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   jam(1);
   assert_true(tick_of_last("main") == ticks(16));
   jam(1);
@@ -1067,8 +1061,7 @@ static void assert_passes_sound_alike(void)
   rig_transport(&rig, true, 0);
   play_note(BEAT, 61, BEAT / 2);
   rig_run(&rig, BAR);
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   assert_music("main pass 2", second, 7);
 
   rig.output_count = 0;
@@ -1114,8 +1107,7 @@ static void test_a_pedal_held_over_a_jump(void** state)
     play_note(BEAT, (uint8_t)(60 + pass), BEAT / 2);
     rig_run(&rig, BAR);
   }
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   assert_music("main pass 2", second, 4);
   assert_music("main pass 3", third, 4);
 }
@@ -1131,8 +1123,7 @@ static void test_a_pass_that_begins_with_a_change(void** state)
   rig_transport(&rig, true, 0);
   rig_play(&rig, 2 * BEAT, 0xb0, 11, 90);
   rig_run(&rig, BAR);
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   assert_music("main pass 2", second, 2);
 }
 
@@ -1143,8 +1134,7 @@ static void test_a_pass_over_what_is_heard_adds_nothing(void** state)
   static const Expected second[] = {
       {1, {0x90, 60, 100}}, {1.5, {0x80, 60, 64}}, {2, {0x90, 61, 100}}, {2.5, {0x80, 61, 64}}};
   play_first_pass();
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   say_number("follow", 1);
   rig_run(&rig, 512);
   for (int pass = 0; pass < 2; ++pass) {
@@ -1154,8 +1144,7 @@ static void test_a_pass_over_what_is_heard_adds_nothing(void** state)
     }
     rig_run(&rig, BAR);
   }
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   assert_music("main pass 2", second, 4);
 }
 
@@ -1186,8 +1175,7 @@ static void test_over_a_held_key(void** state)
   rig_transport(&rig, true, 0);
   play_note(BEAT, 60, 2 * BEAT);
   rig_run(&rig, BAR);
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
   say_number("follow", 1);
   rig_run(&rig, 512);
   rig.output_count = 0;
