@@ -148,7 +148,13 @@ void hr_tail_keep_state(HrTxn* txn)
   }
 }
 
-/** Make `branch` the one appended to: fetch its record and its last node. */
+/** True if more can be put into a node that is in the file. */
+static bool has_room(const MDB_val* value)
+{
+  return ((const HrNodeHeader*)value->mv_data)->word_count < HR_NODE_WORDS;
+}
+
+/** Make `branch` the one appended to: fetch its record, and its last node unless that is full. */
 static HrStatus open_tail(HrTxn* txn, HrBranchId branch)
 {
   HrTail* const tail = &txn->tail;
@@ -172,12 +178,14 @@ static HrStatus open_tail(HrTxn* txn, HrBranchId branch)
                                                  !hr_value_replaceable(txn->store, &value)))) {
     return HR_OK; // What is damaged is left as it is; a new node goes behind it
   }
-  status = status
-               ? status
-               : reserve_bytes(tail, value.mv_size > HR_NODE_SIZE ? value.mv_size : HR_NODE_SIZE);
+  if (!status && has_room(&value)) {
+    status = reserve_bytes(tail, HR_NODE_SIZE);
+    if (!status) {
+      memcpy(tail->node, value.mv_data, value.mv_size);
+      tail->open = true;
+    }
+  }
   if (!status) {
-    memcpy(tail->node, value.mv_data, value.mv_size);
-    tail->open = true;
     take_kept_state(txn);
   }
   return status;
