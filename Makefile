@@ -196,7 +196,7 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(HOST_OBJ) $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(TEST_PKGS)) -lm -ldl
 
-$(BUILD)/tests/test_layouts: $(LAYOUT_OBJ)
+$(BUILD)/tests/test_layouts $(BUILD)/tests/test_tablet: $(LAYOUT_OBJ)
 $(BUILD)/tests/test_power_loss: $(BUILD)/tests/disk_trace.o
 
 $(BUILD)/bench/bench_scale: $(SCALE_OBJ)

@@ -1,7 +1,7 @@
 -- Copyright 2026 The HalfRemembered authors
 -- SPDX-License-Identifier: ISC
 
--- What a script of a TouchOSC layout finds around it, for tests/test_layouts.c:
+-- What a script of a TouchOSC layout finds around it, for tests/test_tablet.c:
 -- the controls, and of the functions those that its manual lists ("Script - Lua
 -- Functions", "Script - Global Functions", "Script - Properties and Values").
 -- What the manual does not list is an error here. The test gives sendOSC(),
