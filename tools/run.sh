@@ -91,16 +91,11 @@ if [ ! -s "$url_file" ]; then
 fi
 url=$(cat "$url_file")
 
-# What the plugin has to complain of, asked by OSC: the text behind the key in its answer, if there is one.
+# What the plugin has to complain of, if there is something.
 trouble() {
-  local address=${url#osc.udp://} answer
-  address=${address%/}
-  exec 3<>"/dev/udp/${address%:*}/${address##*:}"
-  printf '/hr/1/get\0\0\0,s\0\0trouble\0' >&3
-  answer=$(timeout 10 dd bs=64k count=1 <&3 2>/dev/null | tr -s '\0-\37' '\n')
-  exec 3>&-
-  [ -n "$answer" ] || answer=$(printf 'trouble\nIt does not answer at %s' "$url")
-  sed -n '/^trouble$/{n;/^.\?\/reply$/!p}' <<<"$answer"
+  local answer
+  answer=$("$build/halfremembered" osc "$url" /hr/1/get trouble 2>&1) || echo "$answer"
+  sed -n 's/^.* row "trouble" "\(.*\)"$/\1/p' <<<"$answer"
 }
 
 why_not=$(trouble)
@@ -108,6 +103,11 @@ if [ -n "$why_not" ]; then
   echo "HalfRemembered runs, but cannot keep what you play: $why_not" >&2
   exit 1
 fi
+
+# Where another host runs, it has to be said which one is meant.
+tool=$(printf %q "$build/halfremembered")
+ask="$tool osc"
+"$build/halfremembered" osc /hr/ping >/dev/null 2>&1 || ask="$ask $url"
 
 # ---- What to do with it ---------------------------------------------------------
 
@@ -128,13 +128,13 @@ else
 END
 fi
 cat <<END
-  A note:  $build/halfremembered osc $url /hr/1/send 144 60 100
-  its end: $build/halfremembered osc $url /hr/1/send 128 60 0
+  A note:  $ask /hr/1/send 144 60 100
+  its end: $ask /hr/1/send 128 60 0
 
-  Fork:    $build/halfremembered osc $url /hr/1/fork "take two"
-  Go back: $build/halfremembered osc $url /hr/1/switch main
-  Hear it: $build/halfremembered osc $url /hr/1/replay/at 1
-  Look:    $build/halfremembered tree --tree "$HR_TREE"
+  Fork:    $ask /hr/1/fork "take two"
+  Go back: $ask /hr/1/switch main
+  Hear it: $ask /hr/1/replay/at 1
+  Look:    $tool tree --tree "$HR_TREE"
 
 Ctrl-C ends it.
 END
