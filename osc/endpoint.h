@@ -11,6 +11,7 @@
 #define HR_OSC_ENDPOINT_H
 
 #include "osc/allow_list.h"
+#include "osc/inbox.h"
 #include "osc/outbox.h"
 #include "osc/rate_limit.h"
 #include "osc/request_memory.h"
@@ -77,6 +78,7 @@ typedef struct HrOscEndpoint {
   uint32_t sequence; ///< Of the whole states sent
   int64_t paced_due_ns;
   int64_t heartbeat_due_ns;
+  HrOscInbox inbox;
   HrOscOutbox outbox;
   HrOscSubscribers subscribers;
   HrOscRequestMemory requests;

@@ -28,12 +28,10 @@
 #define WORK_NS         INT64_C(250000000) // Between two works of a session
 #define WORK_SOONEST_NS INT64_C(20000000)  // The same after a change
 #define GOODBYE_NS      INT64_C(100000000) // At most, to tell that all is over
-#define PACKETS_NS      INT64_C(50000000)  // Packets served before other work has its turn
+#define PACKETS_NS      INT64_C(50000000)  // Packets run before other work has its turn
+#define RECEIVE_NS      INT64_C(10000000)  // The same of taking them in
 
-enum {
-  PACKETS_MAX = 64, // Served before other work has its turn
-  STACK_BYTES = 512 << 10
-};
+enum { STACK_BYTES = 512 << 10 };
 
 /** The endpoint of the process and the thread that serves it.
  *
@@ -111,12 +109,8 @@ static bool is_welcome(HrOscEndpoint* endpoint, const struct sockaddr_in* from, 
 static void receive_packets(HrOscEndpoint* endpoint)
 {
   const int64_t begun_ns = hr_monotonic_ns();
-  unsigned served = 0;
-  while (served < PACKETS_MAX) {
-    const int64_t now_ns = hr_monotonic_ns();
-    if (now_ns - begun_ns > PACKETS_NS) {
-      return;
-    }
+  int64_t now_ns = begun_ns;
+  for (; now_ns - begun_ns < RECEIVE_NS; now_ns = hr_monotonic_ns()) {
     struct sockaddr_in from = {0};
     struct in_addr own;
     // One byte more than allowed is asked for, to know a packet that is too long.
@@ -126,12 +120,18 @@ static void receive_packets(HrOscEndpoint* endpoint)
       return;
     }
     if (from.sin_family == AF_INET && from.sin_port && is_welcome(endpoint, &from, now_ns)) {
-      ++served;
       hr_osc_reached_note(&endpoint->outbox.reached, from.sin_addr, own);
       memset(server.packet + size, 0, HR_OSC_PADDING);
       hr_osc_dispatch(endpoint, &from, server.packet, (size_t)size, now_ns);
     }
   }
+}
+
+/** True if some are left. */
+static bool run_packets(HrOscEndpoint* endpoint)
+{
+  const int64_t now_ns = hr_monotonic_ns();
+  return hr_osc_dispatch_run(endpoint, now_ns, now_ns + PACKETS_NS);
 }
 
 static void notice_changes(HrOscEndpoint* endpoint)
@@ -185,9 +185,11 @@ static int64_t sooner(int64_t a, int64_t b)
 static int64_t serve(HrOscEndpoint* endpoint)
 {
   receive_packets(endpoint);
-  hr_osc_dispatch_due(endpoint, PACKETS_MAX, hr_monotonic_ns());
+  hr_osc_dispatch_due(endpoint, hr_monotonic_ns());
+  const bool more = run_packets(endpoint);
   notice_changes(endpoint);
   int64_t next_ns = work_one(endpoint);
+  next_ns = more ? 0 : next_ns;
   next_ns = sooner(next_ns, hr_osc_feedback_run(endpoint, hr_monotonic_ns()));
   next_ns = sooner(next_ns, hr_osc_outbox_run(&endpoint->outbox, hr_monotonic_ns()));
 
@@ -215,18 +217,19 @@ static void wait_until(int socket, int64_t next_ns)
   (void)size;
 }
 
-/** Subscribers hear that no instance is left; the last of them a little later, as
- * datagrams are paced. */
+/** What waits to be run is answered, as there is no instance left; subscribers hear of that.
+ * The last of it goes out a little later, as datagrams are paced. */
 static void say_goodbye(HrOscEndpoint* endpoint)
 {
   const int64_t until_ns = hr_monotonic_ns() + GOODBYE_NS;
   bool more = true;
   while (more) {
     enter();
+    const bool waits = run_packets(endpoint);
     const int64_t now_ns = hr_monotonic_ns();
     hr_osc_feedback_run(endpoint, now_ns);
     hr_osc_outbox_run(&endpoint->outbox, now_ns);
-    more = (endpoint->outbox.queued || hr_osc_subscribers_owed(&endpoint->subscribers)) &&
+    more = (waits || endpoint->outbox.queued || hr_osc_subscribers_owed(&endpoint->subscribers)) &&
            now_ns < until_ns;
     leave();
     if (more) {
@@ -292,6 +295,7 @@ static void stop(void)
     close(endpoint->socket);
   }
   atomic_store(&server.url, "");
+  hr_osc_inbox_clear(&endpoint->inbox);
   hr_osc_schedule_clear(&endpoint->schedule);
   hr_osc_outbox_clear(&endpoint->outbox);
   close(server.wake);

@@ -97,6 +97,7 @@ static void add_option(int* count, char*** arguments, char* option)
 
 static void end_store(void)
 {
+  hr_osc_inbox_clear(&endpoint.inbox);
   hr_osc_schedule_clear(&endpoint.schedule);
   hr_osc_outbox_clear(&endpoint.outbox);
   free(instance.branches);
@@ -193,12 +194,14 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
   hr_session_state(rig.session, &before);
   const size_t commits = count_commits();
   hr_osc_dispatch(&endpoint, &from, bytes, size, now_ns);
+  hr_osc_dispatch_run(&endpoint, now_ns, INT64_MAX);
   hr_session_state(rig.session, &after);
   free(bytes);
   if (malformed && (before.revision != after.revision || commits != count_commits())) {
     abort();
   }
-  hr_osc_dispatch_due(&endpoint, 64, now_ns);
+  hr_osc_dispatch_due(&endpoint, now_ns);
+  hr_osc_dispatch_run(&endpoint, now_ns, INT64_MAX);
   rig_run_block(&rig, rig.block);
   rig.output_count = 0;
   if (packets % PACKETS_PER_FEEDBACK == 0) {
