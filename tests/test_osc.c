@@ -1073,14 +1073,14 @@ static const char* url_file(long pid)
 {
   char name[64];
   snprintf(name, sizeof name, "halfremembered/osc-%ld.url", pid);
-  return scratch_path(name);
+  return runtime_path(name);
 }
 
 static void test_url_file(void** state)
 {
   (void)state;
   struct stat info;
-  assert_int_equal(stat(scratch_path("halfremembered"), &info), 0);
+  assert_int_equal(stat(runtime_path("halfremembered"), &info), 0);
   assert_int_equal(info.st_mode & 0777, 0700);
   assert_int_equal(stat(url_file(getpid()), &info), 0);
   assert_int_equal(info.st_mode & 0777, 0600);
@@ -1100,7 +1100,7 @@ static void test_url_file(void** state)
   }
   assert_int_equal(waitpid(child, NULL, 0), child);
   const char* const others[] = {url_file(child), url_file(1),
-                                scratch_path("halfremembered/osc-x.url")};
+                                runtime_path("halfremembered/osc-x.url")};
   for (size_t i = 0; i < 3; ++i) {
     file = fopen(others[i], "w");
     assert_non_null(file);
@@ -1130,8 +1130,8 @@ static void test_url_folder_of_others(void** state)
 {
   Client* client = *state;
   HrError error;
-  const char* folder = scratch_path("halfremembered");
-  const char* elsewhere = scratch_path("elsewhere");
+  const char* folder = runtime_path("halfremembered");
+  const char* elsewhere = runtime_path("elsewhere");
   stop_all();
   assert_int_equal(rename(folder, elsewhere), 0);
   assert_int_equal(symlink(elsewhere, folder), 0);
@@ -1240,7 +1240,7 @@ static void test_documentation(void** state)
   assert_int_equal(hr_osc_write_documentation(file), HR_OK);
   fclose(file);
   char command[8192];
-  snprintf(command, sizeof command, "diff -u docs/osc.md %s", path);
+  snprintf(command, sizeof command, "diff -u docs/osc.md '%s'", path);
   if (system(command)) {
     fail_msg("build/halfremembered osc-doc >docs/osc.md brings it up to date");
   }

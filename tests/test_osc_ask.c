@@ -121,7 +121,7 @@ static void test_nobody_answers(void** state)
 /** Put a file beside the URL file. */
 static void put_url(const char* name, const char* url)
 {
-  FILE* const file = fopen(scratch_path(name), "w");
+  FILE* const file = fopen(runtime_path(name), "w");
   assert_non_null(file);
   fprintf(file, "%s\n", url);
   fclose(file);
@@ -146,11 +146,11 @@ static void test_which_host(void** state)
   snprintf(two, sizeof two, "%s /hr/1/branch", hr_osc_url());
   assert_int_equal(ask(two), 0);
   snprintf(two, sizeof two, "halfremembered/osc-%ld.url", (long)getppid());
-  unlink(scratch_path(two));
+  unlink(runtime_path(two));
   setenv("XDG_RUNTIME_DIR", scratch_path("elsewhere"), 1);
   assert_int_equal(mkdir(scratch_path("elsewhere"), 0700), 0);
   assert_refused("/hr/1/branch", 1, "load it in a host");
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
+  setenv("XDG_RUNTIME_DIR", runtime, 1);
 }
 
 int main(void)

@@ -266,7 +266,7 @@ static void test_leases_of_others(void** state)
   for (size_t i = 0; i < 2; ++i) {
     hr_osc_detach(sessions[i]);
   }
-  FILE* const file = fopen(scratch_path(name), "w");
+  FILE* const file = fopen(runtime_path(name), "w");
   assert_non_null(file);
   fprintf(file,
           "127.0.0.1 %d 1 10\n"                     // Over

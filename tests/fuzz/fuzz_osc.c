@@ -131,7 +131,6 @@ int LLVMFuzzerInitialize(int* count, char*** arguments)
   if (scratch_make()) {
     abort();
   }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   write_dictionary(scratch_path("dictionary"));
   snprintf(option, sizeof option, "-dict=%s", scratch_path("dictionary"));
   add_option(count, arguments, option);
