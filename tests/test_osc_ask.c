@@ -73,8 +73,19 @@ static void test_arguments_are_what_the_command_takes(void** state)
   HrTxn* txn = NULL;
   HrStore* store = NULL;
   assert_int_equal(ask("/hr/1/fork/at 1.1 12"), 0);
-  assert_int_equal(ask("/hr/1/emotion -- 0.5 -0.25 1 glad"), 0);
+  assert_int_equal(ask("/hr/1/emotion 0.5 -0.25 1 glad"), 0);
   assert_non_null(strstr(said, " 0.5 -0.25 1 \"glad\"\n"));
+  assert_int_equal(ask("/hr/1/emotion -1 -.5 0 -- -s"), 0);
+  assert_non_null(strstr(said, " -1 -0.5 0 \"-s\"\n"));
+  assert_int_equal(ask("/hr/1/quantum 4"), 0); // One of a list may be told by its number
+  assert_asked("/hr/1/get quantum", "/reply /hr/1/get row \"quantum\" \"2 bars\"\n"
+                                    "/reply /hr/1/get ok\n");
+  assert_int_equal(ask("/hr/1/quantum '4 bars'"), 0);
+  assert_int_equal(ask("/hr/1/standing 1"), 0);
+  assert_asked("/hr/1/get standing", "/reply /hr/1/get row \"standing\" \"append\"\n"
+                                     "/reply /hr/1/get ok\n");
+  assert_refused("/hr/1/standing 3", 1, "0 to 2");
+  assert_refused("/hr/1/quantum -1", 1, "0 to 6");
   assert_int_equal(ask("/hr/1/switch 1"), 0);
   assert_non_null(strstr(said, "row 1 \"main\""));
   assert_int_equal(hr_store_open(scratch_path("music.hr"), 0, &store, NULL), HR_OK);
