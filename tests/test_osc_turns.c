@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "tests/osc_rig.h"
+#include "tests/rig.h"
 #include "tests/test_osc_wire.h"
 
 /* ---- A slow disk ---------------------------------------------------- */
@@ -376,6 +377,76 @@ static void test_what_waits_at_the_end_is_answered(void** state)
   assert_in_range(answered, NOTES, 2 * NOTES);
 }
 
+/* ---- A disk that hangs ---------------------------------------------- */
+
+static Rig rig;
+static atomic_bool over;
+
+static void* play(void* unused)
+{
+  (void)unused;
+  while (!atomic_load(&over)) {
+    rig_run_block(&rig, rig.block);
+    sleep_ms(2);
+  }
+  return NULL;
+}
+
+static void* work(void* unused)
+{
+  (void)unused;
+  while (!atomic_load(&over)) {
+    hr_session_work(rig.session);
+    sleep_ms(5);
+  }
+  return NULL;
+}
+
+/** Whoever is told what changes does not wait for the disk that a fork is on its way to, and
+ * nobody else does. */
+static void test_a_disk_that_hangs_holds_up_nobody(void** state)
+{
+  Client* const client = *state;
+  Client* const other = client_new();
+  pthread_t threads[2];
+  assert_true(rig_open(&rig, &(HrAttachment){.store = scratch_path("hangs.hr")}));
+  rig.idle = true; // The worker has a thread of its own
+  rig_play(&rig, 0, 0x90, 60, 100);
+  rig_play(&rig, 100, 0x80, 60, 0);
+  rig_run(&rig, RIG_RATE);
+  hr_session_work(rig.session);
+  atomic_store(&over, false);
+  assert_int_equal(pthread_create(&threads[0], NULL, play, NULL), 0);
+  assert_int_equal(pthread_create(&threads[1], NULL, work, NULL), 0);
+  serve(rig.session);
+  subscribe(client);
+  client_expect(client, "/hr/state/end");
+
+  slow_down();
+  char path[64];
+  snprintf(path, sizeof path, "/hr/%u/fork", hr_session_number(rig.session));
+  client_send(other, path, "s", "hangs");
+  client_ok(other, path);
+  const char* told = NULL;
+  for (unsigned i = 0; i < 3; ++i) { // All of it was told again meanwhile
+    told = client_find(client, "/hr/state/heartbeat", ANSWER_MS);
+  }
+  client_send(other, "/hr/ping", "");
+  const char* const answer = client_find(other, "/reply \"/hr/ping\" \"ok\"", ANSWER_MS);
+  speed_up();
+  snprintf(path, sizeof path, "/hr/%u/branch 2 \"hangs\" ", hr_session_number(rig.session));
+  const char* const fork = client_find(client, path, ANSWER_MS);
+  hr_osc_detach(rig.session);
+  atomic_store(&over, true);
+  pthread_join(threads[0], NULL);
+  pthread_join(threads[1], NULL);
+  rig_close(&rig);
+  client_free(other);
+  assert_non_null(told);
+  assert_non_null(answer);
+  assert_non_null(fork);
+}
+
 int main(void)
 {
 #define SLOW(test)  cmocka_unit_test_setup_teardown(test, setup, teardown_slow)
@@ -386,6 +457,7 @@ int main(void)
       TURNS(test_what_finds_no_room_is_told),
       SLOW(test_a_slow_bundle_holds_up_nobody),
       SLOW(test_what_waits_at_the_end_is_answered),
+      SLOW(test_a_disk_that_hangs_holds_up_nobody),
   };
   return cmocka_run_group_tests_name("osc turns", tests, group_setup, group_teardown);
 }
