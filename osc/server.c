@@ -89,13 +89,19 @@ static void on_change(void* data)
 
 /* ---- The thread ----------------------------------------------------- */
 
+/** True if whoever is at this address may ask and be told. */
+static bool is_allowed(const HrOscEndpoint* endpoint, struct in_addr address)
+{
+  // Whoever is reached at the address that is listened on is this machine.
+  return address.s_addr == endpoint->address.sin_addr.s_addr ||
+         hr_osc_allow_list_admits(&endpoint->allowed, address);
+}
+
 /** True if a packet of this sender is to be read. Others are counted and never
  * answered: an answer would go to whomever the sender claims to be. */
 static bool is_welcome(HrOscEndpoint* endpoint, const struct sockaddr_in* from, int64_t now_ns)
 {
-  // Whoever is reached at the address that is listened on is this machine.
-  const bool own = from->sin_addr.s_addr == endpoint->address.sin_addr.s_addr;
-  if (!own && !hr_osc_allow_list_admits(&endpoint->allowed, from->sin_addr)) {
+  if (!is_allowed(endpoint, from->sin_addr)) {
     endpoint->foreign += 1;
     return false;
   }
@@ -313,6 +319,19 @@ static void write_url(const struct sockaddr_in* address)
            ntohs(address->sin_port));
 }
 
+/** Subscribe those of the last process, unless they were allowed then and are not now. */
+static void take_leases(HrOscEndpoint* endpoint)
+{
+  HrOscSubscribers* const subscribers = &endpoint->subscribers;
+  hr_osc_leases_read(subscribers, ntohs(endpoint->address.sin_port), hr_monotonic_ns());
+  for (size_t i = 0; i < HR_OSC_SUBSCRIBERS_MAX; ++i) {
+    HrOscSubscriber* const place = &subscribers->places[i];
+    if (place->expires_ns && !is_allowed(endpoint, place->to.sin_addr)) {
+      hr_osc_unsubscribe(subscribers, place);
+    }
+  }
+}
+
 /** Open the socket if there is none. A configuration that does not let it be reached
  * from elsewhere and a URL file that cannot be written are only worth a warning. */
 static HrStatus open_socket(HrError* error)
@@ -337,7 +356,7 @@ static HrStatus open_socket(HrError* error)
   server.endpoint.address = address;
   server.endpoint.url = server.url_text;
   hr_osc_outbox_init(&server.endpoint.outbox, descriptor);
-  hr_osc_leases_read(&server.endpoint.subscribers, ntohs(address.sin_port), hr_monotonic_ns());
+  take_leases(&server.endpoint);
   hr_osc_subscribe_targets(&server.endpoint.subscribers, error);
   leave();
   atomic_store(&server.url, server.url_text);

@@ -193,14 +193,16 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
   hr_session_state(rig.session, &before);
   const size_t commits = count_commits();
   hr_osc_dispatch(&endpoint, &from, bytes, size, now_ns);
-  hr_osc_dispatch_run(&endpoint, now_ns, INT64_MAX);
+  while (hr_osc_dispatch_run(&endpoint, now_ns, 0)) { // A turn for each command
+  }
   hr_session_state(rig.session, &after);
   free(bytes);
   if (malformed && (before.revision != after.revision || commits != count_commits())) {
     abort();
   }
   hr_osc_dispatch_due(&endpoint, now_ns);
-  hr_osc_dispatch_run(&endpoint, now_ns, INT64_MAX);
+  while (hr_osc_dispatch_run(&endpoint, now_ns, 0)) { // A turn for each command
+  }
   rig_run_block(&rig, rig.block);
   rig.output_count = 0;
   if (packets % PACKETS_PER_FEEDBACK == 0) {
