@@ -74,6 +74,7 @@ typedef struct HrOscEndpoint {
   HrOscRateLimit limit;
   uint64_t foreign; ///< Packets dropped unread: their sender is not allowed
   uint64_t flooded; ///< Packets dropped unread: their sender has sent too many
+  uint32_t overrun; ///< Packets that the system dropped, as the socket was full
   HrOscInstance* instances;
   uint32_t sequence; ///< Of the whole states sent
   int64_t paced_due_ns;

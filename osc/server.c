@@ -120,8 +120,8 @@ static void receive_packets(HrOscEndpoint* endpoint)
     struct sockaddr_in from = {0};
     struct in_addr own;
     // One byte more than allowed is asked for, to know a packet that is too long.
-    const ssize_t size =
-        hr_osc_reached_receive(endpoint->socket, server.packet, HR_OSC_PACKET_MAX + 1, &from, &own);
+    const ssize_t size = hr_osc_reached_receive(
+        endpoint->socket, server.packet, HR_OSC_PACKET_MAX + 1, &from, &own, &endpoint->overrun);
     if (size < 0) {
       return;
     }

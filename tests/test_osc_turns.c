@@ -377,6 +377,35 @@ static void test_what_waits_at_the_end_is_answered(void** state)
   assert_in_range(answered, NOTES, 2 * NOTES);
 }
 
+/** What comes while a command waits for the disk and the socket is full is lost, and counted. */
+static void test_what_the_socket_cannot_hold_is_counted(void** state)
+{
+  enum { PACKETS = 2048, TRIES = 20 }; // More bytes than a socket may have
+  Client* const client = *state;
+  Client* const other = client_new();
+  static uint8_t bytes[WIRE_SIZE];
+  unsigned flooded = 0;
+  unsigned overrun = 0;
+  slow_down();
+  send_notes(other);
+  do {
+    sem_post(&syncs);
+  } while (!client_receive(other, STEP_MS)); // Then it has begun, and now waits
+  for (unsigned i = 0; i < PACKETS; ++i) {
+    client_send_bytes(client, bytes, HR_OSC_PACKET_MAX); // None that is answered by much
+  }
+  speed_up();
+  const char* row = NULL;
+  for (unsigned i = 0; i < TRIES && !row; ++i) { // The question may find no room, too
+    client_send(other, "/hr/counters", "");
+    row = client_find(other, "/reply \"/hr/counters\" \"row\"", QUIET_MS);
+  }
+  assert_non_null(row);
+  assert_int_equal(sscanf(row, "%*s %*s %*s %*d %u %*d %u", &flooded, &overrun), 2);
+  assert_in_range(overrun, 1, PACKETS - flooded);
+  client_free(other);
+}
+
 /* ---- A disk that hangs ---------------------------------------------- */
 
 static Rig rig;
@@ -457,6 +486,7 @@ int main(void)
       TURNS(test_what_finds_no_room_is_told),
       SLOW(test_a_slow_bundle_holds_up_nobody),
       SLOW(test_what_waits_at_the_end_is_answered),
+      SLOW(test_what_the_socket_cannot_hold_is_counted),
       SLOW(test_a_disk_that_hangs_holds_up_nobody),
   };
   return cmocka_run_group_tests_name("osc turns", tests, group_setup, group_teardown);
