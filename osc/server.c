@@ -25,11 +25,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WORK_NS         INT64_C(250000000) // Between two works of a session
-#define WORK_SOONEST_NS INT64_C(20000000)  // The same after a change
-#define GOODBYE_NS      INT64_C(100000000) // At most, to tell that all is over
-#define PACKETS_NS      INT64_C(50000000)  // Packets run before other work has its turn
-#define RECEIVE_NS      INT64_C(10000000)  // The same of taking them in
+#define WORK_NS         INT64_C(250000000)   // Between two works of a session
+#define WORK_SOONEST_NS INT64_C(20000000)    // The same after a change
+#define GOODBYE_NS      INT64_C(100000000)   // At most, to tell that all is over
+#define HANG_NS         INT64_C(10000000000) // A command that takes longer hangs
+#define LOOK_NS         INT64_C(1000000)     // From one look whether it is done to the next
+#define PACKETS_NS      INT64_C(50000000)    // Packets run before other work has its turn
+#define RECEIVE_NS      INT64_C(10000000)    // The same of taking them in
 
 enum { STACK_BYTES = 512 << 10 };
 
@@ -63,6 +65,22 @@ static void enter(void)
   pthread_mutex_lock(&server.door);
   pthread_mutex_lock(&server.inside);
   pthread_mutex_unlock(&server.door);
+}
+
+/** The same for the host, which must not hang with a disk that a command waits for: false if
+ * it could not be done in HANG_NS. */
+static bool enter_in_time(void)
+{
+  const struct timespec pause = {.tv_nsec = LOOK_NS};
+  const int64_t until_ns = hr_monotonic_ns() + HANG_NS;
+  pthread_mutex_lock(&server.door);
+  bool inside = !pthread_mutex_trylock(&server.inside);
+  while (!inside && hr_monotonic_ns() < until_ns) {
+    nanosleep(&pause, NULL);
+    inside = !pthread_mutex_trylock(&server.inside);
+  }
+  pthread_mutex_unlock(&server.door);
+  return inside;
 }
 
 static void leave(void)
@@ -386,7 +404,12 @@ static HrStatus add_instance(HrSession* session, HrError* error)
   instance->number = hr_session_number(session);
   instance->wake = server.wake;
 
-  enter();
+  if (!enter_in_time()) {
+    free(instance);
+    return hr_error(error, HR_ERR_BUSY,
+                    "OSC is off for this instance: a command to another one hangs, as its disk "
+                    "does not answer. Load the plugin again when it does.");
+  }
   HrOscInstance** place = &server.endpoint.instances;
   while (*place && (*place)->number < instance->number) {
     place = &(*place)->next;
@@ -400,20 +423,22 @@ static HrStatus add_instance(HrSession* session, HrError* error)
   return HR_OK;
 }
 
-static HrOscInstance* remove_instance(const HrSession* session)
+/** Take the instance of a session, which is in the list, out of it; false if that cannot be
+ * done in time. */
+static bool remove_instance(const HrSession* session, HrOscInstance** removed)
 {
-  enter();
+  if (!enter_in_time()) {
+    return false;
+  }
   HrOscInstance** place = &server.endpoint.instances;
-  while (*place && (*place)->session != session) {
+  while ((*place)->session != session) {
     place = &(*place)->next;
   }
-  HrOscInstance* instance = *place;
-  if (instance) {
-    *place = instance->next;
-    hr_osc_subscribers_owe(&server.endpoint.subscribers);
-  }
+  *removed = *place;
+  *place = (*removed)->next;
+  hr_osc_subscribers_owe(&server.endpoint.subscribers);
   leave();
-  return instance;
+  return true;
 }
 
 static HrStatus attach(HrSession* session, HrError* error)
@@ -449,10 +474,12 @@ HrStatus hr_osc_attach(HrSession* session, HrError* error)
   return st;
 }
 
-void hr_osc_detach(HrSession* session)
+bool hr_osc_detach(HrSession* session)
 {
+  HrOscInstance* instance = NULL;
   pthread_mutex_lock(&server.lifecycle);
-  HrOscInstance* instance = server.started ? remove_instance(session) : NULL;
+  const bool removed =
+      !server.started || !is_served(session) || remove_instance(session, &instance);
   if (instance) {
     hr_session_on_change(session, NULL, NULL);
     if (server.endpoint.instances) {
@@ -464,6 +491,7 @@ void hr_osc_detach(HrSession* session)
     free(instance);
   }
   pthread_mutex_unlock(&server.lifecycle);
+  return removed;
 }
 
 const char* hr_osc_url(void)

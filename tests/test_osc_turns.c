@@ -377,6 +377,25 @@ static void test_what_waits_at_the_end_is_answered(void** state)
   assert_in_range(answered, NOTES, 2 * NOTES);
 }
 
+/** With a disk that does not answer a command the host does not hang: the instance is served
+ * on, and goes when the command is done. */
+static void test_a_command_that_hangs_does_not_hang_the_host(void** state)
+{
+  Client* const client = *state;
+  slow_down();
+  send_notes(client);
+  do {
+    sem_post(&syncs);
+  } while (!client_receive(client, STEP_MS)); // Then it has begun, and now waits
+  assert_false(hr_osc_detach(sessions[1]));
+  speed_up();
+  client_drain(client);
+  client_send(client, "/hr/instances", "");
+  assert_true(is_ok(client_answer(client, "/hr/instances", rows, sizeof rows)));
+  assert_non_null(strstr(rows, "Bass"));
+  assert_true(hr_osc_detach(sessions[1]));
+}
+
 /** What comes while a command waits for the disk and the socket is full is lost, and counted. */
 static void test_what_the_socket_cannot_hold_is_counted(void** state)
 {
@@ -486,6 +505,7 @@ int main(void)
       TURNS(test_what_finds_no_room_is_told),
       SLOW(test_a_slow_bundle_holds_up_nobody),
       SLOW(test_what_waits_at_the_end_is_answered),
+      SLOW(test_a_command_that_hangs_does_not_hang_the_host),
       SLOW(test_what_the_socket_cannot_hold_is_counted),
       SLOW(test_a_disk_that_hangs_holds_up_nobody),
   };
