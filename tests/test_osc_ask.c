@@ -5,8 +5,10 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -14,6 +16,14 @@
 #include "tests/osc_rig.h"
 
 #define TOOL HR_TEST_BUNDLE "../halfremembered"
+
+static atomic_uint sync_ms; ///< How long the disk takes to sync
+
+__attribute__((visibility("default"))) int fdatasync(int fd)
+{
+  sleep_ms(atomic_load(&sync_ms));
+  return (int)syscall(SYS_fdatasync, fd);
+}
 
 static char* const said = rows;  ///< By the tool the last time
 static char complained[1 << 12]; ///< The same
@@ -107,6 +117,19 @@ static void test_a_pattern_asks_all(void** state)
   assert_non_null(strstr(said, "/reply /hr/2/branch ok\n"));
 }
 
+/** However long each of them takes: the answers of all are waited for. */
+static void test_a_pattern_asks_all_on_a_slow_disk(void** state)
+{
+  (void)state;
+  atomic_store(&sync_ms, 400);
+  assert_int_equal(ask("'/hr/*/note' slow"), 0);
+  atomic_store(&sync_ms, 0);
+  assert_non_null(strstr(said, "/reply /hr/1/note ok\n"));
+  assert_non_null(strstr(said, "/reply /hr/2/note ok\n"));
+  assert_null(strstr(said, "ping"));
+  assert_refused("'/hr/[9/note' slow", 1, "/hr/[9/note: ");
+}
+
 static void test_an_error_is_one(void** state)
 {
   (void)state;
@@ -169,8 +192,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       TEST(test_each_row_is_shown),  TEST(test_arguments_are_what_the_command_takes),
-      TEST(test_a_pattern_asks_all), TEST(test_an_error_is_one),
-      TEST(test_nobody_answers),     TEST(test_which_host),
+      TEST(test_a_pattern_asks_all), TEST(test_a_pattern_asks_all_on_a_slow_disk),
+      TEST(test_an_error_is_one),    TEST(test_nobody_answers),
+      TEST(test_which_host),
   };
   return cmocka_run_group_tests_name("ask", tests, group_setup, group_teardown);
 }
