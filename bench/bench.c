@@ -51,7 +51,6 @@ static void make_folders(void)
   unsetenv("TMPDIR"); // So that the other folder is in memory
   bench_require(mkdtemp(disk) && !scratch_make(), "No folder to work in: set TMPDIR to one.");
   atexit(remove_folders);
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
 }
 
 const char* bench_path(const char* name)

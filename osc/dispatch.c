@@ -163,6 +163,12 @@ static void refuse_bytes(const char* path, HrError* error)
 
 /* ---- Commands ------------------------------------------------------- */
 
+/** True if others have their turn now. */
+static bool is_over(const HrOscRequest* request)
+{
+  return hr_monotonic_ns() >= request->until_ns;
+}
+
 /** From here on the answer is kept, if the sender gave an id. Queries change
  * nothing: they are simply run again. */
 static void keep_answer(HrOscRequest* request, HrCommandKind kind)
@@ -185,7 +191,7 @@ static HrStatus run_pad(HrOscRequest* request, const HrOscInstance* instance, co
                         const HrAnswer* answer, HrError* error)
 {
   const HrOscPress press = {*request->from, instance->number, hr_osc_slot_of_verb(request->verb),
-                            request->now_ns};
+                            request->packet->arrived_ns};
   HrOscPresses* const presses = &request->endpoint->presses;
   const HrValue slot = hr_value_integer(press.slot);
   const bool released = request->count && is_zero(&request->values[0]);
@@ -358,22 +364,54 @@ static bool matches_instance(const HrOscPattern* pattern, const HrOscInstance* i
          (*part && hr_osc_pattern_matches(pattern, part));
 }
 
-/** Run the commands on one instance, each answered under its own address. */
-static void run_matches(HrOscRequest* request, const HrOscInstance* instance,
+/** Run the commands on one instance, each answered under its own address, from the packet's
+ * `match` on. False if its turn is over. */
+static bool run_matches(HrOscRequest* request, const HrOscInstance* instance,
                         const Matches* matches)
 {
   const char* whole = request->path;
-  for (size_t i = 0; i < matches->count; ++i) {
+  size_t* const match = &request->packet->match;
+  bool over = false;
+  while (*match < matches->count && !over) {
     char path[HR_OSC_ADDRESS_MAX + 16];
-    snprintf(path, sizeof path, HR_OSC_PREFIX "%u/%s", instance->number, matches->verbs[i]);
+    snprintf(path, sizeof path, HR_OSC_PREFIX "%u/%s", instance->number, matches->verbs[*match]);
     request->path = path;
-    request->verb = matches->verbs[i];
-    run_on_instance(request, instance, matches->commands[i]);
+    request->verb = matches->verbs[*match];
+    run_on_instance(request, instance, matches->commands[*match]);
+    *match += 1;
+    over = is_over(request);
   }
   request->path = whole;
+  return !over;
 }
 
-static void run_pattern(HrOscRequest* request, const HrOscAddress* address)
+/** Run the commands on each instance, from the packet's `instance` on: some may have come or
+ * gone since its last turn. False if its turn is over. */
+static bool run_on_matching(HrOscRequest* request, const HrOscAddress* address,
+                            const Matches* matches)
+{
+  HrOscPacket* const packet = request->packet;
+  for (const HrOscInstance* instance = request->endpoint->instances; instance;
+       instance = instance->next) {
+    if (instance->number < packet->instance || !matches_instance(&matches->instance, instance)) {
+      continue;
+    }
+    packet->match = instance->number == packet->instance ? packet->match : 0;
+    packet->instance = instance->number;
+    if (!run_matches(request, instance, matches)) {
+      return false;
+    }
+  }
+  if (!packet->instance) {
+    HrError error;
+    no_instance(address, &error);
+    close_answer(request, &error);
+  }
+  return true;
+}
+
+/** False if there is more to do in the packet's next turn. */
+static bool run_pattern(HrOscRequest* request, const HrOscAddress* address)
 {
   HrError error = {.status = HR_OK};
   Matches matches;
@@ -383,49 +421,39 @@ static void run_pattern(HrOscRequest* request, const HrOscAddress* address)
   }
   if (st) {
     close_answer(request, &error);
-    return;
+    return true;
   }
-  bool found = false;
   keep_answer(request, matches.kind);
-  for (const HrOscInstance* instance = request->endpoint->instances; instance;
-       instance = instance->next) {
-    if (matches_instance(&matches.instance, instance)) {
-      found = true;
-      run_matches(request, instance, &matches);
-    }
-  }
-  if (!found) {
-    no_instance(address, &error);
-    close_answer(request, &error);
-  }
+  return run_on_matching(request, address, &matches);
 }
 
-static void run_command(HrOscRequest* request)
+/** False if there is more to do in the packet's next turn. */
+static bool run_command(HrOscRequest* request)
 {
   HrError error = {.status = HR_OK};
   HrOscAddress address;
   if (!hr_osc_address_split(request->path, &address)) {
     hr_error(&error, HR_ERR_NOT_FOUND, "Addresses here begin with /hr/: /hr/help lists all.");
     close_answer(request, &error);
-    return;
+    return true;
   }
   if (hr_osc_address_is_pattern(&address)) {
-    run_pattern(request, &address);
-    return;
+    return run_pattern(request, &address);
   }
   const HrCommandInfo* command = find_command(request->path, &address, &error);
   if (!command) {
     close_answer(request, &error);
-    return;
+    return true;
   }
   request->verb = address.verb;
   const HrOscInstance* instance = find_instance(request->endpoint, &address, &error);
   if (!instance) {
     close_answer(request, &error);
-    return;
+    return true;
   }
   keep_answer(request, command->kind);
   run_on_instance(request, instance, command);
+  return true;
 }
 
 static void run_own(HrOscRequest* request, const HrOscRow* row)
@@ -440,10 +468,10 @@ static void run_own(HrOscRequest* request, const HrOscRow* row)
   close_answer(request, &error);
 }
 
-/** Answer a request served before as it was answered then; false if it is new. */
+/** Answer a request served before as it was answered then; false if it is new, or goes on. */
 static bool repeat_answer(HrOscRequest* request)
 {
-  if (!request->id) {
+  if (!request->id || request->packet->instance) {
     return false;
   }
   const HrOscRequestRecord* record =
@@ -481,38 +509,69 @@ static bool is_answer(const char* path)
   return !strcmp(path, REPLY) || !strcmp(path, ERROR);
 }
 
-static void run_message(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
-                        const uint8_t* bytes, size_t size, int64_t now_ns)
+/** Run a message whose arguments are read. False if there is more to do in the packet's next
+ * turn. */
+static bool run_request(HrOscRequest* request)
 {
-  const char* path = (const char*)bytes;
-  if (is_answer(path)) {
-    return;
+  HrError error;
+  HrOscRow row;
+  if (take_id(request, &error)) {
+    close_answer(request, &error);
+    return true;
   }
+  if (repeat_answer(request)) {
+    return true;
+  }
+  if (hr_osc_row_find_own(request->path, &row)) {
+    run_own(request, &row);
+    return true;
+  }
+  return run_command(request);
+}
+
+/** Run the message at the place in the packet. False if there is more to do in its next turn. */
+static bool run_message(HrOscRequest* request, const uint8_t* bytes, size_t size)
+{
   HrError error;
   HrOscArguments arguments;
-  HrStatus st = hr_osc_arguments_read(&arguments, bytes, size, &error);
-  if (st) {
-    refuse(endpoint, from, path, &error, now_ns);
-    return;
+  if (is_answer(request->path)) {
+    return true;
   }
-
-  HrOscRequest request;
-  begin_request(&request, endpoint, from, path, now_ns);
-  request.values = arguments.values;
-  request.count = arguments.count;
-  st = take_id(&request, &error);
-  if (st) {
-    close_answer(&request, &error);
-  } else if (!repeat_answer(&request)) {
-    HrOscRow row;
-    if (hr_osc_row_find_own(path, &row)) {
-      run_own(&request, &row);
-    } else {
-      run_command(&request);
-    }
+  if (hr_osc_arguments_read(&arguments, bytes, size, &error)) {
+    close_answer(request, &error);
+    hr_osc_writer_flush(&request->writer);
+    return true;
   }
-  hr_osc_writer_flush(&request.writer);
+  request->values = arguments.values;
+  request->count = arguments.count;
+  const bool done = run_request(request);
+  hr_osc_writer_flush(&request->writer);
   hr_osc_arguments_free(&arguments);
+  return done;
+}
+
+/** Give a packet its turn. True if it is done. */
+static bool run_packet(HrOscEndpoint* endpoint, const struct sockaddr_in* from, HrOscPacket* packet,
+                       int64_t now_ns, int64_t until_ns)
+{
+  const uint8_t* element = NULL;
+  size_t size = 0;
+  size_t next = packet->offset;
+  bool over = false;
+  while (!over && hr_osc_bundle_next(packet->bytes, packet->size, &next, &element, &size)) {
+    HrOscRequest request;
+    begin_request(&request, endpoint, from, (const char*)element, now_ns);
+    request.packet = packet;
+    request.until_ns = until_ns;
+    if (!run_message(&request, element, size)) {
+      return false;
+    }
+    packet->offset = next;
+    packet->instance = 0;
+    packet->match = 0;
+    over = is_over(&request);
+  }
+  return packet->offset == packet->size;
 }
 
 /** Keep a bundle until its time, `ahead` of now. Unless the wall clock was set since
@@ -532,18 +591,19 @@ static void keep_bundle(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
   }
 }
 
-/** `now` is what the sender's clock shows, as a time tag. */
-static void run_element(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
-                        const uint8_t* bytes, size_t size, uint64_t now, int64_t now_ns)
+/** Take the messages that are to run now into `packet`, and keep what is ahead of `now`, which
+ * is what the sender's clock shows, as a time tag. */
+static void take_element(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
+                         const uint8_t* bytes, size_t size, uint64_t now, HrOscPacket* packet)
 {
   if (!hr_osc_is_bundle(bytes, size)) {
-    run_message(endpoint, from, bytes, size, now_ns);
+    packet->size = hr_osc_bundle_append(packet->bytes, packet->size, bytes, size);
     return;
   }
 
   const uint64_t time = hr_osc_bundle_time(bytes);
   if (time > now) {
-    keep_bundle(endpoint, from, bytes, size, time - now, now_ns);
+    keep_bundle(endpoint, from, bytes, size, time - now, packet->arrived_ns);
     return;
   }
 
@@ -551,7 +611,21 @@ static void run_element(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
   const uint8_t* element = NULL;
   size_t element_size = 0;
   while (hr_osc_bundle_next(bytes, size, &offset, &element, &element_size)) {
-    run_element(endpoint, from, element, element_size, now, now_ns);
+    take_element(endpoint, from, element, element_size, now, packet);
+  }
+}
+
+/** Take in a packet that has been checked. */
+static void take_packet(HrOscEndpoint* endpoint, const struct sockaddr_in* from,
+                        const uint8_t* bytes, size_t size, uint64_t now, int64_t now_ns)
+{
+  HrError error;
+  HrOscPacket* packet = hr_osc_inbox_add(&endpoint->inbox, from, size, now_ns, &error);
+  if (packet) {
+    take_element(endpoint, from, bytes, size, now, packet);
+  } else {
+    refuse(endpoint, from, hr_osc_is_bundle(bytes, size) ? "/" : (const char*)bytes, &error,
+           now_ns);
   }
 }
 
@@ -566,20 +640,28 @@ void hr_osc_dispatch(HrOscEndpoint* endpoint, const struct sockaddr_in* from, co
     refuse(endpoint, from, "/", &error, now_ns);
     return;
   }
-  run_element(endpoint, from, bytes, size, hr_osc_schedule_now(), now_ns);
+  take_packet(endpoint, from, bytes, size, hr_osc_schedule_now(), now_ns);
 }
 
-void hr_osc_dispatch_due(HrOscEndpoint* endpoint, size_t limit, int64_t now_ns)
+void hr_osc_dispatch_due(HrOscEndpoint* endpoint, int64_t now_ns)
 {
-  for (size_t i = 0; i < limit; ++i) {
-    const uint64_t now = hr_osc_schedule_clock(&endpoint->schedule, now_ns);
-    HrOscPending* pending = hr_osc_schedule_take(&endpoint->schedule, now);
-    if (!pending) {
-      return;
-    }
+  const uint64_t now = hr_osc_schedule_clock(&endpoint->schedule, now_ns);
+  HrOscPending* pending = NULL;
+  while ((pending = hr_osc_schedule_take(&endpoint->schedule, now))) {
     const uint64_t late = now - pending->time;
-    run_element(endpoint, &pending->from, pending->bytes, pending->size,
+    take_packet(endpoint, &pending->from, pending->bytes, pending->size,
                 hr_osc_bundle_time(pending->bytes) + late, now_ns);
     free(pending);
   }
+}
+
+bool hr_osc_dispatch_run(HrOscEndpoint* endpoint, int64_t now_ns, int64_t until_ns)
+{
+  const HrOscLane* lane = endpoint->inbox.first;
+  while (lane) {
+    hr_osc_inbox_turn(&endpoint->inbox,
+                      run_packet(endpoint, &lane->from, lane->first, now_ns, until_ns));
+    lane = hr_monotonic_ns() < until_ns ? endpoint->inbox.first : NULL;
+  }
+  return endpoint->inbox.first;
 }

@@ -28,8 +28,10 @@ typedef struct HrOscRequest {
   HrOscEndpoint* endpoint;
   const struct sockaddr_in* from;
   int64_t now_ns;
-  const char* path; ///< As the answer names it
-  const char* verb; ///< Of a command for instances: the last part of the path
+  int64_t until_ns;    ///< Then its packet's turn is over
+  HrOscPacket* packet; ///< That it is part of
+  const char* path;    ///< As the answer names it
+  const char* verb;    ///< Of a command for instances: the last part of the path
   const HrValue* values;
   size_t count;
   const char* id;             ///< NULL: none was sent
@@ -39,12 +41,17 @@ typedef struct HrOscRequest {
   HrOscWriter writer;
 } HrOscRequest;
 
-/** Serve one datagram. HR_OSC_PADDING zeros follow `bytes` in memory. */
+/** Take in one datagram: it is refused, or waits for its turn. HR_OSC_PADDING zeros follow
+ * `bytes` in memory. */
 void hr_osc_dispatch(HrOscEndpoint* endpoint, const struct sockaddr_in* from, const uint8_t* bytes,
                      size_t size, int64_t now_ns);
 
-/** Serve up to `limit` bundles whose time has come. */
-void hr_osc_dispatch_due(HrOscEndpoint* endpoint, size_t limit, int64_t now_ns);
+/** Take in the bundles whose time has come. */
+void hr_osc_dispatch_due(HrOscEndpoint* endpoint, int64_t now_ns);
+
+/** Run what was taken in, the senders in turns, until `until_ns` by the monotonic clock: some
+ * of it at least, and a command that has begun to its end. True if some is left. */
+bool hr_osc_dispatch_run(HrOscEndpoint* endpoint, int64_t now_ns, int64_t until_ns);
 
 /** Bytes of a row's last text that go out in one message: with all else that a row holds it
  * fits a datagram. */

@@ -4,6 +4,7 @@
 #include "osc/allow_list.h"
 #include "osc/dispatch.h"
 #include "osc/feedback.h"
+#include "osc/inbox.h"
 #include "osc/packet.h"
 #include "osc/pattern.h"
 #include "osc/rate_limit.h"
@@ -263,7 +264,8 @@ static void write_answers(FILE* file)
         "\n"
         "`<address>` is the one you sent (with a pattern, each instance answers under its own "
         "number; "
-        "a packet that is no OSC is\nanswered under `/`). The rows of an answer, where there are "
+        "a packet that is no OSC, and\na bundle that is refused as a whole, under `/`). The rows "
+        "of an answer, where there are "
         "any, come before it, one message each:\n"
         "\n"
         "    /reply <address> \"row\" <values>\n"
@@ -302,14 +304,20 @@ static void write_bounds(FILE* file)
       file,
       "## Bundles, times and bounds\n"
       "\n"
-      "The messages of a bundle run in their order. A bundle whose time tag lies ahead waits "
-      "until then, for at most an\nhour; %d bundles may wait, of %d KiB in all. One whose time "
-      "is past runs at once. What waits waits no longer and no\nshorter when the clock of this "
-      "machine is set.\n"
+      "The messages of a bundle run in their order, and so do the packets of one sender. Senders "
+      "take turns: where one's commands\ntake long, the others' come in between. What finds no "
+      "room to wait is refused with error %d: nothing of that packet was done.\n"
+      "\n"
+      "A bundle whose time tag lies ahead waits until then, for at most an hour; %d bundles may "
+      "wait, of %d KiB in all.\nOne whose time is past runs at once. What waits waits no longer "
+      "and "
+      "no shorter when the clock of this machine is set.\n"
       "\n"
       "| | at most |\n"
       "| --- | --- |\n"
       "| bytes of a packet to the plugin | %d |\n"
+      "| packets of one sender that wait for their turn | %d, of %d KiB |\n"
+      "| the same of all | %d MiB |\n"
       "| bytes of a datagram from the plugin; several messages come in one bundle | %d |\n"
       "| messages in a packet | %d |\n"
       "| bundles inside one another | %d |\n"
@@ -319,14 +327,17 @@ static void write_bounds(FILE* file)
       "| characters of the instance and of the command in a pattern | %d |\n"
       "| packets a second from one IP address and port, and at once | %d, %d |\n"
       "\n"
-      "Packets beyond the last are dropped, and not answered: `/hr/counters` tells how many.\n"
+      "Packets beyond the last are dropped, and not answered, as are those that come while the "
+      "socket is full: `/hr/counters` tells\nhow many.\n"
       "\n"
       "**Patterns.** The instance and the command may be OSC 1.0 address patterns, of `?`, `*`, "
       "`[ ]`, `[! ]` and `{ , }`:\n`/hr/*/{record,thru}`. Each command of each instance that is "
       "meant runs, and answers under its own address. A `*` does\nnot reach over a `/`.\n",
-      HR_OSC_SCHEDULE_MAX, HR_OSC_SCHEDULE_BYTES_MAX >> 10, HR_OSC_PACKET_MAX, HR_OSC_DATAGRAM_MAX,
-      HR_OSC_MESSAGES_MAX, HR_OSC_DEPTH_MAX, HR_OSC_ARGUMENTS_MAX, HR_OSC_ADDRESS_MAX,
-      HR_OSC_MATCHES_MAX, HR_OSC_PATTERN_MAX, HR_OSC_RATE_MAX, HR_OSC_RATE_BURST_MAX);
+      HR_ERR_BUSY, HR_OSC_SCHEDULE_MAX, HR_OSC_SCHEDULE_BYTES_MAX >> 10, HR_OSC_PACKET_MAX,
+      HR_OSC_LANE_MAX, HR_OSC_LANE_BYTES_MAX >> 10, HR_OSC_INBOX_BYTES_MAX >> 20,
+      HR_OSC_DATAGRAM_MAX, HR_OSC_MESSAGES_MAX, HR_OSC_DEPTH_MAX, HR_OSC_ARGUMENTS_MAX,
+      HR_OSC_ADDRESS_MAX, HR_OSC_MATCHES_MAX, HR_OSC_PATTERN_MAX, HR_OSC_RATE_MAX,
+      HR_OSC_RATE_BURST_MAX);
 }
 
 HrStatus hr_osc_write_documentation(FILE* file)

@@ -11,6 +11,7 @@
 #define HR_OSC_ENDPOINT_H
 
 #include "osc/allow_list.h"
+#include "osc/inbox.h"
 #include "osc/outbox.h"
 #include "osc/rate_limit.h"
 #include "osc/request_memory.h"
@@ -73,10 +74,12 @@ typedef struct HrOscEndpoint {
   HrOscRateLimit limit;
   uint64_t foreign; ///< Packets dropped unread: their sender is not allowed
   uint64_t flooded; ///< Packets dropped unread: their sender has sent too many
+  uint32_t overrun; ///< Packets that the system dropped, as the socket was full
   HrOscInstance* instances;
   uint32_t sequence; ///< Of the whole states sent
   int64_t paced_due_ns;
   int64_t heartbeat_due_ns;
+  HrOscInbox inbox;
   HrOscOutbox outbox;
   HrOscSubscribers subscribers;
   HrOscRequestMemory requests;

@@ -127,12 +127,13 @@ static void on_branch_row(void* data, const HrValue* values, size_t count)
   }
 }
 
-/** Walk `count` branches from the number `from` on. */
+/** Walk `count` branches from the number `from` on, as they are in the store: what is on its
+ * way there changes the tree when it arrives, and to wait for it could be to wait for the disk. */
 static void walk_some(BranchWalk* walk, int64_t from, int64_t count)
 {
   const HrValue range[] = {hr_value_integer(from), hr_value_integer(count)};
   const HrAnswer answer = {on_branch_row, walk};
-  hr_command_run(walk->instance->session, "list", range, 2, "osc", &answer, NULL);
+  hr_command_peek(walk->instance->session, "list", range, 2, &answer);
 }
 
 static void walk_branches(HrOscInstance* instance, HrOscWriter* writer, BranchAction action)

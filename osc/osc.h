@@ -13,8 +13,8 @@
  * there is none, /tmp/halfremembered-<uid>/osc-<pid>.url.
  *
  * Threads: any but the audio thread. hr_osc_attach() and hr_osc_detach() wait
- * for the command being run, if any; neither may be called with a lock held
- * that a session's work could want.
+ * for the command being run, if any, but for no more than 10 s; neither may be called with a lock
+ * held that a session's work could want.
  */
 
 #ifndef HR_OSC_H
@@ -22,6 +22,8 @@
 
 #include "plugin/session.h"
 #include "store/status.h"
+
+#include <stdbool.h>
 
 /** Serve `session`, which stays the caller's, until hr_osc_detach(). The first
  * call of the process starts the thread.
@@ -33,13 +35,15 @@
  *   socket. The session's periodic work is done all the same; the next attach of
  *   the process tries for a socket again.
  * - HR_ERR_NO_MEMORY, HR_ERR_LIMIT: no thread. The session is not served.
+ * - HR_ERR_BUSY as well if a command hangs: it is not served either.
  * - HR_ERR_EXISTS: the session is served already. */
 HrStatus hr_osc_attach(HrSession* session, HrError* error);
 
 /** Stop serving `session`. After it returns no call touches the session. The
  * last one stops the thread, closes the socket and removes the URL file. Fine
- * for a session that is not served. */
-void hr_osc_detach(HrSession* session);
+ * for a session that is not served. False if a command hangs, as its disk does not
+ * answer: then the session is served on, and must not be freed. */
+bool hr_osc_detach(HrSession* session);
 
 /** Where controllers send to, "osc.udp://127.0.0.1:9770/"; "" while there is no
  * socket. The text stays as it is until the last detach of the process. */

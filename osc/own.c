@@ -56,10 +56,10 @@ HrStatus hr_osc_run_counters(HrOscRequest* request, HrError* error)
 {
   (void)error;
   const HrOscEndpoint* endpoint = request->endpoint;
-  const HrValue values[] = {hr_value_integer((int64_t)endpoint->foreign),
-                            hr_value_integer((int64_t)endpoint->flooded),
-                            hr_value_integer((int64_t)endpoint->outbox.lost)};
-  hr_osc_answer_row(request, values, 3);
+  const HrValue values[] = {
+      hr_value_integer((int64_t)endpoint->foreign), hr_value_integer((int64_t)endpoint->flooded),
+      hr_value_integer((int64_t)endpoint->outbox.lost), hr_value_integer(endpoint->overrun)};
+  hr_osc_answer_row(request, values, 4);
   return HR_OK;
 }
 

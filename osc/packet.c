@@ -4,14 +4,12 @@
 #include "osc/packet.h"
 #include "osc/text.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-enum {
-  BUNDLE_HEADER_SIZE = 16, // "#bundle" with its NUL, and the time tag
-  MIDI_SIZE = 3            // Bytes of an argument m behind its port
-};
+enum { MIDI_SIZE = 3 }; // Bytes of an argument m behind its port
 
 static uint32_t read_u32(const uint8_t* bytes)
 {
@@ -138,7 +136,7 @@ static HrStatus check_element(const uint8_t* bytes, size_t size, unsigned depth,
                     HR_OSC_DEPTH_MAX);
   }
 
-  size_t offset = BUNDLE_HEADER_SIZE;
+  size_t offset = HR_OSC_BUNDLE_HEADER_SIZE;
   while (offset < size) {
     const size_t left = size - offset;
     if (left < 4) {
@@ -173,7 +171,7 @@ HrStatus hr_osc_packet_check(const uint8_t* bytes, size_t size, HrError* error)
 
 bool hr_osc_is_bundle(const uint8_t* bytes, size_t size)
 {
-  return size >= BUNDLE_HEADER_SIZE && !memcmp(bytes, "#bundle", 8);
+  return size >= HR_OSC_BUNDLE_HEADER_SIZE && !memcmp(bytes, "#bundle", 8);
 }
 
 uint64_t hr_osc_bundle_time(const uint8_t* bytes)
@@ -185,7 +183,7 @@ bool hr_osc_bundle_next(const uint8_t* bytes, size_t size, size_t* offset, const
                         size_t* element_size)
 {
   if (!*offset) {
-    *offset = BUNDLE_HEADER_SIZE;
+    *offset = HR_OSC_BUNDLE_HEADER_SIZE;
   }
   if (*offset >= size) {
     return false;
@@ -194,6 +192,20 @@ bool hr_osc_bundle_next(const uint8_t* bytes, size_t size, size_t* offset, const
   *element = bytes + *offset + 4;
   *offset += 4 + *element_size;
   return true;
+}
+
+size_t hr_osc_bundle_append(uint8_t* bytes, size_t size, const uint8_t* element,
+                            size_t element_size)
+{
+  static const uint8_t header[HR_OSC_BUNDLE_HEADER_SIZE] = "#bundle\0\0\0\0\0\0\0\0\1";
+  if (!size) {
+    memcpy(bytes, header, sizeof header);
+    size = sizeof header;
+  }
+  const uint32_t length = htonl((uint32_t)element_size);
+  memcpy(bytes + size, &length, sizeof length);
+  memcpy(bytes + size + sizeof length, element, element_size);
+  return size + sizeof length + element_size;
 }
 
 static HrStatus read_number(HrOscArguments* arguments, double number, HrError* error)

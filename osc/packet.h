@@ -30,6 +30,12 @@ enum {
   HR_OSC_ADDRESS_MAX = 255,  ///< Bytes
 };
 
+/** "#bundle" with its NUL, and the time tag. */
+#define HR_OSC_BUNDLE_HEADER_SIZE 16
+
+/** Of an element's size, before each. */
+#define HR_OSC_BUNDLE_LENGTH_SIZE 4
+
 /** Zero bytes that must follow a packet in memory, for liblo's sake. */
 #define HR_OSC_PADDING 16
 
@@ -45,6 +51,11 @@ uint64_t hr_osc_bundle_time(const uint8_t* bytes);
 /** Step through the elements of a bundle; `*offset` begins at 0. False at the end. */
 bool hr_osc_bundle_next(const uint8_t* bytes, size_t size, size_t* offset, const uint8_t** element,
                         size_t* element_size);
+
+/** Append an element to a flat bundle that has `size` bytes, 0 if it is to begin: its time tag
+ * is "at once". Returns the size with it. */
+size_t hr_osc_bundle_append(uint8_t* bytes, size_t size, const uint8_t* element,
+                            size_t element_size);
 
 /** The arguments of one message as the command layer takes them. N and I are
  * left out. Texts live until hr_osc_arguments_free(). */

@@ -6,16 +6,22 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/** Room for the one control message there is, aligned as such. */
+/** Room for the one control message that is sent, aligned as such. */
 typedef union {
   struct cmsghdr header;
   uint8_t bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
 } Control;
 
+/** The same for the two that are received. */
+typedef union {
+  struct cmsghdr header;
+  uint8_t bytes[CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(uint32_t))];
+} ControlReceived;
+
 ssize_t hr_osc_reached_receive(int socket, void* bytes, size_t size, struct sockaddr_in* from,
-                               struct in_addr* own)
+                               struct in_addr* own, uint32_t* overrun)
 {
-  Control control;
+  ControlReceived control;
   struct iovec part = {.iov_base = bytes, .iov_len = size};
   struct msghdr message = {.msg_name = from,
                            .msg_namelen = sizeof *from,
@@ -33,6 +39,8 @@ ssize_t hr_osc_reached_receive(int socket, void* bytes, size_t size, struct sock
       struct in_pktinfo info;
       memcpy(&info, CMSG_DATA(item), sizeof info);
       *own = info.ipi_spec_dst;
+    } else if (item->cmsg_level == SOL_SOCKET && item->cmsg_type == SO_RXQ_OVFL) {
+      memcpy(overrun, CMSG_DATA(item), sizeof *overrun);
     }
   }
   return received;

@@ -30,10 +30,11 @@ typedef struct {
   uint64_t heard;
 } HrOscReached;
 
-/** Receive as recvfrom() does, without waiting; `own` is where the sender reached us. The
- * socket has IP_PKTINFO on. */
+/** Receive as recvfrom() does, without waiting; `own` is where the sender reached us, and
+ * `overrun`, if any were so far, how many packets came while the socket was full. The socket
+ * has IP_PKTINFO and SO_RXQ_OVFL on. */
 ssize_t hr_osc_reached_receive(int socket, void* bytes, size_t size, struct sockaddr_in* from,
-                               struct in_addr* own);
+                               struct in_addr* own, uint32_t* overrun);
 
 /** Remember that `peer` reached us at `own`. */
 void hr_osc_reached_note(HrOscReached* reached, struct in_addr peer, struct in_addr own);

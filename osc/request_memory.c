@@ -6,11 +6,11 @@
 
 #include <string.h>
 
-const HrOscRequestRecord* hr_osc_request_find(const HrOscRequestMemory* memory,
-                                              const struct sockaddr_in* from, const char* id)
+HrOscRequestRecord* hr_osc_request_find(HrOscRequestMemory* memory, const struct sockaddr_in* from,
+                                        const char* id)
 {
   for (size_t i = 0; i < HR_OSC_REQUESTS_MAX; ++i) {
-    const HrOscRequestRecord* record = &memory->records[i];
+    HrOscRequestRecord* record = &memory->records[i];
     if (record->id[0] && hr_osc_same_address(&record->from, from) && !strcmp(record->id, id)) {
       return record;
     }
@@ -21,7 +21,11 @@ const HrOscRequestRecord* hr_osc_request_find(const HrOscRequestMemory* memory,
 HrOscRequestRecord* hr_osc_request_remember(HrOscRequestMemory* memory,
                                             const struct sockaddr_in* from, const char* id)
 {
-  HrOscRequestRecord* record = &memory->records[memory->next];
+  HrOscRequestRecord* record = hr_osc_request_find(memory, from, id);
+  if (record) {
+    return record;
+  }
+  record = &memory->records[memory->next];
   memory->next = (memory->next + 1) % HR_OSC_REQUESTS_MAX;
 
   const size_t size = strnlen(id, HR_OSC_ID_MAX);

@@ -36,10 +36,10 @@ typedef struct {
 } HrOscRequestMemory;
 
 /** The record of a request served before; NULL if it is new. */
-const HrOscRequestRecord* hr_osc_request_find(const HrOscRequestMemory* memory,
-                                              const struct sockaddr_in* from, const char* id);
+HrOscRequestRecord* hr_osc_request_find(HrOscRequestMemory* memory, const struct sockaddr_in* from,
+                                        const char* id);
 
-/** Remember a request. `id` has at most HR_OSC_ID_MAX bytes. */
+/** Remember a request, if that is not done yet. `id` has at most HR_OSC_ID_MAX bytes. */
 HrOscRequestRecord* hr_osc_request_remember(HrOscRequestMemory* memory,
                                             const struct sockaddr_in* from, const char* id);
 

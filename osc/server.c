@@ -25,15 +25,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WORK_NS         INT64_C(250000000) // Between two works of a session
-#define WORK_SOONEST_NS INT64_C(20000000)  // The same after a change
-#define GOODBYE_NS      INT64_C(100000000) // At most, to tell that all is over
-#define PACKETS_NS      INT64_C(50000000)  // Packets served before other work has its turn
+#define WORK_NS         INT64_C(250000000)   // Between two works of a session
+#define WORK_SOONEST_NS INT64_C(20000000)    // The same after a change
+#define GOODBYE_NS      INT64_C(100000000)   // At most, to tell that all is over
+#define HANG_NS         INT64_C(10000000000) // A command that takes longer hangs
+#define LOOK_NS         INT64_C(1000000)     // From one look whether it is done to the next
+#define PACKETS_NS      INT64_C(50000000)    // Packets run before other work has its turn
+#define RECEIVE_NS      INT64_C(10000000)    // The same of taking them in
 
-enum {
-  PACKETS_MAX = 64, // Served before other work has its turn
-  STACK_BYTES = 512 << 10
-};
+enum { STACK_BYTES = 512 << 10 };
 
 /** The endpoint of the process and the thread that serves it.
  *
@@ -67,6 +67,22 @@ static void enter(void)
   pthread_mutex_unlock(&server.door);
 }
 
+/** The same for the host, which must not hang with a disk that a command waits for: false if
+ * it could not be done in HANG_NS. */
+static bool enter_in_time(void)
+{
+  const struct timespec pause = {.tv_nsec = LOOK_NS};
+  const int64_t until_ns = hr_monotonic_ns() + HANG_NS;
+  pthread_mutex_lock(&server.door);
+  bool inside = !pthread_mutex_trylock(&server.inside);
+  while (!inside && hr_monotonic_ns() < until_ns) {
+    nanosleep(&pause, NULL);
+    inside = !pthread_mutex_trylock(&server.inside);
+  }
+  pthread_mutex_unlock(&server.door);
+  return inside;
+}
+
 static void leave(void)
 {
   pthread_mutex_unlock(&server.inside);
@@ -91,13 +107,19 @@ static void on_change(void* data)
 
 /* ---- The thread ----------------------------------------------------- */
 
+/** True if whoever is at this address may ask and be told. */
+static bool is_allowed(const HrOscEndpoint* endpoint, struct in_addr address)
+{
+  // Whoever is reached at the address that is listened on is this machine.
+  return address.s_addr == endpoint->address.sin_addr.s_addr ||
+         hr_osc_allow_list_admits(&endpoint->allowed, address);
+}
+
 /** True if a packet of this sender is to be read. Others are counted and never
  * answered: an answer would go to whomever the sender claims to be. */
 static bool is_welcome(HrOscEndpoint* endpoint, const struct sockaddr_in* from, int64_t now_ns)
 {
-  // Whoever is reached at the address that is listened on is this machine.
-  const bool own = from->sin_addr.s_addr == endpoint->address.sin_addr.s_addr;
-  if (!own && !hr_osc_allow_list_admits(&endpoint->allowed, from->sin_addr)) {
+  if (!is_allowed(endpoint, from->sin_addr)) {
     endpoint->foreign += 1;
     return false;
   }
@@ -111,27 +133,29 @@ static bool is_welcome(HrOscEndpoint* endpoint, const struct sockaddr_in* from, 
 static void receive_packets(HrOscEndpoint* endpoint)
 {
   const int64_t begun_ns = hr_monotonic_ns();
-  unsigned served = 0;
-  while (served < PACKETS_MAX) {
-    const int64_t now_ns = hr_monotonic_ns();
-    if (now_ns - begun_ns > PACKETS_NS) {
-      return;
-    }
+  int64_t now_ns = begun_ns;
+  for (; now_ns - begun_ns < RECEIVE_NS; now_ns = hr_monotonic_ns()) {
     struct sockaddr_in from = {0};
     struct in_addr own;
     // One byte more than allowed is asked for, to know a packet that is too long.
-    const ssize_t size =
-        hr_osc_reached_receive(endpoint->socket, server.packet, HR_OSC_PACKET_MAX + 1, &from, &own);
+    const ssize_t size = hr_osc_reached_receive(
+        endpoint->socket, server.packet, HR_OSC_PACKET_MAX + 1, &from, &own, &endpoint->overrun);
     if (size < 0) {
       return;
     }
     if (from.sin_family == AF_INET && from.sin_port && is_welcome(endpoint, &from, now_ns)) {
-      ++served;
       hr_osc_reached_note(&endpoint->outbox.reached, from.sin_addr, own);
       memset(server.packet + size, 0, HR_OSC_PADDING);
       hr_osc_dispatch(endpoint, &from, server.packet, (size_t)size, now_ns);
     }
   }
+}
+
+/** True if some are left. */
+static bool run_packets(HrOscEndpoint* endpoint)
+{
+  const int64_t now_ns = hr_monotonic_ns();
+  return hr_osc_dispatch_run(endpoint, now_ns, now_ns + PACKETS_NS);
 }
 
 static void notice_changes(HrOscEndpoint* endpoint)
@@ -185,9 +209,11 @@ static int64_t sooner(int64_t a, int64_t b)
 static int64_t serve(HrOscEndpoint* endpoint)
 {
   receive_packets(endpoint);
-  hr_osc_dispatch_due(endpoint, PACKETS_MAX, hr_monotonic_ns());
+  hr_osc_dispatch_due(endpoint, hr_monotonic_ns());
+  const bool more = run_packets(endpoint);
   notice_changes(endpoint);
   int64_t next_ns = work_one(endpoint);
+  next_ns = more ? 0 : next_ns;
   next_ns = sooner(next_ns, hr_osc_feedback_run(endpoint, hr_monotonic_ns()));
   next_ns = sooner(next_ns, hr_osc_outbox_run(&endpoint->outbox, hr_monotonic_ns()));
 
@@ -215,18 +241,19 @@ static void wait_until(int socket, int64_t next_ns)
   (void)size;
 }
 
-/** Subscribers hear that no instance is left; the last of them a little later, as
- * datagrams are paced. */
+/** What waits to be run is answered, as there is no instance left; subscribers hear of that.
+ * The last of it goes out a little later, as datagrams are paced. */
 static void say_goodbye(HrOscEndpoint* endpoint)
 {
   const int64_t until_ns = hr_monotonic_ns() + GOODBYE_NS;
   bool more = true;
   while (more) {
     enter();
+    const bool waits = run_packets(endpoint);
     const int64_t now_ns = hr_monotonic_ns();
     hr_osc_feedback_run(endpoint, now_ns);
     hr_osc_outbox_run(&endpoint->outbox, now_ns);
-    more = (endpoint->outbox.queued || hr_osc_subscribers_owed(&endpoint->subscribers)) &&
+    more = (waits || endpoint->outbox.queued || hr_osc_subscribers_owed(&endpoint->subscribers)) &&
            now_ns < until_ns;
     leave();
     if (more) {
@@ -292,6 +319,7 @@ static void stop(void)
     close(endpoint->socket);
   }
   atomic_store(&server.url, "");
+  hr_osc_inbox_clear(&endpoint->inbox);
   hr_osc_schedule_clear(&endpoint->schedule);
   hr_osc_outbox_clear(&endpoint->outbox);
   close(server.wake);
@@ -307,6 +335,19 @@ static void write_url(const struct sockaddr_in* address)
   inet_ntop(AF_INET, &reached, host, sizeof host);
   snprintf(server.url_text, sizeof server.url_text, "osc.udp://%s:%u/", host,
            ntohs(address->sin_port));
+}
+
+/** Subscribe those of the last process, unless they were allowed then and are not now. */
+static void take_leases(HrOscEndpoint* endpoint)
+{
+  HrOscSubscribers* const subscribers = &endpoint->subscribers;
+  hr_osc_leases_read(subscribers, ntohs(endpoint->address.sin_port), hr_monotonic_ns());
+  for (size_t i = 0; i < HR_OSC_SUBSCRIBERS_MAX; ++i) {
+    HrOscSubscriber* const place = &subscribers->places[i];
+    if (place->expires_ns && !is_allowed(endpoint, place->to.sin_addr)) {
+      hr_osc_unsubscribe(subscribers, place);
+    }
+  }
 }
 
 /** Open the socket if there is none. A configuration that does not let it be reached
@@ -333,7 +374,7 @@ static HrStatus open_socket(HrError* error)
   server.endpoint.address = address;
   server.endpoint.url = server.url_text;
   hr_osc_outbox_init(&server.endpoint.outbox, descriptor);
-  hr_osc_leases_read(&server.endpoint.subscribers, ntohs(address.sin_port), hr_monotonic_ns());
+  take_leases(&server.endpoint);
   hr_osc_subscribe_targets(&server.endpoint.subscribers, error);
   leave();
   atomic_store(&server.url, server.url_text);
@@ -363,7 +404,12 @@ static HrStatus add_instance(HrSession* session, HrError* error)
   instance->number = hr_session_number(session);
   instance->wake = server.wake;
 
-  enter();
+  if (!enter_in_time()) {
+    free(instance);
+    return hr_error(error, HR_ERR_BUSY,
+                    "OSC is off for this instance: a command to another one hangs, as its disk "
+                    "does not answer. Load the plugin again when it does.");
+  }
   HrOscInstance** place = &server.endpoint.instances;
   while (*place && (*place)->number < instance->number) {
     place = &(*place)->next;
@@ -377,20 +423,22 @@ static HrStatus add_instance(HrSession* session, HrError* error)
   return HR_OK;
 }
 
-static HrOscInstance* remove_instance(const HrSession* session)
+/** Take the instance of a session, which is in the list, out of it; false if that cannot be
+ * done in time. */
+static bool remove_instance(const HrSession* session, HrOscInstance** removed)
 {
-  enter();
+  if (!enter_in_time()) {
+    return false;
+  }
   HrOscInstance** place = &server.endpoint.instances;
-  while (*place && (*place)->session != session) {
+  while ((*place)->session != session) {
     place = &(*place)->next;
   }
-  HrOscInstance* instance = *place;
-  if (instance) {
-    *place = instance->next;
-    hr_osc_subscribers_owe(&server.endpoint.subscribers);
-  }
+  *removed = *place;
+  *place = (*removed)->next;
+  hr_osc_subscribers_owe(&server.endpoint.subscribers);
   leave();
-  return instance;
+  return true;
 }
 
 static HrStatus attach(HrSession* session, HrError* error)
@@ -426,10 +474,12 @@ HrStatus hr_osc_attach(HrSession* session, HrError* error)
   return st;
 }
 
-void hr_osc_detach(HrSession* session)
+bool hr_osc_detach(HrSession* session)
 {
+  HrOscInstance* instance = NULL;
   pthread_mutex_lock(&server.lifecycle);
-  HrOscInstance* instance = server.started ? remove_instance(session) : NULL;
+  const bool removed =
+      !server.started || !is_served(session) || remove_instance(session, &instance);
   if (instance) {
     hr_session_on_change(session, NULL, NULL);
     if (server.endpoint.instances) {
@@ -441,6 +491,7 @@ void hr_osc_detach(HrSession* session)
     free(instance);
   }
   pthread_mutex_unlock(&server.lifecycle);
+  return removed;
 }
 
 const char* hr_osc_url(void)

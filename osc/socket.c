@@ -77,6 +77,7 @@ HrStatus hr_osc_socket_open(struct in_addr listen, int* descriptor, struct socka
   // With it comes at which of our addresses each packet was sent: reached.h.
   const int on = 1;
   setsockopt(opened, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+  setsockopt(opened, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on); // And how many found no room
 
   st = bind_first_free(opened, listen, address, first, error);
   if (st) {

@@ -26,9 +26,10 @@ static const OwnRow own_rows[] = {
     {{"help", HR_COMMAND_QUERY, "verb:s?", "address:s arguments:s summary:s",
       "This table, or the one row asked for."},
      hr_osc_run_help},
-    {{"counters", HR_COMMAND_QUERY, "", "foreign:i flooded:i lost:i",
+    {{"counters", HR_COMMAND_QUERY, "", "foreign:i flooded:i lost:i overrun:i",
       "Packets dropped since the endpoint began: from addresses that are not allowed, from senders "
-      "of too many; and datagrams to you and others that found no room."},
+      "of too many; datagrams to you and others that found no room; and packets that came while "
+      "the socket was full."},
      hr_osc_run_counters},
     {{"subscribe", HR_COMMAND_VALUE, "port:i? lease:i?", "port:i lease:i",
       "Be told the whole state now, and everything that changes, for `lease` seconds (60, at most "

@@ -242,3 +242,19 @@ HrStatus hr_command_run(HrSession* session, const char* verb, const HrValue* arg
   }
   return status;
 }
+
+HrStatus hr_command_peek(HrSession* session, const char* verb, const HrValue* args, size_t count,
+                         const HrAnswer* answer)
+{
+  const Command* const command = find(verb);
+  HrCall call = {.session = session,
+                 .info = &command->info,
+                 .args = args,
+                 .count = count,
+                 .answer = answer,
+                 .at_once = true};
+  hr_session_lock(session);
+  const HrStatus status = command->run(&call);
+  hr_session_unlock(session);
+  return status;
+}

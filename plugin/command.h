@@ -87,6 +87,11 @@ typedef struct {
 HrStatus hr_command_run(HrSession* session, const char* verb, const HrValue* args, size_t count,
                         const char* author, const HrAnswer* answer, HrError* error);
 
+/** Run a question that only tells, at once: a fork or switch that is under way, for which
+ * hr_command_run() waits, may be missing in its answer. */
+HrStatus hr_command_peek(HrSession* session, const char* verb, const HrValue* args, size_t count,
+                         const HrAnswer* answer);
+
 static inline HrValue hr_value_integer(int64_t integer)
 {
   return (HrValue){.type = HR_VALUE_INTEGER, .integer = integer};

@@ -318,7 +318,7 @@ HrStatus hr_call_settle(HrCall* call)
     hr_session_drain(session, true);
     return HR_OK;
   }
-  if (!hr_session_move_waits(session)) {
+  if (call->at_once || !hr_session_move_waits(session)) {
     return HR_OK;
   }
   call->here = true;

@@ -29,6 +29,7 @@ typedef struct {
   bool writing;  ///< It has the session's `writing` as well
   bool to_write; ///< It turned out to need that: to be run again with it
   bool here;     ///< ... once the engine has gone where it was sent
+  bool at_once;  ///< It is to wait for nobody
   bool afresh;   ///< Where it goes is to be heard from its start
 } HrCall;
 
@@ -107,8 +108,8 @@ HrStatus hr_call_prepare(HrCall* call);
  * was sent just before has happened by then. */
 HrStatus hr_call_prepare_here(HrCall* call);
 
-/** The same for what only tells: it waits if a fork or switch is on its way, and else for
- * nobody. HR_ERR_BUSY: return that; it will be run again. */
+/** The same for what only tells: it waits if a fork or switch is on its way, unless it is to be
+ * at once, and else for nobody. HR_ERR_BUSY: return that; it will be run again. */
 HrStatus hr_call_settle(HrCall* call);
 
 /** Make sure that there is a tree. What was played may still wait in the capture

@@ -295,19 +295,27 @@ HrStatus hr_run_overdub(HrCall* call)
   return toggle(call, HR_SET_OVERDUB);
 }
 
+/** The number of a choice, also as the text that a shell or a text field sends; -1: it is none. */
+static int64_t choice_number(const HrValue* value)
+{
+  int64_t number = -1;
+  int end = 0;
+  if (value->type != HR_VALUE_TEXT) {
+    return hr_call_integer(value, &number) ? number : -1;
+  }
+  return sscanf(value->text, "%" SCNd64 "%n", &number, &end) == 1 && !value->text[end] ? number
+                                                                                       : -1;
+}
+
 /** The first argument as one of `names`, by name or number; `count` if it is none. */
 static uint32_t choice(const HrCall* call, const char* const* names, uint32_t count)
 {
-  int64_t number = -1;
-  if (!call->count) {
-    return count;
+  const HrValue* const value = call->args;
+  const int64_t number = call->count ? choice_number(value) : -1;
+  if (number >= 0 && number < count) {
+    return (uint32_t)number;
   }
-  const HrValue* const value = &call->args[0];
-  if (value->type != HR_VALUE_TEXT) {
-    return hr_call_integer(value, &number) && number >= 0 && number < count ? (uint32_t)number
-                                                                            : count;
-  }
-  uint32_t index = 0;
+  uint32_t index = call->count && value->type == HR_VALUE_TEXT ? 0 : count;
   while (index < count && strcmp(value->text, names[index])) {
     ++index;
   }
@@ -376,20 +384,18 @@ void hr_quantum_text(HrQuantum quantum, uint32_t bars, char text[HR_QUANTUM_TEXT
 
 static bool find_quantum(const HrValue* value, HrQuantum* quantum, uint32_t* bars)
 {
+  const bool text = value->type == HR_VALUE_TEXT;
   int64_t number = -1;
   int end = 0;
-  if (value->type != HR_VALUE_TEXT) {
-    if (!hr_call_integer(value, &number)) {
-      return false;
-    }
-  } else if (sscanf(value->text, "%" SCNd64 " bars%n", &number, &end) == 1 && end &&
-             !value->text[end]) {
+  if (text && sscanf(value->text, "%" SCNd64 " bars%n", &number, &end) == 1 && end &&
+      !value->text[end]) {
     *quantum = HR_QUANTUM_BAR;
     *bars = number > 0 && number <= BARS_MAX ? (uint32_t)number : 0;
     return *bars;
   }
+  number = choice_number(value);
   for (unsigned i = 0; i < QUANTA; ++i) {
-    if (value->type == HR_VALUE_TEXT ? !strcmp(value->text, quanta[i].name) : number == i) {
+    if (number == i || (text && !strcmp(value->text, quanta[i].name))) {
       *quantum = quanta[i].quantum;
       *bars = quanta[i].bars;
       return true;

@@ -246,11 +246,14 @@ static void activate(LV2_Handle handle)
 static void cleanup(LV2_Handle handle)
 {
   HrPlugin* const plugin = handle;
-  hr_osc_detach(plugin->session);
-  if (delist(plugin)) {
+  const bool left = hr_osc_detach(plugin->session);
+  if (!left) {
+    hr_session_on_request(plugin->session, NULL, NULL); // It would speak to a host that is gone
+  }
+  if (delist(plugin) && left) {
     destroy(plugin);
-  } // else a disk hangs inside a worker call: a leak is better than a crash, and
-    // what was captured waits in shared memory
+  } // else a disk hangs inside a worker call or an OSC command: a leak is better than a
+    // crash, and what was captured waits in shared memory
 }
 
 /* ---- The block ------------------------------------------------------------- */

@@ -63,7 +63,7 @@ static inline void forget_leases(void)
   for (int i = 0; i < HR_OSC_PORT_COUNT; ++i) {
     char name[64];
     snprintf(name, sizeof name, "halfremembered/osc-%d.leases", atoi(base_port) + i);
-    unlink(scratch_path(name));
+    unlink(runtime_path(name));
   }
 }
 
@@ -73,7 +73,6 @@ static inline int group_setup(void** state)
   if (scratch_make()) {
     return -1;
   }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   // Ports apart from a real one's, and from other runs of this test at the same time.
   snprintf(base_port, sizeof base_port, "%d", 20000 + (int)getpid() % 180 * HR_OSC_PORT_COUNT);
   setenv("HR_OSC_PORT", base_port, 1);

@@ -13,9 +13,10 @@ set -u
 build=$(realpath "$1")
 paper=${2:-docs/infinite-canvas-storage.md}
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-mkdir -m 700 "$scratch"/{run,home,examples,sh}
-export HOME=$scratch/home XDG_RUNTIME_DIR=$scratch/run HR_STORE=$scratch/played.hr LC_ALL=C.UTF-8
+runtime=$(mktemp -d -p /dev/shm) # In memory, as a session's is
+trap 'rm -rf "$scratch" "$runtime"' EXIT
+mkdir -m 700 "$scratch"/{home,examples,sh}
+export HOME=$scratch/home XDG_RUNTIME_DIR=$runtime HR_STORE=$scratch/played.hr LC_ALL=C.UTF-8
 export PATH=$build:$PATH
 unset XDG_DATA_HOME HR_TREE
 

@@ -28,7 +28,6 @@ static inline int setup(void** state)
   if (scratch_make()) {
     return -1;
   }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   const HrAttachment where = place();
   return rig_open(&rig, &where) ? 0 : -1;
 }

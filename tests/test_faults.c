@@ -562,7 +562,7 @@ static void test_a_store_whose_folder_is_removed_is_written_anew(void** state)
   rig_run(&rig, BEAT);
   play_notes();
   state_now();
-  snprintf(command, sizeof command, "rm -r %s", scratch_path("a"));
+  snprintf(command, sizeof command, "rm -r '%s'", scratch_path("a"));
   assert_int_equal(system(command), 0);
   assert_int_equal(played_through().trouble, HR_OK);
   assert_all_is_in("a/b/deep.hr");
@@ -652,7 +652,7 @@ static void test_a_store_on_a_disk_pulled_out_goes_on_when_that_is_back(void** s
 {
   (void)state;
   char command[12800];
-  const char* const copy = "cp %s %s";
+  const char* const copy = "cp '%s' '%s'";
   play_note(0, 60, 100);
   rig_run(&rig, BEAT);
   state_now();
@@ -855,7 +855,8 @@ static bool mount_ext4(const char* image, const char* folder)
   char command[12800];
   mkdir(folder, 0700);
   snprintf(command, sizeof command,
-           "truncate -s 8M %s && mkfs.ext4 -q -F -m 0 %s && mount -o loop,errors=remount-ro %s %s",
+           "truncate -s 8M '%s' && mkfs.ext4 -q -F -m 0 '%s' && mount -o loop,errors=remount-ro "
+           "'%s' '%s'",
            image, image, image, folder);
   const bool mounted = !system(command);
   if (!mounted) {
@@ -917,7 +918,8 @@ static void test_a_file_system_gone_read_only(void** state)
   play_notes();
   const HrSessionState read_only = state_now();
   umount2(folder, MNT_DETACH);
-  snprintf(command, sizeof command, "cp %s %s && (e2fsck -fy %s >%s 2>&1; mount -o loop %s %s)",
+  snprintf(command, sizeof command,
+           "cp '%s' '%s' && (e2fsck -fy '%s' >'%s' 2>&1; mount -o loop '%s' '%s')",
            scratch_path("disk.img"), scratch_path("again.img"), scratch_path("again.img"),
            scratch_path("said"), scratch_path("again.img"), folder);
   const bool again = !system(command);

@@ -39,7 +39,6 @@ static int set_up(void** state)
   if (scratch_make()) {
     return -1;
   }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   setenv("XDG_DATA_HOME", scratch, 1);
   setenv("HR_STORE", scratch_path("store.hr"), 1);
   unsetenv("HR_TREE");

@@ -152,7 +152,6 @@ static void test_a_large_store_is_not_pinned(void** state)
   assert_int_equal(scratch_make(), 0);
   setenv("HR_STORE", scratch_path("large.hr"), 1);
   setenv("HR_TREE", "large", 1);
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   assert_int_equal(
       hr_store_open(scratch_path("large.hr"), HR_STORE_CREATE | HR_STORE_UNSYNCED, &store, NULL),
       HR_OK);

@@ -252,7 +252,6 @@ static void test_a_session_keeps_no_reader(void** state)
   (void)state;
   HrStore* store = NULL;
   const HrAttachment where = place();
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   assert_true(rig_open(&rig, &where));
   assert_ok(hr_store_open(scratch_path("store.hr"), 0, &store, NULL));
   for (int i = 0; i < 400; ++i) {

@@ -5,8 +5,10 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -14,6 +16,14 @@
 #include "tests/osc_rig.h"
 
 #define TOOL HR_TEST_BUNDLE "../halfremembered"
+
+static atomic_uint sync_ms; ///< How long the disk takes to sync
+
+__attribute__((visibility("default"))) int fdatasync(int fd)
+{
+  sleep_ms(atomic_load(&sync_ms));
+  return (int)syscall(SYS_fdatasync, fd);
+}
 
 static char* const said = rows;  ///< By the tool the last time
 static char complained[1 << 12]; ///< The same
@@ -73,8 +83,19 @@ static void test_arguments_are_what_the_command_takes(void** state)
   HrTxn* txn = NULL;
   HrStore* store = NULL;
   assert_int_equal(ask("/hr/1/fork/at 1.1 12"), 0);
-  assert_int_equal(ask("/hr/1/emotion -- 0.5 -0.25 1 glad"), 0);
+  assert_int_equal(ask("/hr/1/emotion 0.5 -0.25 1 glad"), 0);
   assert_non_null(strstr(said, " 0.5 -0.25 1 \"glad\"\n"));
+  assert_int_equal(ask("/hr/1/emotion -1 -.5 0 -- -s"), 0);
+  assert_non_null(strstr(said, " -1 -0.5 0 \"-s\"\n"));
+  assert_int_equal(ask("/hr/1/quantum 4"), 0); // One of a list may be told by its number
+  assert_asked("/hr/1/get quantum", "/reply /hr/1/get row \"quantum\" \"2 bars\"\n"
+                                    "/reply /hr/1/get ok\n");
+  assert_int_equal(ask("/hr/1/quantum '4 bars'"), 0);
+  assert_int_equal(ask("/hr/1/standing 1"), 0);
+  assert_asked("/hr/1/get standing", "/reply /hr/1/get row \"standing\" \"append\"\n"
+                                     "/reply /hr/1/get ok\n");
+  assert_refused("/hr/1/standing 3", 1, "0 to 2");
+  assert_refused("/hr/1/quantum -1", 1, "0 to 6");
   assert_int_equal(ask("/hr/1/switch 1"), 0);
   assert_non_null(strstr(said, "row 1 \"main\""));
   assert_int_equal(hr_store_open(scratch_path("music.hr"), 0, &store, NULL), HR_OK);
@@ -94,6 +115,19 @@ static void test_a_pattern_asks_all(void** state)
   assert_int_equal(ask("'/hr/*/branch'"), 0);
   assert_non_null(strstr(said, "/reply /hr/1/branch ok\n"));
   assert_non_null(strstr(said, "/reply /hr/2/branch ok\n"));
+}
+
+/** However long each of them takes: the answers of all are waited for. */
+static void test_a_pattern_asks_all_on_a_slow_disk(void** state)
+{
+  (void)state;
+  atomic_store(&sync_ms, 400);
+  assert_int_equal(ask("'/hr/*/note' slow"), 0);
+  atomic_store(&sync_ms, 0);
+  assert_non_null(strstr(said, "/reply /hr/1/note ok\n"));
+  assert_non_null(strstr(said, "/reply /hr/2/note ok\n"));
+  assert_null(strstr(said, "ping"));
+  assert_refused("'/hr/[9/note' slow", 1, "/hr/[9/note: ");
 }
 
 static void test_an_error_is_one(void** state)
@@ -121,7 +155,7 @@ static void test_nobody_answers(void** state)
 /** Put a file beside the URL file. */
 static void put_url(const char* name, const char* url)
 {
-  FILE* const file = fopen(scratch_path(name), "w");
+  FILE* const file = fopen(runtime_path(name), "w");
   assert_non_null(file);
   fprintf(file, "%s\n", url);
   fclose(file);
@@ -146,11 +180,11 @@ static void test_which_host(void** state)
   snprintf(two, sizeof two, "%s /hr/1/branch", hr_osc_url());
   assert_int_equal(ask(two), 0);
   snprintf(two, sizeof two, "halfremembered/osc-%ld.url", (long)getppid());
-  unlink(scratch_path(two));
+  unlink(runtime_path(two));
   setenv("XDG_RUNTIME_DIR", scratch_path("elsewhere"), 1);
   assert_int_equal(mkdir(scratch_path("elsewhere"), 0700), 0);
   assert_refused("/hr/1/branch", 1, "load it in a host");
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
+  setenv("XDG_RUNTIME_DIR", runtime, 1);
 }
 
 int main(void)
@@ -158,8 +192,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       TEST(test_each_row_is_shown),  TEST(test_arguments_are_what_the_command_takes),
-      TEST(test_a_pattern_asks_all), TEST(test_an_error_is_one),
-      TEST(test_nobody_answers),     TEST(test_which_host),
+      TEST(test_a_pattern_asks_all), TEST(test_a_pattern_asks_all_on_a_slow_disk),
+      TEST(test_an_error_is_one),    TEST(test_nobody_answers),
+      TEST(test_which_host),
   };
   return cmocka_run_group_tests_name("ask", tests, group_setup, group_teardown);
 }

@@ -131,7 +131,6 @@ static int setup(void** state)
   if (scratch_make()) {
     return -1;
   }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   snprintf(port, sizeof port, "%d", 32000 + (int)getpid() % 180 * HR_OSC_PORT_COUNT);
   setenv("HR_OSC_PORT", port, 1);
   setenv("HR_TREE", "Stage", 1);

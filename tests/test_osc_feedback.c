@@ -14,6 +14,7 @@
 
 #include "osc/feedback.h"
 #include "osc/slots.h"
+#include "osc/subscribers.h"
 #include "osc/table.h"
 #include "tests/osc_rig.h"
 
@@ -266,7 +267,7 @@ static void test_leases_of_others(void** state)
   for (size_t i = 0; i < 2; ++i) {
     hr_osc_detach(sessions[i]);
   }
-  FILE* const file = fopen(scratch_path(name), "w");
+  FILE* const file = fopen(runtime_path(name), "w");
   assert_non_null(file);
   fprintf(file,
           "127.0.0.1 %d 1 10\n"                     // Over
@@ -278,6 +279,28 @@ static void test_leases_of_others(void** state)
     serve(sessions[i]);
   }
   assert_null(client_next(client, QUIET_MS));
+}
+
+/** What was granted to others when they were allowed is theirs no more. */
+static void test_leases_of_those_not_allowed(void** state)
+{
+  Client* client = *state;
+  char name[64];
+  snprintf(name, sizeof name, "halfremembered/osc-%u.leases", ntohs(server_address().sin_port));
+  for (size_t i = 0; i < 2; ++i) {
+    hr_osc_detach(sessions[i]);
+  }
+  FILE* const file = fopen(runtime_path(name), "w");
+  assert_non_null(file);
+  for (int i = 0; i < HR_OSC_SUBSCRIBERS_MAX; ++i) {
+    fprintf(file, "192.0.2.1 %d %lld 10\n", 9000 + i, (long long)(now_ms() + 60000) * 1000000);
+  }
+  fclose(file);
+  for (size_t i = 0; i < 2; ++i) {
+    serve(sessions[i]);
+  }
+  subscribe(client); // There is room
+  read_state(client, rows, sizeof rows);
 }
 
 static void test_targets(void** state)
@@ -458,6 +481,7 @@ int main(void)
       SERVED(test_no_positions),
       SERVED(test_told_after_a_restart),
       SERVED(test_leases_of_others),
+      SERVED(test_leases_of_those_not_allowed),
       SERVED(test_targets),
       SERVED(test_loss),
   };

@@ -546,7 +546,6 @@ static int group_setup(void** state)
   if (scratch_make()) {
     return -1;
   }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   snprintf(port, sizeof port, "%d", 33000 + (int)getpid() % 180 * HR_OSC_PORT_COUNT);
   return setenv("HR_OSC_PORT", port, 1);
 }

@@ -549,7 +549,6 @@ static void run_cases(unsigned first, unsigned step, unsigned count)
   HrVerifyReport report;
   uint64_t played = 0;
   check(scratch_make() == 0);
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   setenv("HR_STORE", scratch_path("store.hr"), 1);
   unsetenv("HR_TREE");
   check(!hr_store_open(scratch_path("store.hr"), HR_STORE_CREATE, &store, NULL));

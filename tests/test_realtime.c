@@ -344,7 +344,6 @@ static int watch(const char* sabotage)
   const pid_t child = fork();
   if (child == 0) {
     setenv("HR_STORE", scratch_path("store.hr"), 1);
-    setenv("XDG_RUNTIME_DIR", scratch, 1);
     execl("/proc/self/exe", "test_realtime", "watched", sabotage, (char*)NULL);
     _exit(9);
   }

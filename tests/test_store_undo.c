@@ -280,7 +280,7 @@ static void test_the_log_tells_of_undo(void** state)
 
   char command[9000];
   char line[1000];
-  snprintf(command, sizeof command, "%s -s '%s' log", HR_TEST_BUNDLE "../halfremembered",
+  snprintf(command, sizeof command, "'%s' -s '%s' log", HR_TEST_BUNDLE "../halfremembered",
            hr_store_path(store));
   FILE* const output = popen(command, "r"); // NOLINT(cert-env33-c)
   assert_non_null(output);

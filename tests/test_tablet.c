@@ -390,7 +390,6 @@ static int switch_on(void** state)
   if (scratch_make()) {
     return -1;
   }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   setenv("HR_STORE", scratch_path("store.hr"), 1);
   setenv("HR_TREE", "Piano", 1);
   setenv("HR_OSC_PORT", "19770", 1);

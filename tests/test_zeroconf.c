@@ -79,16 +79,16 @@ static void start_bus(void)
            "<auth>EXTERNAL</auth><policy context='default'>\n"
            "<allow send_destination='*' eavesdrop='true'/><allow eavesdrop='true'/>\n"
            "<allow own='*'/></policy></busconfig>\n",
-           scratch_path("bus"));
+           runtime_path("bus"));
   write_file("bus.conf", text);
   snprintf(command, sizeof command, "exec dbus-daemon --nofork --nopidfile --config-file='%s' 2>&-",
            scratch_path("bus.conf"));
-  unlink(scratch_path("bus"));
+  unlink(runtime_path("bus"));
   bus = start(command);
-  for (int waited = 0; access(scratch_path("bus"), F_OK) && waited < READY_MS; waited += 10) {
+  for (int waited = 0; access(runtime_path("bus"), F_OK) && waited < READY_MS; waited += 10) {
     sleep_ms(10);
   }
-  assert_int_equal(access(scratch_path("bus"), F_OK), 0);
+  assert_int_equal(access(runtime_path("bus"), F_OK), 0);
 }
 
 /** It writes its process number below /run, which may hold another one's. */
@@ -113,8 +113,7 @@ static int group_setup(void** state)
   if (scratch_make()) {
     return -1;
   }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
-  snprintf(address, sizeof address, "unix:path=%s", scratch_path("bus"));
+  snprintf(address, sizeof address, "unix:path=%s", runtime_path("bus"));
   setenv("DBUS_SYSTEM_BUS_ADDRESS", address, 1);
   snprintf(port, sizeof port, "%d", 21000 + (int)getpid() % 180 * HR_OSC_PORT_COUNT);
   setenv("HR_OSC_PORT", port, 1);
@@ -321,7 +320,7 @@ static void test_without_a_daemon(void** state)
   for (unsigned i = 0; i < 3; ++i) {
     const int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un silent = {.sun_family = AF_UNIX};
-    snprintf(silent.sun_path, sizeof silent.sun_path, "%s", scratch_path("bus"));
+    snprintf(silent.sun_path, sizeof silent.sun_path, "%s", runtime_path("bus"));
     unlink(silent.sun_path);
     if (i == 1) {
       start_bus();

@@ -24,17 +24,21 @@
 
 enum {
   ANSWER_MS = 2000, ///< The longest wait for a part of the answer
-  OTHERS_MS = 300,  ///< The same where a pattern may mean several instances, after the first
   HOSTS_MAX = 16,
   BYTES_OF_MIDI = 3, ///< A message as so many numbers
 };
+
+/** Asked right behind a pattern, for which any number of instances answers: what one sends is
+ * done in its order, so that the answer to this is the end. */
+#define END "/hr/ping"
 
 /** What is asked, and what came of it. */
 typedef struct {
   const char* url;
   const char* address;
   int socket;
-  bool answered; ///< By a closing message
+  bool pattern;  ///< It may mean several instances
+  bool answered; ///< By the last closing message
   bool failed;   ///< By one that is an error
 } Question;
 
@@ -154,6 +158,20 @@ static void add_arguments(lo_message message, const char* address, char* const* 
 }
 
 /** Returns 0 or what errno was. */
+static int send_bytes(const Question* question, const uint8_t* bytes, size_t size)
+{
+  static const uint8_t end[] = END "\0\0\0\0,\0\0";
+  uint8_t both[HR_OSC_PACKET_MAX + HR_OSC_BUNDLE_HEADER_SIZE + 2 * HR_OSC_BUNDLE_LENGTH_SIZE +
+               sizeof end];
+  if (question->pattern) {
+    size = hr_osc_bundle_append(both, 0, bytes, size);
+    size = hr_osc_bundle_append(both, size, end, sizeof end);
+    bytes = both;
+  }
+  return send(question->socket, bytes, size, 0) < 0 ? errno : 0;
+}
+
+/** The same. */
 static int send_question(const Question* question, char* const* args, size_t count)
 {
   uint8_t bytes[HR_OSC_PACKET_MAX];
@@ -166,7 +184,7 @@ static int send_question(const Question* question, char* const* args, size_t cou
   const bool fits = lo_message_length(message, question->address) <= sizeof bytes &&
                     lo_message_serialise(message, question->address, bytes, &size);
   lo_message_free(message);
-  return !fits ? EMSGSIZE : send(question->socket, bytes, size, 0) < 0 ? errno : 0;
+  return !fits ? EMSGSIZE : send_bytes(question, bytes, size);
 }
 
 /* ---- The answer -------------------------------------------------------------- */
@@ -212,6 +230,28 @@ static bool is_answer(const char* path, const char* types)
          (!strcmp(path, "/error") && !strncmp(types, "sis", 3));
 }
 
+static void take_error(Question* question, const char* address, const char* text)
+{
+  hr_tool_complain("%s: %s", address, text);
+  question->failed = true;
+  question->answered = !question->pattern || !strcmp(address, "/"); // The whole packet
+}
+
+static void take_reply(Question* question, const char* types, lo_arg** values)
+{
+  const char* const address = (const char*)values[0];
+  const bool closing = strcmp((const char*)values[1], "row") != 0;
+  const bool end = question->pattern && !strcmp(address, END);
+  if (!end) {
+    printf("/reply %s %s", address, (const char*)values[1]);
+    for (size_t i = 2; types[i]; ++i) {
+      print_value(types[i], values[i]);
+    }
+    putchar('\n');
+  }
+  question->answered = closing && (end || !question->pattern);
+}
+
 static bool take_message(Question* question, const uint8_t* bytes, size_t size)
 {
   const char* const path = (const char*)bytes;
@@ -223,15 +263,9 @@ static bool take_message(Question* question, const uint8_t* bytes, size_t size)
   lo_arg** const values = lo_message_get_argv(message);
   const bool answer = is_answer(path, types);
   if (answer && !strcmp(path, "/error")) {
-    hr_tool_complain("%s: %s", (const char*)values[0], (const char*)values[2]);
-    question->answered = question->failed = true;
+    take_error(question, (const char*)values[0], (const char*)values[2]);
   } else if (answer) {
-    printf("/reply %s %s", (const char*)values[0], (const char*)values[1]);
-    for (size_t i = 2; types[i]; ++i) {
-      print_value(types[i], values[i]);
-    }
-    putchar('\n');
-    question->answered = question->answered || strcmp((const char*)values[1], "row") != 0;
+    take_reply(question, types, values);
   }
   lo_message_free(message);
   return answer;
@@ -272,23 +306,20 @@ static int receive(Question* question, int64_t* until)
     return errno;
   }
   if (take_datagram(question, bytes, (size_t)size)) {
-    *until = hr_monotonic_ns() + (question->answered ? OTHERS_MS : ANSWER_MS) * (int64_t)1000000;
+    *until = hr_monotonic_ns() + ANSWER_MS * (int64_t)1000000;
   }
   return 0;
 }
 
-/** Read the answer: to its end, or, of a pattern, until no more comes. */
+/** Read the answer to its end. */
 static int read_answer(Question* question)
 {
-  HrOscAddress parts;
-  const bool pattern =
-      hr_osc_address_split(question->address, &parts) && hr_osc_address_is_pattern(&parts);
   int64_t until = hr_monotonic_ns() + ANSWER_MS * (int64_t)1000000;
   int reason = 0;
-  while (!reason && (pattern || !question->answered)) {
+  while (!reason && !question->answered) {
     reason = receive(question, &until);
   }
-  if (reason && !(reason == ETIMEDOUT && question->answered)) {
+  if (reason) {
     return fail(question, reason);
   }
   return question->failed ? HR_EXIT_FAILURE : HR_EXIT_OK;
@@ -309,7 +340,10 @@ int hr_ask(char* const* args, size_t count)
   if (!named && !find_host(url)) {
     return HR_EXIT_FAILURE;
   }
+  HrOscAddress parts;
   Question question = {.url = named ? args[0] : url, .address = args[first]};
+  question.pattern =
+      hr_osc_address_split(question.address, &parts) && hr_osc_address_is_pattern(&parts);
   if (!read_url(question.url, &to)) {
     hr_tool_complain("%s is no URL of a plugin: take one like " URL_BEGIN "127.0.0.1:9770/.",
                      question.url);

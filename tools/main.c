@@ -218,9 +218,30 @@ static int run(const HrTool* tool, const char* name, char* const* args, size_t c
   return command->run(tool, args, count);
 }
 
+enum { WORD = 1 };
+
+static bool is_negative(const char* text)
+{
+  char* end = NULL;
+  const double number = strtod(text, &end);
+  return number <= 0.0 && *text == '-' && end > text && !*end;
+}
+
+/** As getopt_long(), but that words come one by one, and that a negative number is one. */
+static int next_option(int argc, char** argv, const struct option* options)
+{
+  char* const next = optind < argc ? argv[optind] : NULL;
+  if (next && is_negative(next)) {
+    optarg = next;
+    ++optind;
+    return WORD;
+  }
+  return getopt_long(argc, argv, "-s:t:fp:hV", options, NULL);
+}
+
 /** Read the options; `*store` is room for the default path. Returns -1 to go
- * on, or an exit status. */
-static int read_options(int argc, char** argv, HrTool* tool, char store[PATH_MAX])
+ * on with `count` words from argv[1] on, or an exit status. */
+static int read_options(int argc, char** argv, HrTool* tool, char store[PATH_MAX], size_t* count)
 {
   static const struct option options[] = {
       {"store", required_argument, NULL, 's'},
@@ -235,8 +256,12 @@ static int read_options(int argc, char** argv, HrTool* tool, char store[PATH_MAX
   char* end = NULL;
   int option;
   *tool = (HrTool){.tree = tree && *tree ? tree : NULL, .ppq = HR_SMF_RESOLUTION};
-  while ((option = getopt_long(argc, argv, "s:t:fp:hV", options, NULL)) != -1) {
+  int words = 1;
+  while ((option = next_option(argc, argv, options)) != -1) {
     switch (option) {
+    case WORD:
+      argv[words++] = optarg;
+      break;
     case 's':
       tool->store = optarg;
       break;
@@ -265,6 +290,8 @@ static int read_options(int argc, char** argv, HrTool* tool, char store[PATH_MAX
       return HR_EXIT_USAGE;
     }
   }
+  memmove(argv + words, argv + optind, (size_t)(argc - optind) * sizeof *argv);
+  *count = (size_t)(words - 1 + argc - optind);
   if (!tool->store && !hr_store_default_path(store, PATH_MAX)) {
     tool->store = store;
   }
@@ -277,15 +304,16 @@ int main(int argc, char** argv)
   HrTool tool;
   /* Not LC_NUMERIC: numbers are typed and printed the same everywhere. */
   setlocale(LC_CTYPE, "");
-  int result = read_options(argc, argv, &tool, store);
-  if (result < 0 && optind == argc) {
+  size_t count = 0;
+  int result = read_options(argc, argv, &tool, store, &count);
+  if (result < 0 && !count) {
     fputs("Usage: halfremembered [OPTION]... COMMAND [ARGUMENT]...\n"
           "Try \"halfremembered --help\".\n",
           stderr);
     return HR_EXIT_USAGE;
   }
   if (result < 0) {
-    result = run(&tool, argv[optind], argv + optind + 1, (size_t)(argc - optind - 1));
+    result = run(&tool, argv[1], argv + 2, count - 1);
   }
   if (fflush(stdout) || ferror(stdout)) {
     hr_tool_complain("The output could not be written: %m.");

@@ -97,6 +97,7 @@ static void add_option(int* count, char*** arguments, char* option)
 
 static void end_store(void)
 {
+  hr_osc_inbox_clear(&endpoint.inbox);
   hr_osc_schedule_clear(&endpoint.schedule);
   hr_osc_outbox_clear(&endpoint.outbox);
   free(instance.branches);
@@ -130,7 +131,6 @@ int LLVMFuzzerInitialize(int* count, char*** arguments)
   if (scratch_make()) {
     abort();
   }
-  setenv("XDG_RUNTIME_DIR", scratch, 1);
   write_dictionary(scratch_path("dictionary"));
   snprintf(option, sizeof option, "-dict=%s", scratch_path("dictionary"));
   add_option(count, arguments, option);
@@ -193,12 +193,16 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
   hr_session_state(rig.session, &before);
   const size_t commits = count_commits();
   hr_osc_dispatch(&endpoint, &from, bytes, size, now_ns);
+  while (hr_osc_dispatch_run(&endpoint, now_ns, 0)) { // A turn for each command
+  }
   hr_session_state(rig.session, &after);
   free(bytes);
   if (malformed && (before.revision != after.revision || commits != count_commits())) {
     abort();
   }
-  hr_osc_dispatch_due(&endpoint, 64, now_ns);
+  hr_osc_dispatch_due(&endpoint, now_ns);
+  while (hr_osc_dispatch_run(&endpoint, now_ns, 0)) { // A turn for each command
+  }
   rig_run_block(&rig, rig.block);
   rig.output_count = 0;
   if (packets % PACKETS_PER_FEEDBACK == 0) {
