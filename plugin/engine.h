@@ -103,6 +103,7 @@ typedef struct HrEngine {
   bool enabled;
   uint32_t settings[HR_SETTINGS]; ///< By HrSetting
   uint64_t malformed;
+  uint8_t* apart;   ///< Room for SysEx without what stands within it
   bool release_all; ///< At the next block: the host may have lost our note-offs
 
   bool replay;

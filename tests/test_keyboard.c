@@ -1,0 +1,73 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* What somebody at a keyboard takes for granted. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/rig_commands.h"
+
+/** Hand the engine a message of any size. */
+static void hand(const uint8_t* bytes, uint32_t size)
+{
+  hr_engine_begin(rig.engine, 64, true, (HrSink){rig_write, &rig});
+  hr_engine_midi(rig.engine, 0, bytes, size);
+  hr_engine_end(rig.engine);
+  rig.now += 64;
+}
+
+/* ---- System messages -------------------------------------------------------------------- */
+
+/** The clock may tick within a SysEx message: both come through, each by itself. */
+static void test_real_time_within_sysex(void** state)
+{
+  (void)state;
+  static const uint8_t mixed[] = {0xf0, 0x7d, 0xf8, 1, 0xfa, 2, 0xfd, 0xf7};
+  static const uint8_t status_within[] = {0xf0, 0x7d, 0xf8, 0x90, 2, 0xf7};
+  hand(mixed, sizeof mixed);
+  assert_int_equal(rig.output_count, 3);
+  assert_int_equal(rig.output[0].bytes[0], 0xf8);
+  assert_int_equal(rig.output[1].bytes[0], 0xfa);
+  assert_int_equal(rig.output[2].size, 5);
+  assert_int_equal(state_now().malformed, 1); // 0xfd is no message
+
+  const Music music = music_of("main");
+  assert_int_equal(music.count, 2); // No clock
+  assert_int_equal(music.bytes[0][0], 0xfa);
+  assert_memory_equal(music.bytes[1], ((const uint8_t[]){0xf0, 0x7d, 1}), 3);
+
+  hand(status_within, sizeof status_within);
+  assert_int_equal(state_now().malformed, 2);
+  assert_int_equal(music_of("main").count, 2);
+}
+
+/** A device may send time code for as long as it is on: that is not playing. */
+static void test_time_code_is_no_music(void** state)
+{
+  (void)state;
+  play_note(0, 60, BEAT / 2);
+  rig_run(&rig, BAR);
+  for (int i = 0; i < 12 * 8; ++i) {
+    rig_run(&rig, BAR / 8);
+    hand((const uint8_t[]){0xf1, (uint8_t)(i % 8 << 4)}, 2);
+  }
+  assert_true(rig.output_count > 12 * 8); // It is passed on
+  assert_int_equal(music_of("main").count, 2);
+  play_note(0, 62, BEAT / 2);
+  rig_run(&rig, BAR);
+  assert_true(music_of("main").tick[2] == ticks(4)); // The silence was shortened
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      TEST(test_real_time_within_sysex),
+      TEST(test_time_code_is_no_music),
+  };
+  return cmocka_run_group_tests_name("keyboard", tests, NULL, NULL);
+}
