@@ -371,11 +371,27 @@ HR_REALTIME_SELDOM static void stop(HrEngine* engine, HrTick before)
   hr_engine_forget_ahead(engine);
 }
 
+/** The host, which stands, is moved while somebody plays beside the song on the own clock: that
+ * is over. */
+HR_REALTIME_SELDOM static void leave_side(HrEngine* engine, const HrPosition* position)
+{
+  const HrClock* const clock = &engine->clock;
+  const HrTick here = hr_engine_tick(engine, engine->cursor);
+  if (position->has & HR_HAS_FRAME && position->frame != clock->host_frame &&
+      !hr_player_plays(&engine->player)) {
+    hr_engine_return_home(engine, here);
+    hr_engine_park(engine, engine->cursor, here);
+  }
+}
+
 void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* position)
 {
   HrClock* const clock = &engine->clock;
   const uint32_t last = frame < engine->frames ? frame : engine->frames;
   advance(engine, last > engine->cursor ? last : engine->cursor);
+  if (engine->side && clock->running && !clock->rolling) {
+    leave_side(engine, position);
+  }
   const HrTick before = hr_engine_tick(engine, engine->cursor);
   const unsigned what = hr_clock_host(clock, hr_engine_frame(engine, engine->cursor), position);
   const HrTick here = hr_engine_tick(engine, engine->cursor);

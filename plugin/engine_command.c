@@ -197,6 +197,8 @@ HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessa
   }
   if (go->what & HR_GO_SWITCH && go->target.number != engine->recorder.target.number) {
     hr_engine_go_to(engine, from, &go->target, go->cause);
+  } else if (go->what & HR_GO_SWITCH) {
+    engine->side = false; // Here is where to be
   }
   if (go->what & HR_GO_PARK && !clock->rolling) {
     take_tempo(clock, &go->target);

@@ -63,11 +63,59 @@ static void test_time_code_is_no_music(void** state)
   assert_true(music_of("main").tick[2] == ticks(4)); // The silence was shortened
 }
 
+/* ---- Beside the song ---------------------------------------------------------------------- */
+
+/** A bar along the host, and a note when it has stopped. */
+static void play_beside(void)
+{
+  rig_transport(&rig, true, 0);
+  play_note(0, 60, BEAT / 2);
+  rig_run(&rig, BAR);
+  rig_transport(&rig, false, BAR);
+  rig_run(&rig, BEAT);
+  play_note(0, 70, BEAT / 2);
+  rig_run(&rig, BAR);
+  assert_branch("take 2");
+}
+
+/** Who moves the host goes on in the song, however short a while after the last note. */
+static void test_a_host_that_is_moved_calls_back_to_the_song(void** state)
+{
+  (void)state;
+  play_beside();
+  rig_transport(&rig, false, BAR); // It is there still
+  rig_run(&rig, BEAT);
+  assert_branch("take 2");
+  rig_transport(&rig, false, 4 * BAR);
+  rig_run(&rig, BEAT);
+  assert_branch("main");
+  play_note(0, 72, BEAT / 2);
+  rig_run(&rig, BAR);
+  assert_branch("take 3");
+  assert_true(music_of("take 3").tick[2] == ticks(16) + 1);
+  assert_int_equal(music_of("take 2").count, 4);
+}
+
+/** Who switches to a branch that was begun beside the song wants to go on there. */
+static void test_a_switch_makes_a_side_branch_the_song(void** state)
+{
+  (void)state;
+  play_beside();
+  assert_ok(say("switch", "take 2", NULL, NULL));
+  rig_transport(&rig, true, 4 * BAR);
+  play_note(0, 72, BEAT / 2);
+  rig_run(&rig, BAR);
+  assert_branch("take 2");
+  assert_int_equal(music_of("take 2").count, 6);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       TEST(test_real_time_within_sysex),
       TEST(test_time_code_is_no_music),
+      TEST(test_a_host_that_is_moved_calls_back_to_the_song),
+      TEST(test_a_switch_makes_a_side_branch_the_song),
   };
   return cmocka_run_group_tests_name("keyboard", tests, NULL, NULL);
 }

@@ -349,10 +349,11 @@ static void stand(Play* play, const HostTransport* at)
     end_held(play, now(play));
     play->place = cue;
     play->plays_from = INT64_MAX;
+  } else if (play->home != MODEL_NOWHERE) {
+    go_to(play, play->home, now(play));
+    play->own = false;
   } else if (play->own) {
     play->unseen = cue != play->cue && play->ever_rolled;
-  } else if (cue != play->cue && play->home != MODEL_NOWHERE) {
-    go_to(play, play->home, now(play));
   }
   play->host = *at;
   play->host_since = play->frame;
@@ -438,6 +439,7 @@ static void switch_to(Play* play, int to)
   if (to != play->here) {
     go_to(play, to, now(play));
   }
+  play->home = MODEL_NOWHERE;
   play->asked = play->replay;
   play->asked_at = play->frame;
   if (play->replay && play->own) {
