@@ -109,6 +109,26 @@ static void test_a_switch_makes_a_side_branch_the_song(void** state)
   assert_int_equal(music_of("take 2").count, 6);
 }
 
+/* ---- Stop --------------------------------------------------------------------------------- */
+
+/** Where nothing is replayed there is nothing to stop: the music goes on in time. */
+static void test_stop_leaves_a_jam_in_time(void** state)
+{
+  (void)state;
+  for (int follow = 0; follow < 2; ++follow) {
+    say_number("follow", follow);
+    play_note(0, 60, BEAT / 2);
+    rig_run(&rig, BEAT - 512);
+    assert_ok(rig_say(&rig, "stop", NULL));
+    rig_run(&rig, 512);
+    play_note(0, 62, BEAT / 2);
+    rig_run(&rig, 6 * BAR);
+    const Music music = music_of("main");
+    assert_int_equal(music.count, 4 * (follow + 1));
+    assert_true(music.tick[music.count - 2] - music.tick[music.count - 4] == ticks(1));
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -116,6 +136,7 @@ int main(void)
       TEST(test_time_code_is_no_music),
       TEST(test_a_host_that_is_moved_calls_back_to_the_song),
       TEST(test_a_switch_makes_a_side_branch_the_song),
+      TEST(test_stop_leaves_a_jam_in_time),
   };
   return cmocka_run_group_tests_name("keyboard", tests, NULL, NULL);
 }

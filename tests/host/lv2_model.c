@@ -48,7 +48,7 @@ typedef struct {
   bool asked;
 
   int switch_to; ///< At the end of this frame
-  bool stops;    ///< Replay, and the own clock: so too
+  bool stops;    ///< Replay: so too
   HrTick last;   ///< Message
   int64_t silence;
   int saved; ///< Branch
@@ -514,7 +514,7 @@ static void stop_replay(Play* play)
 {
   play->replay = false;
   play->plays_from = INT64_MAX;
-  if (!play->host.rolling) {
+  if (!play->host.rolling && !play->own) { // What is played on the own clock goes on
     park(play, resume_tick(play));
   }
 }
