@@ -63,6 +63,26 @@ static void test_time_code_is_no_music(void** state)
   assert_true(music_of("main").tick[2] == ticks(4)); // The silence was shortened
 }
 
+/* ---- Stop --------------------------------------------------------------------------------- */
+
+/** Where nothing is replayed there is nothing to stop: the music goes on in time. */
+static void test_stop_leaves_a_jam_in_time(void** state)
+{
+  (void)state;
+  for (int follow = 0; follow < 2; ++follow) {
+    say_number("follow", follow);
+    play_note(0, 60, BEAT / 2);
+    rig_run(&rig, BEAT - 512);
+    assert_ok(rig_say(&rig, "stop", NULL));
+    rig_run(&rig, 512);
+    play_note(0, 62, BEAT / 2);
+    rig_run(&rig, 6 * BAR);
+    const Music music = music_of("main");
+    assert_int_equal(music.count, 4 * (follow + 1));
+    assert_true(music.tick[music.count - 2] - music.tick[music.count - 4] == ticks(1));
+  }
+}
+
 /* ---- Beside the song ---------------------------------------------------------------------- */
 
 /** A bar along the host, and a note when it has stopped. */
@@ -109,24 +129,147 @@ static void test_a_switch_makes_a_side_branch_the_song(void** state)
   assert_int_equal(music_of("take 2").count, 6);
 }
 
-/* ---- Stop --------------------------------------------------------------------------------- */
+/* ---- The sound of what is played after a switch ---------------------------------------- */
 
-/** Where nothing is replayed there is nothing to stop: the music goes on in time. */
-static void test_stop_leaves_a_jam_in_time(void** state)
+/** What a synthesizer that hears "main" from its beginning has when the note `key` begins. */
+static HrChaseChannel heard_with(const char* branch, uint8_t key)
+{
+  static HrChase chase;
+  const Music music = music_of(branch);
+  int i = 0;
+  hr_chase_init(&chase);
+  while (i < music.count && (music.bytes[i][0] != 0x90 || music.bytes[i][1] != key)) {
+    const uint32_t size = (music.bytes[i][0] & 0xe0) == 0xc0 ? 2 : 3;
+    hr_chase_follow(&chase, music.bytes[i++], size);
+  }
+  assert_true(i < music.count);
+  return chase.channels[0];
+}
+
+/** A bar of one program, and another one of another, in which the pedal for expression is moved. */
+static void play_two_sounds(void)
+{
+  rig_play(&rig, 0, 0xc0, 1, 0);
+  rig_play(&rig, 0, 0xb0, 11, 10);
+  play_note(0, 60, BEAT / 2);
+  rig_play(&rig, BAR, 0xc0, 2, 0);
+  rig_play(&rig, BAR, 0xb0, 11, 120);
+  play_note(BAR, 61, BEAT / 2);
+  rig_run(&rig, 2 * BAR);
+  rest();
+}
+
+/** Play a note, and look that the record has it with the sound it had. */
+static void assert_heard_with(const char* branch, uint8_t key, uint8_t program, uint8_t expression)
+{
+  play_note(0, key, BEAT / 2);
+  rig_run(&rig, BAR);
+  rest();
+  const HrChaseChannel channel = heard_with(branch, key);
+  assert_int_equal(channel.program, program);
+  assert_int_equal(channel.controllers[11], expression);
+}
+
+static void test_a_fork_elsewhere_sounds_as_it_was_played(void** state)
 {
   (void)state;
-  for (int follow = 0; follow < 2; ++follow) {
-    say_number("follow", follow);
-    play_note(0, 60, BEAT / 2);
-    rig_run(&rig, BEAT - 512);
-    assert_ok(rig_say(&rig, "stop", NULL));
-    rig_run(&rig, 512);
-    play_note(0, 62, BEAT / 2);
-    rig_run(&rig, 6 * BAR);
-    const Music music = music_of("main");
-    assert_int_equal(music.count, 4 * (follow + 1));
-    assert_true(music.tick[music.count - 2] - music.tick[music.count - 4] == ticks(1));
+  play_two_sounds();
+  assert_ok(say("fork/at", "2", "other", NULL));
+  assert_heard_with("other", 70, 2, 120);
+  assert_int_equal(music_of("other").count, 4 + 4); // Said once
+}
+
+static void test_a_switch_sounds_as_it_was_played(void** state)
+{
+  (void)state;
+  play_two_sounds();
+  assert_ok(say("fork/at", "2", "other", NULL));
+  rig_play(&rig, 0, 0xc0, 3, 0);
+  rig_play(&rig, 0, 0xb0, 11, 90);
+  assert_heard_with("other", 70, 3, 90);
+  assert_ok(say("switch", "main", NULL, NULL));
+  assert_heard_with("main", 71, 3, 90);
+  assert_ok(say("switch", "other", NULL, NULL));
+  const int before = music_of("other").count;
+  assert_heard_with("other", 72, 3, 90);
+  assert_int_equal(music_of("other").count, before + 2); // Nothing has changed there
+}
+
+/** A replay leaves the synthesizer as it was where it was stopped. */
+static void test_what_follows_a_replay_sounds_as_it_was_played(void** state)
+{
+  (void)state;
+  play_two_sounds();
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BEAT);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, BEAT);
+  assert_heard_with("main", 70, 1, 10);
+}
+
+/** What was not to be recorded was heard all the same. */
+static void test_what_follows_a_pause_in_recording_sounds_as_it_was_played(void** state)
+{
+  (void)state;
+  play_two_sounds();
+  play_note(0, 62, BEAT / 2);
+  rig_run(&rig, BEAT);
+  say_number("record", 0);
+  rig_play(&rig, 512, 0xc0, 7, 0);
+  rig_run(&rig, BEAT);
+  say_number("record", 1);
+  rig_run(&rig, 512);
+  assert_heard_with("main", 70, 7, 120);
+}
+
+/** What is held while a replay ends, and leaves the synthesizer otherwise, is held on. */
+static void test_a_key_held_over_the_end_of_a_replay(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  rig_play(&rig, 0, 0xe0, 0, 0x50);
+  play_note(0, 60, BEAT / 2);
+  rig_run(&rig, BAR);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, BEAT);
+  assert_ok(say("loop/range", "1", "2", NULL));
+  say_number("follow", 1);
+  rig_run(&rig, BEAT);
+  rig_transport(&rig, true, 4 * BAR);
+  rig_run(&rig, BEAT);
+  play_note(0, 70, 2 * BEAT);
+  rig_run(&rig, BEAT / 2);
+  assert_ok(say("stop", NULL, NULL, NULL));
+  rig_run(&rig, BEAT / 2);
+  play_note(0, 72, BEAT / 2);
+  rig_run(&rig, BAR);
+  const Music music = music_of("main");
+  int ends = 0;
+  HrTick begun = 0, ended = 0;
+  for (int i = 0; i < music.count; ++i) {
+    const bool held = music.bytes[i][1] == 70;
+    begun = held && music.bytes[i][0] == 0x90 ? music.tick[i] : begun;
+    ended = held && music.bytes[i][0] == 0x80 ? music.tick[i] : ended;
+    ends += held && music.bytes[i][0] == 0x80;
   }
+  assert_int_equal(ends, 1);
+  assert_true(ended - begun == ticks(2));
+}
+
+/** What the record says already where somebody goes on is not said again. */
+static void test_nothing_is_said_twice(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  play_note(0, 60, BAR);
+  rig_play(&rig, BAR, 0xc0, 3, 0);
+  rig_run(&rig, BAR + 256);
+  rig_transport(&rig, false, BAR);
+  rig_run(&rig, 512);
+  rig_transport(&rig, true, BAR);
+  play_note(0, 61, BEAT / 2);
+  rig_run(&rig, BAR);
+  assert_int_equal(music_of("main").count, 5);
 }
 
 int main(void)
@@ -134,9 +277,15 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_real_time_within_sysex),
       TEST(test_time_code_is_no_music),
+      TEST(test_stop_leaves_a_jam_in_time),
       TEST(test_a_host_that_is_moved_calls_back_to_the_song),
       TEST(test_a_switch_makes_a_side_branch_the_song),
-      TEST(test_stop_leaves_a_jam_in_time),
+      TEST(test_a_fork_elsewhere_sounds_as_it_was_played),
+      TEST(test_a_switch_sounds_as_it_was_played),
+      TEST(test_what_follows_a_replay_sounds_as_it_was_played),
+      TEST(test_what_follows_a_pause_in_recording_sounds_as_it_was_played),
+      TEST(test_a_key_held_over_the_end_of_a_replay),
+      TEST(test_nothing_is_said_twice),
   };
   return cmocka_run_group_tests_name("keyboard", tests, NULL, NULL);
 }
