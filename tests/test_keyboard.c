@@ -272,6 +272,88 @@ static void test_nothing_is_said_twice(void** state)
   assert_int_equal(music_of("main").count, 5);
 }
 
+/* ---- Several tracks -------------------------------------------------------------------- */
+
+enum { TRACKS = 3 };
+
+/** Load tracks that play on the tree beside the one that is there. */
+static void open_tracks(Rig tracks[TRACKS])
+{
+  const HrSessionState now = state_now();
+  for (int i = 0; i < TRACKS; ++i) {
+    assert_true(
+        rig_open(&tracks[i], &(HrAttachment){.store = now.store_path, .tree = now.tree_name}));
+    rig_run(&tracks[i], 512);
+  }
+}
+
+static int count_branches(void)
+{
+  int count = 0;
+  state_now();
+  assert_ok(command_by("test", "list", NULL, NULL, NULL));
+  for (const char* at = rows; (at = strchr(at, '\n')); ++at) {
+    ++count;
+  }
+  return count;
+}
+
+static void close_tracks(Rig tracks[TRACKS])
+{
+  for (int i = 0; i < TRACKS; ++i) {
+    rig_close(&tracks[i]);
+  }
+}
+
+/** Each has a branch of its own, and loading them again makes no more. */
+static void test_loading_leaves_no_branches(void** state)
+{
+  (void)state;
+  Rig tracks[TRACKS];
+  jam(4, 60);
+  rest();
+  for (int load = 0; load < 3; ++load) {
+    open_tracks(tracks);
+    for (int i = 0; i < TRACKS; ++i) {
+      HrSessionState one, other;
+      hr_session_state(tracks[i].session, &one);
+      hr_session_state(tracks[(i + 1) % TRACKS].session, &other);
+      assert_true(one.branch != other.branch);
+      assert_true(one.branch != state_now().branch);
+      assert_int_equal(count_branches(), 1 + TRACKS);
+    }
+    close_tracks(tracks);
+  }
+}
+
+/** What was played on, or where the song has gone on since, is left as it is. */
+static void test_loading_goes_on_at_the_end(void** state)
+{
+  (void)state;
+  Rig tracks[TRACKS];
+  HrSessionState first, again;
+  jam(4, 60);
+  rest();
+  open_tracks(tracks);
+  hr_session_state(tracks[0].session, &first);
+  rig_play(&tracks[0], 0, 0x90, 80, 100);
+  rig_play(&tracks[0], BEAT, 0x80, 80, 64);
+  rig_run(&tracks[0], BAR);
+  close_tracks(tracks);
+  open_tracks(tracks);
+  for (int i = 0; i < TRACKS; ++i) {
+    hr_session_state(tracks[i].session, &again);
+    assert_true(again.branch != first.branch);
+    assert_int_equal(count_branches(), 2 + TRACKS);
+  }
+  close_tracks(tracks);
+  jam(4, 60);
+  rest();
+  open_tracks(tracks);
+  assert_int_equal(count_branches(), 2 + 2 * TRACKS);
+  close_tracks(tracks);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -286,6 +368,8 @@ int main(void)
       TEST(test_what_follows_a_pause_in_recording_sounds_as_it_was_played),
       TEST(test_a_key_held_over_the_end_of_a_replay),
       TEST(test_nothing_is_said_twice),
+      TEST(test_loading_leaves_no_branches),
+      TEST(test_loading_goes_on_at_the_end),
   };
   return cmocka_run_group_tests_name("keyboard", tests, NULL, NULL);
 }
