@@ -49,11 +49,15 @@ void hr_chase_init(HrChase* chase)
   }
 }
 
+static bool is_parameter(uint16_t selected)
+{
+  return selected != HR_CHASE_NO_SELECTED && (selected & NULL_PARAMETER) != NULL_PARAMETER;
+}
+
 /** The selected parameter's value, made if there is room; NULL if none is selected. */
 static HrChaseParameter* selected_parameter(HrChaseChannel* channel)
 {
-  if (channel->selected == HR_CHASE_NO_SELECTED ||
-      (channel->selected & NULL_PARAMETER) == NULL_PARAMETER) {
+  if (!is_parameter(channel->selected)) {
     return NULL;
   }
   for (unsigned i = 0; i < channel->parameter_count; ++i) {
@@ -131,21 +135,33 @@ static void reset_controllers(HrChaseChannel* channel)
   memset(channel->key_pressures, HR_CHASE_UNSET, sizeof channel->key_pressures);
 }
 
+static void set_controller(HrChaseChannel* channel, uint8_t number, uint8_t value)
+{
+  channel->controllers[number] = value;
+  if (number < 2 * FIRST_FINE) {
+    channel->coarse_last[number % FIRST_FINE] = number < FIRST_FINE;
+  }
+}
+
+/** Data for the selected parameter; where none is, from a slider like any other. */
+static void enter_data(HrChaseChannel* channel, uint8_t number, uint8_t value)
+{
+  HrChaseParameter* const parameter = selected_parameter(channel);
+  if (parameter) {
+    parameter->msb = number == DATA_MSB ? value : parameter->msb;
+    parameter->lsb = number == DATA_LSB ? value : parameter->lsb;
+    parameter->coarse_last = number == DATA_MSB;
+  } else if (!is_parameter(channel->selected)) {
+    set_controller(channel, number, value);
+  }
+}
+
 static void follow_controller(HrChaseChannel* channel, uint8_t number, uint8_t value)
 {
-  HrChaseParameter* parameter;
   switch (number) {
   case DATA_MSB:
-    if ((parameter = selected_parameter(channel))) {
-      parameter->msb = value;
-      parameter->coarse_last = true;
-    }
-    break;
   case DATA_LSB:
-    if ((parameter = selected_parameter(channel))) {
-      parameter->lsb = value;
-      parameter->coarse_last = false;
-    }
+    enter_data(channel, number, value);
     break;
   case DATA_INCREMENT:
   case DATA_DECREMENT:
@@ -165,10 +181,7 @@ static void follow_controller(HrChaseChannel* channel, uint8_t number, uint8_t v
     break;
   default:
     if (number < ALL_SOUND_OFF) {
-      channel->controllers[number] = value;
-      if (number < 2 * FIRST_FINE) {
-        channel->coarse_last[number % FIRST_FINE] = number < FIRST_FINE;
-      }
+      set_controller(channel, number, value);
     } else if (number == ALL_SOUND_OFF || number >= ALL_NOTES_OFF) {
       end_notes(channel); // The omni and mono modes end notes as well
     }
@@ -343,11 +356,17 @@ static void send_both(const Sender* sender, uint8_t number, Pair want)
   }
 }
 
+static bool differs(Pair have, Pair want)
+{
+  const bool coarse = want.msb != HR_CHASE_UNSET;
+  const bool fine = want.lsb != HR_CHASE_UNSET;
+  return (coarse && want.msb != have.msb) || (fine && want.lsb != have.lsb) ||
+         ((coarse || fine) && want.coarse_last != have.coarse_last);
+}
+
 static void send_pair(const Sender* sender, uint8_t number, Pair have, Pair want)
 {
-  if ((want.msb != HR_CHASE_UNSET && want.msb != have.msb) ||
-      (want.lsb != HR_CHASE_UNSET && want.lsb != have.lsb) ||
-      want.coarse_last != have.coarse_last) {
+  if (differs(have, want)) {
     send_both(sender, number, want);
   }
 }
@@ -385,10 +404,26 @@ static bool has_parameter(const HrChaseChannel* channel, const HrChaseParameter*
   return false;
 }
 
+/** Send what is in place of data where no parameter is selected. Returns which is, then. */
+static uint16_t send_data(const Sender* sender, const HrChaseChannel* have,
+                          const HrChaseChannel* want)
+{
+  const Pair data = pair_of(want, DATA_MSB);
+  uint16_t selected = have->selected;
+  if (differs(pair_of(have, DATA_MSB), data)) {
+    if (is_parameter(selected)) {
+      selected = NULL_PARAMETER;
+      send_selection(sender, selected);
+    }
+    send_both(sender, DATA_MSB, data);
+  }
+  return selected;
+}
+
 static void send_parameters(const Sender* sender, const HrChaseChannel* have,
                             const HrChaseChannel* want)
 {
-  uint16_t selected = have->selected;
+  uint16_t selected = send_data(sender, have, want);
   for (unsigned i = 0; i < want->parameter_count; ++i) {
     const HrChaseParameter* const parameter = &want->parameters[i];
     if (!has_parameter(have, parameter)) {
@@ -406,7 +441,9 @@ static void send_controllers(const Sender* sender, const HrChaseChannel* have,
                              const HrChaseChannel* want)
 {
   for (uint8_t number = BANK_MSB + 1; number < FIRST_FINE; ++number) {
-    send_pair(sender, number, pair_of(have, number), pair_of(want, number));
+    if (number != DATA_MSB) {
+      send_pair(sender, number, pair_of(have, number), pair_of(want, number));
+    }
   }
   for (uint8_t number = 2 * FIRST_FINE; number < ALL_SOUND_OFF; ++number) {
     if (number != SOSTENUTO && want->controllers[number] != have->controllers[number]) {

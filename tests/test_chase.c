@@ -14,6 +14,11 @@
 
 #include <cmocka.h>
 
+static void follow(void* data, const uint8_t* bytes, uint32_t size)
+{
+  hr_chase_follow(data, bytes, size);
+}
+
 /** A synthesizer's idea of controllers that have two halves. */
 typedef struct {
   bool resets; ///< A coarse half sets the fine one to 0, as MIDI 1.0 wants; many do not
@@ -92,6 +97,39 @@ static void test_both_halves_are_sent(void** state)
   }
 }
 
+/** Sliders may send the numbers of data entry: they are theirs while no parameter is selected. */
+static void test_data_without_a_parameter_is_a_slider(void** state)
+{
+  (void)state;
+  static const uint8_t slider[] = {0xb0, 6, 70}, button[] = {0xb0, 38, 127};
+  static const uint8_t bend_range[][3] = {{0xb0, 101, 0}, {0xb0, 100, 0}, {0xb0, 6, 12}};
+  static HrChase want, have;
+  hr_chase_init(&want);
+  hr_chase_init(&have);
+  hr_chase_follow(&want, slider, sizeof slider);
+  hr_chase_follow(&want, button, sizeof button);
+  hr_chase_send(&have, &want, follow, &have);
+  assert_int_equal(have.channels[0].controllers[6], 70);
+  assert_int_equal(have.channels[0].controllers[38], 127);
+  assert_int_equal(have.channels[0].parameter_count, 0);
+
+  hr_chase_init(&have);
+  for (int i = 0; i < 3; ++i) {
+    hr_chase_follow(&have, bend_range[i], 3);
+  }
+  assert_int_equal(have.channels[0].controllers[6], HR_CHASE_UNSET);
+  hr_chase_send(&have, &want, follow, &have);
+  assert_int_equal(have.channels[0].controllers[6], 70);
+  assert_int_equal(have.channels[0].parameters[0].msb, 12);
+
+  hr_chase_init(&want); // Nothing is wanted of data, and nothing is sent
+  hr_chase_follow(&have, slider, sizeof slider);
+  hr_chase_follow(&have, bend_range[0], 3);
+  hr_chase_follow(&have, bend_range[1], 3);
+  hr_chase_send(&have, &want, follow, &have);
+  assert_int_equal(have.channels[0].selected, 0);
+}
+
 /** Keys and pedal of a synthesizer with sostenuto. */
 typedef struct {
   bool down, held[128], caught[128];
@@ -142,6 +180,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_both_halves_are_sent),
+      cmocka_unit_test(test_data_without_a_parameter_is_a_slider),
       cmocka_unit_test(test_sostenuto_holds_what_it_held),
   };
   return cmocka_run_group_tests_name("chase", tests, NULL, NULL);
