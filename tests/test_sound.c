@@ -1,7 +1,8 @@
 /* Copyright 2026 The HalfRemembered authors
  * SPDX-License-Identifier: ISC */
 
-/* Whatever is done, each note is in the record with the sound that it was heard with. */
+/* Whatever is done, each note is in the record with the sound that it was heard with, and is
+ * replayed with that. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,7 +60,7 @@ static void play_one(void)
 
 static void turn_something(void)
 {
-  static const uint8_t numbers[] = {1, 7, 11, 64, 74};
+  static const uint8_t numbers[] = {1, 33, 7, 11, 64, 66, 74};
   const uint8_t number = numbers[(size_t)rand() % sizeof numbers];
   switch (rand() % 4) {
   case 0:
@@ -78,8 +79,9 @@ static void turn_something(void)
 /** Nothing is left open: what was never set is what a synthesizer begins with, whoever heard it. */
 static void set_all(void)
 {
-  static const uint8_t all[][3] = {{0xc0, 0, 0},    {0xe0, 0, 0x40}, {0xb0, 1, 0}, {0xb0, 7, 127},
-                                   {0xb0, 11, 127}, {0xb0, 64, 0},   {0xb0, 74, 0}};
+  static const uint8_t all[][3] = {{0xc0, 0, 0},  {0xe0, 0, 0x40}, {0xb0, 1, 0},
+                                   {0xb0, 33, 0}, {0xb0, 7, 127},  {0xb0, 11, 127},
+                                   {0xb0, 64, 0}, {0xb0, 66, 0},   {0xb0, 74, 0}};
   for (size_t i = 0; i < sizeof all / sizeof *all; ++i) {
     rig_play(&rig, 0, all[i][0], all[i][1], all[i][2]);
   }
@@ -150,7 +152,7 @@ static void check_tree(int performance)
   HrBranch branch = {0};
   assert_ok(hr_store_open(state.store_path, 0, &store, NULL));
   assert_ok(hr_txn_begin(store, HR_READ, &txn));
-  while (state.tree && !hr_branch_next(txn, state.tree, hr_branch_number(branch.id), &branch)) {
+  while (!hr_branch_next(txn, state.tree, hr_branch_number(branch.id), &branch)) {
     check_branch(txn, &branch, performance);
   }
   hr_txn_abort(txn);
@@ -191,8 +193,99 @@ static void test_each_note_sounds_as_it_was_heard(void** state)
   }
 }
 
+/** What a branch holds from a tick on, each note with what a synthesizer has when it begins. */
+typedef struct {
+  int count;
+  uint8_t notes[NOTES][2];
+  HrChaseChannel sounds[NOTES];
+} Expected;
+
+static void expect(Expected* expected, HrTxn* txn, HrBranchId branch, HrTick from)
+{
+  static HrChase kept;
+  HrPath path;
+  HrEvent event;
+  expected->count = 0;
+  hr_chase_init(&kept);
+  assert_ok(hr_path_open(txn, branch, INT64_MIN, &path));
+  while (!hr_path_next(&path, &event)) {
+    if (event.kind == HR_EVENT_MIDI && event.bytes[0] == 0x90 && event.tick >= from) {
+      memcpy(expected->notes[expected->count], event.bytes + 1, 2);
+      expected->sounds[expected->count++] = kept.channels[0];
+    }
+    if (event.kind == HR_EVENT_MIDI) {
+      hr_chase_follow(&kept, event.bytes, event.size);
+    }
+  }
+  hr_path_close(&path);
+}
+
+/** Each note that comes out is one that is expected, in order, and sounds so. Those that are
+ * chased come first. */
+static void check_replay(const Expected* expected, int performance, uint32_t branch)
+{
+  int at = 0;
+  for (; listened < rig.output_count; ++listened) {
+    const RigEvent* const event = &rig.output[listened];
+    if (event->bytes[0] == 0x90 && at < expected->count &&
+        !memcmp(event->bytes + 1, expected->notes[at], 2)) {
+      if (!sounds_alike(&heard.channels[0], &expected->sounds[at])) {
+        print_error("performance %d: branch %u, replayed note %d\n", performance, branch, at);
+        fail();
+      }
+      ++at;
+    }
+    hr_chase_follow(&heard, event->bytes, event->size);
+  }
+  assert_int_equal(at, expected->count);
+}
+
+/** Replay a branch on the own clock, from somewhere. */
+static void replay(HrTxn* txn, HrBranchId branch, int performance)
+{
+  static Expected expected;
+  char name[16];
+  const HrTick from = ticks(rand() % 8 / 2.0);
+  const HrValue place = hr_value_tick(from);
+  snprintf(name, sizeof name, "#%u", hr_branch_number(branch));
+  expect(&expected, txn, branch, from);
+  assert_ok(rig_say(&rig, "switch", name));
+  rig_run(&rig, BEAT);
+  listen_to(NOTES); // Which is none: to all
+  assert_ok(rig_command(&rig, "replay/at", &place, 1));
+  rig_run(&rig, 12 * BAR);
+  check_replay(&expected, performance, hr_branch_number(branch));
+}
+
+static void test_each_note_is_replayed_as_it_is_kept(void** state)
+{
+  for (int performance = 1; performance <= PERFORMANCES; ++performance) {
+    HrStore* store = NULL;
+    HrTxn* txn = NULL;
+    HrBranch branch = {0};
+    assert_int_equal(setup(state), 0);
+    perform(performance);
+    rig_transport(&rig, false, 0);
+    rig_run(&rig, 4096);
+    const HrSessionState now = state_now();
+    say_number("record", 0);
+    say_number("loop", 0);
+    assert_ok(hr_store_open(now.store_path, 0, &store, NULL));
+    assert_ok(hr_txn_begin(store, HR_READ, &txn));
+    while (!hr_branch_next(txn, now.tree, hr_branch_number(branch.id), &branch)) {
+      if (branch.state == HR_BRANCH_ACTIVE) {
+        replay(txn, branch.id, performance);
+      }
+    }
+    hr_txn_abort(txn);
+    hr_store_close(store);
+    teardown(state);
+  }
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_each_note_sounds_as_it_was_heard)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_each_note_sounds_as_it_was_heard),
+                                     cmocka_unit_test(test_each_note_is_replayed_as_it_is_kept)};
   return cmocka_run_group_tests_name("sound", tests, NULL, NULL);
 }
