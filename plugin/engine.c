@@ -228,8 +228,13 @@ HR_REALTIME static bool is_music(uint8_t status)
 /** Record a message that is music. */
 HR_REALTIME static void keep(HrEngine* engine, const uint8_t* bytes, uint32_t size)
 {
-  if (is_music(bytes[0]) && hr_engine_records(engine)) {
+  if (!is_music(bytes[0])) {
+    return;
+  }
+  if (hr_engine_records(engine)) {
     hr_engine_record(engine, engine->cursor, bytes, size);
+  } else {
+    engine->unkept = true;
   }
 }
 

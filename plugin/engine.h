@@ -122,8 +122,9 @@ typedef struct HrEngine {
   HrTick bars_wait;   ///< Where the clock was to wait for it
 
   HrTick last_event;  ///< On the own clock: when something was last recorded
-  bool straight;      ///< Since then the position has not jumped, and all that was played was kept
-  bool unsaid;        ///< The record may not have the sound of what is played now
+  bool straight;      ///< The position has not jumped since then
+  bool unsaid;        ///< The record may not have the sound of what is played now ...
+  bool unkept;        ///< ... as something was played, and heard, that is not in it
   uint64_t turned;    ///< Of the player, when the record was told that sound
   HrTick pass_start;  ///< Where the position jumped back to; INT64_MIN: it has not
   HrTick pass_length; ///< By so much

@@ -422,7 +422,7 @@ HR_REALTIME static void take_setting(HrEngine* engine, const HrSetMessage* messa
   engine->settings[message->setting] = message->value;
   if (message->setting == HR_SET_RECORD && !message->value) {
     hr_recorder_close_held(&engine->recorder, hr_engine_tick(engine, engine->cursor));
-    engine->straight = false; // What is played meanwhile is heard, and not in the record
+    engine->unkept = true; // A pedal that is held is so on
   }
 }
 

@@ -114,7 +114,7 @@ HR_REALTIME_SELDOM static void say_sound(HrEngine* engine, HrTick tick)
 {
   hr_recorder_state(&engine->recorder, tick, &engine->clock.tempo, state_played_with(engine));
   engine->turned = engine->player.turned;
-  engine->unsaid = false;
+  engine->unsaid = engine->unkept = false;
 }
 
 /** Fork where somebody plays. Unless the music there is `heard`, which has the synthesizer in
@@ -137,7 +137,8 @@ HR_REALTIME_SELDOM static bool fork_by_playing(HrEngine* engine, HrTick tick, Hr
 HR_REALTIME static bool is_sound_due(HrEngine* engine)
 {
   const HrPlayer* const player = &engine->player;
-  engine->unsaid = engine->unsaid || !engine->straight || engine->turned != player->turned;
+  engine->unsaid =
+      engine->unsaid || engine->unkept || !engine->straight || engine->turned != player->turned;
   return engine->unsaid && !(engine->replay && hr_player_plays(player));
 }
 
@@ -179,14 +180,18 @@ HR_REALTIME_SELDOM static bool fork_from_past(HrEngine* engine, uint32_t frame, 
   const HrCaptureCause cause = {pass ? HR_CAUSE_PASS : HR_CAUSE_PLAYING, pass ? engine->pass : 0,
                                 0};
   const HrTick at = pass && !heard && engine->pass_start < tick ? engine->pass_start : tick;
+  const bool elsewhere = engine->clock.rolling && hr_engine_looping(engine);
   HrTarget left = engine->recorder.target;
-  if (!fork_by_playing(engine, at, cause, heard)) {
+  if (!fork_by_playing(engine, at, cause, heard && !elsewhere)) {
     return false;
   }
   left.head = left.head > at ? left.head : at;
   hr_engine_leave_replay(engine, frame);
   engine->turned = engine->player.turned; // Which is in the record as well
   engine->unsaid = false;
+  if (engine->unkept && !engine->overdubbing) {
+    say_sound(engine, at);
+  }
   note_over(engine, &left);
   return true;
 }

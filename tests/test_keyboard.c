@@ -222,6 +222,54 @@ static void test_what_follows_a_pause_in_recording_sounds_as_it_was_played(void*
   assert_heard_with("main", 70, 7, 120);
 }
 
+/** Two bars along the host, each with a program of its own, and notes on the beats. */
+static void roll_two_sounds(void)
+{
+  rig_transport(&rig, true, 0);
+  rig_play(&rig, 0, 0xc0, 1, 0);
+  rig_play(&rig, BAR, 0xc0, 2, 0);
+  for (int i = 0; i < 8; ++i) {
+    play_note((int64_t)i * BEAT, (uint8_t)(60 + i), BEAT / 2);
+  }
+  rig_run(&rig, 2 * BAR);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, BEAT);
+}
+
+/** Over a replay as well. */
+static void test_what_follows_a_pause_over_a_replay_sounds_as_it_was_played(void** state)
+{
+  (void)state;
+  roll_two_sounds();
+  say_number("follow", 1);
+  rig_run(&rig, BEAT);
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BEAT / 4);
+  say_number("record", 0);
+  rig_play(&rig, 512, 0xc0, 7, 0);
+  rig_run(&rig, BEAT);
+  say_number("record", 1);
+  rig_run(&rig, 512);
+  play_note(0, 80, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_int_equal(heard_with("take 2", 80).program, 7);
+}
+
+/** A loop that is heard along a host has the sound of its own place, not of the host's. */
+static void test_what_is_played_over_a_loop_along_a_host_sounds_so(void** state)
+{
+  (void)state;
+  roll_two_sounds();
+  assert_ok(say("loop/range", "1", "2", NULL));
+  say_number("follow", 1);
+  rig_run(&rig, BEAT);
+  rig_transport(&rig, true, BAR);
+  rig_run(&rig, 5 * BEAT / 2);
+  play_note(0, 80, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_int_equal(heard_with("take 2", 80).program, 1);
+}
+
 /** What is held while a replay ends, and leaves the synthesizer otherwise, is held on. */
 static void test_a_key_held_over_the_end_of_a_replay(void** state)
 {
@@ -366,6 +414,8 @@ int main(void)
       TEST(test_a_switch_sounds_as_it_was_played),
       TEST(test_what_follows_a_replay_sounds_as_it_was_played),
       TEST(test_what_follows_a_pause_in_recording_sounds_as_it_was_played),
+      TEST(test_what_follows_a_pause_over_a_replay_sounds_as_it_was_played),
+      TEST(test_what_is_played_over_a_loop_along_a_host_sounds_so),
       TEST(test_a_key_held_over_the_end_of_a_replay),
       TEST(test_nothing_is_said_twice),
       TEST(test_loading_leaves_no_branches),
