@@ -4,7 +4,6 @@
 #include "plugin/apply.h"
 
 #include "plugin/commit_group.h"
-#include "plugin/sounding.h"
 #include "store/chase.h"
 
 #include <stdio.h>
@@ -269,7 +268,7 @@ static HrStatus apply_sent(HrDrain* drain, const HrRecord* record)
   return status ? status : apply_event(drain, header->branch, &event, author);
 }
 
-/** Where the messages go that a branch begins with. */
+/** Where the messages go that a branch goes on with. */
 typedef struct {
   HrDrain* drain;
   const HrCaptureHeader* header;
@@ -286,19 +285,24 @@ static void append_state_message(void* data, const uint8_t* bytes, uint32_t size
   }
 }
 
-/** End the notes that sound in a branch's past where it begins: nobody holds them there. Pedals
- * and bend are then as the state has them. */
-static void end_notes(StateWriter* writer, const HrChase* past)
+/** End the notes that sound in a branch's past where it goes on, and are not in the state: nobody
+ * holds them there. Pedals and bend are then as the state has them. */
+static void end_notes(StateWriter* writer, HrChase* past, const HrChase* state)
 {
-  HrSounding sounding;
-  uint8_t bytes[3];
-  hr_sounding_of(past, &sounding);
-  while (sounding.count && hr_sounding_release(&sounding, bytes)) {
-    append_state_message(writer, bytes, sizeof bytes);
+  for (unsigned channel = 0; channel < 16; ++channel) {
+    uint8_t* const sound = past->channels[channel].velocities;
+    const uint8_t* const held = state->channels[channel].velocities;
+    for (unsigned note = 0; note < 128; ++note) {
+      const uint8_t bytes[3] = {(uint8_t)(0x80 | channel), (uint8_t)note, 64};
+      if (sound[note] && !held[note]) {
+        append_state_message(writer, bytes, sizeof bytes);
+      }
+      sound[note] = held[note];
+    }
   }
 }
 
-/** Let a branch begin with what of the state is not in its past. Where that cannot be read it is
+/** Let a branch go on with what of the state is not in its past. Where that cannot be read it is
  * left out: no music is lost by it. */
 static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
 {
@@ -310,7 +314,7 @@ static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
     return HR_OK;
   }
   const HrStatus status =
-      hr_chase_at(drain->txn, hr_branch_id(drain->tree, number), header->tick, &past);
+      hr_chase_at(drain->txn, hr_branch_id(drain->tree, number), header->tick + 1, &past);
   if (status) {
     return is_refusal(status) ? HR_OK : status;
   }
@@ -319,7 +323,7 @@ static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
     size = (bytes[at] & 0xe0) == 0xc0 ? 2 : 3;
     hr_chase_follow(&state, bytes + at, size <= header->size - at ? size : 0);
   }
-  end_notes(&writer, &past);
+  end_notes(&writer, &past, &state);
   hr_chase_send(&past, &state, append_state_message, &writer);
   return writer.status;
 }

@@ -116,13 +116,51 @@ static bool is_taken(HrStore* store, const Place* place)
   return hr_capture_in_use(store, place->tree, place->wished ? hr_branch_number(place->branch) : 0);
 }
 
+/** How many branches are looked at, the newest first, for one that was begun beside another. */
+enum { BESIDE_SCAN = 256 };
+
+/** No music of the branch, or of its past, is at or after `tick`. */
+static bool ends_before(HrTxn* txn, HrBranchId branch, HrTick tick)
+{
+  HrPath path;
+  HrEvent event;
+  const bool ends =
+      !hr_path_open(txn, branch, tick, &path) && hr_path_next(&path, &event) == HR_END;
+  hr_path_close(&path);
+  return ends;
+}
+
+/** Find a branch that was begun beside `from` at its end, which nobody has played on, and nobody
+ * plays now: else each time a session is loaded would leave one. */
+static bool find_beside(HrTxn* txn, HrStore* store, HrBranchId from, uint32_t author,
+                        HrBranchId* found)
+{
+  HrBranch branch = {.id = hr_branch_id(hr_branch_tree(from), UINT32_MAX)};
+  for (unsigned looked = 0; looked < BESIDE_SCAN; ++looked) {
+    const uint32_t before = hr_branch_number(branch.id);
+    if (hr_branch_previous(txn, hr_branch_tree(from), before, &branch)) {
+      return false;
+    }
+    if (branch.parent == from && branch.author == author && !branch.event_count &&
+        branch.state == HR_BRANCH_ACTIVE && ends_before(txn, from, branch.fork_tick) &&
+        !hr_capture_in_use(store, hr_branch_tree(from), hr_branch_number(branch.id))) {
+      *found = branch.id;
+      return true;
+    }
+  }
+  return false;
+}
+
 /** Another instance plays there: go on beside it. */
-static HrStatus fork_beside(HrTxn* txn, HrBranchId* branch)
+static HrStatus fork_beside(HrTxn* txn, HrStore* store, HrBranchId* branch)
 {
   HrBranch record;
   HrForkOptions options = {.quiet = true};
   HrStatus status = hr_branch_get(txn, *branch, &record);
   status = status ? status : hr_author_id(txn, "midi", &options.author);
+  if (!status && find_beside(txn, store, *branch, options.author, branch)) {
+    return HR_OK;
+  }
   /* One tick on, much less than a frame, so that its last events are in the fork's past. */
   return status ? status : hr_branch_fork(txn, *branch, record.head_tick + 1, &options, branch);
 }
@@ -153,7 +191,7 @@ static HrStatus find_place(HrSession* session, HrStore* store, const HrAttachmen
   }
   status = status ? status : find_branch(txn, attachment, place);
   if (!status && session->engine && is_taken(store, place)) {
-    status = fork_beside(txn, &place->branch);
+    status = fork_beside(txn, store, &place->branch);
   }
   status = status ? status : hr_target_read(txn, place->branch, &place->target);
   if (!session->engine || status) {

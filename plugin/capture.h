@@ -26,8 +26,8 @@ enum {
   HR_CAPTURE_SENT,     ///< HR_CAPTURE_MIDI by somebody else than the player: whose name follows,
                        ///< up to the end of the record
   HR_CAPTURE_STATE,    ///< What `branch` was played with from `tick` on, whatever its past says:
-                       ///< `size` bytes of MIDI messages, and no note. Programs of older times pass
-                       ///< it over
+                       ///< `size` bytes of MIDI messages; of notes, those that are held. Programs
+                       ///< of older times pass it over
 };
 
 /** Why a fork or a switch was made. */

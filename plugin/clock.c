@@ -287,6 +287,7 @@ HR_REALTIME static unsigned stand(HrClock* clock, const HrPosition* p, bool was_
     hr_clock_set(clock, frame, here, false);
     what |= HR_CLOCK_STOPPED;
   }
+  clock->host_frame = p->has & HR_HAS_FRAME ? p->frame : clock->host_frame;
   /* Its tempo is the one to play at, but not while a branch is heard at its own. */
   const HrTempo tempo = hear_tempo(clock, p);
   if (clock->running) {

@@ -138,7 +138,6 @@ void hr_call_touch_branches(const HrCall* call)
   hr_session_touch_tree(call->session);
 }
 
-/** Fork in the store, at a place that is known. */
 /** End what sounds where a branch begins in the past: on it nothing else would. */
 static HrStatus end_what_sounds(HrTxn* txn, HrBranchId fork, HrTick tick, uint32_t author)
 {
@@ -158,6 +157,7 @@ static HrStatus end_what_sounds(HrTxn* txn, HrBranchId fork, HrTick tick, uint32
   return status;
 }
 
+/** Fork in the store, at a place that is known. */
 static HrStatus fork_in_store(HrCall* call, HrTick tick, const char* name, HrBranchId* fork)
 {
   HrSession* const session = call->session;

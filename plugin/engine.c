@@ -15,7 +15,16 @@
 /** Seconds between wake-ups of the session when nothing is urgent. */
 #define WORK_INTERVAL 0.1
 
-enum { ACTIVE_SENSING = 0xfe, TIMING_CLOCK = 0xf8 };
+/** Bytes of SysEx from which messages can be taken that stand within it: as many as a
+ * port has room for. */
+#define APART_BYTES 131072u
+
+enum {
+  SYSEX = 0xf0,
+  QUARTER_FRAME = 0xf1,
+  TIMING_CLOCK = 0xf8, ///< The first of the real-time messages
+  ACTIVE_SENSING = 0xfe,
+};
 
 const uint32_t hr_setting_defaults[HR_SETTINGS] = {
     [HR_SET_RECORD] = true,
@@ -82,7 +91,8 @@ HrEngine* hr_engine_new(double rate)
   engine->messages = hr_ring_new(MESSAGE_BYTES);
   engine->requests = hr_ring_new(REQUEST_BYTES);
   engine->notify = hr_ring_new(NOTIFY_BYTES);
-  bool complete = engine->messages && engine->requests && engine->notify;
+  engine->apart = malloc(APART_BYTES);
+  bool complete = engine->messages && engine->requests && engine->notify && engine->apart;
   for (unsigned i = 0; i < HR_STREAMS; ++i) {
     engine->streams[i] = hr_ring_new(STREAM_BYTES);
     complete = complete && engine->streams[i];
@@ -91,6 +101,7 @@ HrEngine* hr_engine_new(double rate)
     hr_engine_free(engine);
     return NULL;
   }
+  memset(engine->apart, 0, APART_BYTES); // Now its pages are there
   hr_player_init(&engine->player, engine->streams, &engine->output);
   hr_chase_init(&engine->played);
   hr_sends_init(&engine->sends);
@@ -118,6 +129,7 @@ void hr_engine_free(HrEngine* engine)
   hr_ring_free(engine->messages);
   hr_ring_free(engine->requests);
   hr_ring_free(engine->notify);
+  free(engine->apart);
   hr_output_end(&engine->output);
   free(engine);
 }
@@ -207,12 +219,22 @@ HR_REALTIME static void find_next(HrEngine* engine)
   engine->next = engine->turn;
 }
 
+/** Devices send these for as long as they are on, whether anybody plays or not. */
+HR_REALTIME static bool is_music(uint8_t status)
+{
+  return status != TIMING_CLOCK && status != QUARTER_FRAME && status != ACTIVE_SENSING;
+}
+
 /** Record a message that is music. */
 HR_REALTIME static void keep(HrEngine* engine, const uint8_t* bytes, uint32_t size)
 {
-  const bool music = bytes[0] != ACTIVE_SENSING && bytes[0] != TIMING_CLOCK;
-  if (music && hr_engine_records(engine)) {
+  if (!is_music(bytes[0])) {
+    return;
+  }
+  if (hr_engine_records(engine)) {
     hr_engine_record(engine, engine->cursor, bytes, size);
+  } else {
+    engine->unkept = true;
   }
 }
 
@@ -354,11 +376,27 @@ HR_REALTIME_SELDOM static void stop(HrEngine* engine, HrTick before)
   hr_engine_forget_ahead(engine);
 }
 
+/** The host, which stands, is moved while somebody plays beside the song on the own clock: that
+ * is over. */
+HR_REALTIME_SELDOM static void leave_side(HrEngine* engine, const HrPosition* position)
+{
+  const HrClock* const clock = &engine->clock;
+  const HrTick here = hr_engine_tick(engine, engine->cursor);
+  if (position->has & HR_HAS_FRAME && position->frame != clock->host_frame &&
+      !hr_player_plays(&engine->player)) {
+    hr_engine_return_home(engine, here);
+    hr_engine_park(engine, engine->cursor, here);
+  }
+}
+
 void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* position)
 {
   HrClock* const clock = &engine->clock;
   const uint32_t last = frame < engine->frames ? frame : engine->frames;
   advance(engine, last > engine->cursor ? last : engine->cursor);
+  if (engine->side && clock->running && !clock->rolling) {
+    leave_side(engine, position);
+  }
   const HrTick before = hr_engine_tick(engine, engine->cursor);
   const unsigned what = hr_clock_host(clock, hr_engine_frame(engine, engine->cursor), position);
   const HrTick here = hr_engine_tick(engine, engine->cursor);
@@ -385,12 +423,38 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
   }
 }
 
+/** Real-time messages may stand within SysEx, by MIDI 1.0: take them first, then the SysEx
+ * without them. False if what is left is no message. */
+HR_REALTIME_SELDOM static bool take_apart(HrEngine* engine, uint32_t frame, const uint8_t* bytes,
+                                          uint32_t size)
+{
+  uint32_t left = 0;
+  if (!size || bytes[0] != SYSEX || size > APART_BYTES) {
+    return false;
+  }
+  for (uint32_t i = 0; i < size; ++i) {
+    if (bytes[i] < TIMING_CLOCK) {
+      engine->apart[left++] = bytes[i];
+    }
+  }
+  if (!hr_midi_valid(engine->apart, left)) {
+    return false;
+  }
+  for (uint32_t i = 0; i < size; ++i) {
+    if (bytes[i] >= TIMING_CLOCK) {
+      hr_engine_midi(engine, frame, &bytes[i], 1);
+    }
+  }
+  hr_engine_midi(engine, frame, engine->apart, left);
+  return true;
+}
+
 void hr_engine_midi(HrEngine* engine, uint32_t frame, const uint8_t* bytes, uint32_t size)
 {
   const uint32_t last = engine->frames ? engine->frames - 1 : 0;
   const uint32_t at = frame < last ? frame : last; // Some hosts stamp one past the block
   if (!hr_midi_valid(bytes, size)) {
-    ++engine->malformed;
+    engine->malformed += !take_apart(engine, frame, bytes, size);
     return;
   }
   advance(engine, at > engine->cursor ? at : engine->cursor);

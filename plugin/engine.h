@@ -103,6 +103,7 @@ typedef struct HrEngine {
   bool enabled;
   uint32_t settings[HR_SETTINGS]; ///< By HrSetting
   uint64_t malformed;
+  uint8_t* apart;   ///< Room for SysEx without what stands within it
   bool release_all; ///< At the next block: the host may have lost our note-offs
 
   bool replay;
@@ -122,6 +123,9 @@ typedef struct HrEngine {
 
   HrTick last_event;  ///< On the own clock: when something was last recorded
   bool straight;      ///< The position has not jumped since then
+  bool unsaid;        ///< The record may not have the sound of what is played now ...
+  bool unkept;        ///< ... as something was played, and heard, that is not in it
+  uint64_t turned;    ///< Of the player, when the record was told that sound
   HrTick pass_start;  ///< Where the position jumped back to; INT64_MIN: it has not
   HrTick pass_length; ///< By so much
   uint32_t pass;      ///< n-th time round from there

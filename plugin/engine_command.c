@@ -176,11 +176,20 @@ HR_REALTIME static bool is_there(const HrEngine* engine, const HrGoMessage* go)
          !engine->layered;
 }
 
+/** Nothing is replayed, and the own clock runs at the end of the branch: somebody plays there. */
+HR_REALTIME static bool is_playing_on(const HrEngine* engine)
+{
+  const HrClock* const clock = &engine->clock;
+  return clock->running && !clock->rolling && !hr_player_plays(&engine->player) &&
+         hr_engine_tick(engine, engine->cursor) >= engine->recorder.target.head;
+}
+
 /** Do what `go` says: at `tick`, as if it had been done from `from` on. */
 HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessage* go, HrTick tick,
                                      HrTick from)
 {
   HrClock* const clock = &engine->clock;
+  const bool on = is_playing_on(engine);
   if (is_there(engine, go)) {
     hr_player_drop(&engine->player, &go->stream);
     return;
@@ -197,11 +206,13 @@ HR_REALTIME_SELDOM static void do_go(HrEngine* engine, uint32_t frame, HrGoMessa
   }
   if (go->what & HR_GO_SWITCH && go->target.number != engine->recorder.target.number) {
     hr_engine_go_to(engine, from, &go->target, go->cause);
+  } else if (go->what & HR_GO_SWITCH) {
+    engine->side = false; // Here is where to be
   }
   if (go->what & HR_GO_PARK && !clock->rolling) {
     take_tempo(clock, &go->target);
     wait_at_end(engine, frame, go->park_tick);
-  } else if (go->what & HR_GO_STOP && !clock->rolling) {
+  } else if (go->what & HR_GO_STOP && !clock->rolling && !on) {
     wait_at_end(engine, frame, hr_engine_resume_tick(engine, &engine->recorder.target));
   }
   if (go->what & HR_GO_REPLAY) {
@@ -411,6 +422,7 @@ HR_REALTIME static void take_setting(HrEngine* engine, const HrSetMessage* messa
   engine->settings[message->setting] = message->value;
   if (message->setting == HR_SET_RECORD && !message->value) {
     hr_recorder_close_held(&engine->recorder, hr_engine_tick(engine, engine->cursor));
+    engine->unkept = true; // A pedal that is held is so on
   }
 }
 

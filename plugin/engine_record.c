@@ -109,6 +109,14 @@ HR_REALTIME static const HrChase* state_played_with(const HrEngine* engine)
   return put_out ? &engine->output.heard : &engine->played;
 }
 
+/** Say which sound what is played at `tick` has. */
+HR_REALTIME_SELDOM static void say_sound(HrEngine* engine, HrTick tick)
+{
+  hr_recorder_state(&engine->recorder, tick, &engine->clock.tempo, state_played_with(engine));
+  engine->turned = engine->player.turned;
+  engine->unsaid = engine->unkept = false;
+}
+
 /** Fork where somebody plays. Unless the music there is `heard`, which has the synthesizer in
  * its state, what is played sounds with what was last played or heard, be that from later on. */
 HR_REALTIME_SELDOM static bool fork_by_playing(HrEngine* engine, HrTick tick, HrCaptureCause cause,
@@ -118,9 +126,20 @@ HR_REALTIME_SELDOM static bool fork_by_playing(HrEngine* engine, HrTick tick, Hr
     return false;
   }
   if (!heard) {
-    hr_recorder_state(&engine->recorder, state_played_with(engine));
+    say_sound(engine, tick);
   }
+  engine->straight = true;
   return true;
+}
+
+/** Where the synthesizer comes from another branch or place, or replay has turned it, the sound
+ * is said with the next event. While music is replayed it is that of the music. */
+HR_REALTIME static bool is_sound_due(HrEngine* engine)
+{
+  const HrPlayer* const player = &engine->player;
+  engine->unsaid =
+      engine->unsaid || engine->unkept || !engine->straight || engine->turned != player->turned;
+  return engine->unsaid && !(engine->replay && hr_player_plays(player));
 }
 
 /** Play on while the host stands at `tick`: one tick later, much less than a
@@ -161,12 +180,18 @@ HR_REALTIME_SELDOM static bool fork_from_past(HrEngine* engine, uint32_t frame, 
   const HrCaptureCause cause = {pass ? HR_CAUSE_PASS : HR_CAUSE_PLAYING, pass ? engine->pass : 0,
                                 0};
   const HrTick at = pass && !heard && engine->pass_start < tick ? engine->pass_start : tick;
+  const bool elsewhere = engine->clock.rolling && hr_engine_looping(engine);
   HrTarget left = engine->recorder.target;
-  if (!fork_by_playing(engine, at, cause, heard)) {
+  if (!fork_by_playing(engine, at, cause, heard && !elsewhere)) {
     return false;
   }
   left.head = left.head > at ? left.head : at;
   hr_engine_leave_replay(engine, frame);
+  engine->turned = engine->player.turned; // Which is in the record as well
+  engine->unsaid = false;
+  if (engine->unkept && !engine->overdubbing) {
+    say_sound(engine, at);
+  }
   note_over(engine, &left);
   return true;
 }
@@ -196,11 +221,14 @@ HR_REALTIME static void record_at(HrEngine* engine, uint32_t frame, HrTick tick,
   HrRecorder* const recorder = &engine->recorder;
   const HrTarget* const target = &recorder->target;
   const bool first = target->empty;
-  if (tick < target->head && !target->empty &&
-      (engine->straight || !fork_from_past(engine, frame, tick))) {
+  const bool past = tick < target->head && !target->empty;
+  const bool sound = is_sound_due(engine);
+  if (past && (engine->straight || !fork_from_past(engine, frame, tick))) {
     /* Time goes on, the host's beats were a little off; or no room is left for
      * a new branch. It is kept all the same. */
     tick = target->head;
+  } else if (!past && sound) {
+    say_sound(engine, tick);
   }
   hr_recorder_append(recorder, tick, &engine->clock.tempo, bytes, size);
   if (first && !target->empty) { // Until now there may have been no tree to read from

@@ -108,6 +108,13 @@ void hr_player_start(HrPlayer* player, const HrStreamStart* stream, HrTick from,
   take_state(player, from, tempo);
 }
 
+HR_REALTIME static inline void put(HrPlayer* player, uint32_t frame, const uint8_t* bytes,
+                                   uint32_t size)
+{
+  hr_output_put(player->output, frame, bytes, size);
+  player->turned += (bytes[0] & 0xe0) != 0x80;
+}
+
 /** Where chased messages go. */
 typedef struct {
   HrPlayer* player;
@@ -117,7 +124,7 @@ typedef struct {
 HR_REALTIME static void put_chased(void* data, const uint8_t* bytes, uint32_t size)
 {
   const Chased* const chased = data;
-  hr_output_put(chased->player->output, chased->frame, bytes, size);
+  put(chased->player, chased->frame, bytes, size);
   hr_sounding_follow(&chased->player->sounding, bytes, size);
 }
 
@@ -131,7 +138,7 @@ void hr_player_release(HrPlayer* player, uint32_t frame)
 {
   uint8_t bytes[3];
   while (hr_sounding_release(&player->sounding, bytes)) {
-    hr_output_put(player->output, frame, bytes, sizeof bytes);
+    put(player, frame, bytes, sizeof bytes);
   }
 }
 
@@ -150,7 +157,7 @@ void hr_player_take(HrPlayer* player, uint32_t frame, const HrRecord* record, ui
   const uint8_t* const bytes = (const uint8_t*)(event + 1);
   switch (record->type) {
   case HR_STREAM_MIDI:
-    hr_output_put(player->output, frame, bytes, event->size);
+    put(player, frame, bytes, event->size);
     hr_sounding_follow(&player->sounding, bytes, event->size);
     ++player->played;
     break;

@@ -29,6 +29,7 @@ typedef struct {
   uint64_t played;     ///< Events so far
   HrSounding sounding; ///< What it started on the output
   HrChase wanted;      ///< The state that the stream asks for
+  uint64_t turned;     ///< Messages put out that change more than notes
 } HrPlayer;
 
 HR_REALTIME void hr_player_init(HrPlayer* player, HrRing* const* rings, HrOutput* output);

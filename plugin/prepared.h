@@ -18,7 +18,7 @@
 #include "store/chase.h"
 
 /** Events of a branch kept in memory, in words of 8 bytes: seconds of the
- * densest playing, minutes of most. With the states, all branches take 660 KiB. */
+ * densest playing, minutes of most. With the states, all branches take 690 KiB. */
 enum { HR_PREPARED_WORDS = 3072 };
 
 /** A run of a path: the state at its beginning, and every event in [from, until). */

@@ -6,7 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { FIRST_OF_NO_NOTE = 0xb0 }; ///< Below are notes, and the pressure on their keys
+enum {
+  NOTE_ON = 0x90,
+  FIRST_OF_NO_NOTE = 0xb0, ///< Below are notes, and the pressure on their keys
+};
 
 /** Begin a record of a header, in which `value` goes into `size`, and `size` bytes.
  * Returns where those belong; NULL if there is no room. */
@@ -131,14 +134,20 @@ HR_REALTIME_SELDOM static void write_tempo(HrRecorder* recorder, HrTick tick, co
   }
 }
 
-void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
-                        const uint8_t* bytes, uint32_t size)
+/** Write tempo and meter before what comes at `tick`, if the branch has others. */
+HR_REALTIME static void follow_tempo(HrRecorder* recorder, HrTick tick, const HrTempo* tempo)
 {
   const HrTarget* const target = &recorder->target;
   if (!same_tempo(&target->tempo, tempo)) {
     const bool known = target->tempo.tempo > 0.0 && !target->tempo_assumed;
     write_tempo(recorder, known || tick < target->head ? tick : target->head, tempo);
   }
+}
+
+void hr_recorder_append(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
+                        const uint8_t* bytes, uint32_t size)
+{
+  follow_tempo(recorder, tick, tempo);
   if (recorder->sender ? write_sent(recorder, tick, bytes, size)
                        : write_event(recorder, HR_CAPTURE_MIDI, tick, bytes, size)) {
     ++recorder->recorded;
@@ -216,30 +225,54 @@ typedef struct {
   uint32_t size;
 } StateWriter;
 
+HR_REALTIME_SELDOM static void write_state_message(StateWriter* writer, const uint8_t* bytes,
+                                                   uint32_t size)
+{
+  if (writer->bytes) {
+    hr_midi_copy(writer->bytes + writer->size, bytes, size);
+  }
+  writer->size += size;
+}
+
 HR_REALTIME_SELDOM static void add_state_message(void* data, const uint8_t* bytes, uint32_t size)
 {
   StateWriter* const writer = data;
   if (bytes[0] < FIRST_OF_NO_NOTE) {
     return;
   }
+  write_state_message(writer, bytes, size);
   if (writer->bytes) {
-    hr_midi_copy(writer->bytes + writer->size, bytes, size);
     hr_sounding_follow(writer->held, bytes, size);
   }
-  writer->size += size;
 }
 
-void hr_recorder_state(HrRecorder* recorder, const HrChase* state)
+/** Write, or count, what makes up the state, and the notes that the record holds. */
+HR_REALTIME_SELDOM static void write_state(StateWriter* writer, const HrChase* state)
 {
   HrChase none;
-  StateWriter writer = {.held = &recorder->held};
   hr_chase_init(&none);
-  hr_chase_send(&none, state, add_state_message, &writer);
+  hr_chase_send(&none, state, add_state_message, writer);
+  for (unsigned channel = 0; writer->held->count && channel < 16; ++channel) {
+    for (unsigned note = 0; note < 128; ++note) {
+      const uint8_t bytes[3] = {(uint8_t)(NOTE_ON | channel), (uint8_t)note, 64};
+      if (writer->held->notes[channel][note]) {
+        write_state_message(writer, bytes, sizeof bytes);
+      }
+    }
+  }
+}
+
+void hr_recorder_state(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
+                       const HrChase* state)
+{
+  StateWriter writer = {.held = &recorder->held};
+  follow_tempo(recorder, tick, tempo);
+  write_state(&writer, state);
   const uint32_t size = writer.size;
-  writer.bytes = begin_record(recorder, HR_CAPTURE_STATE, recorder->target.head, size, size);
+  writer.bytes = begin_record(recorder, HR_CAPTURE_STATE, tick, size, size);
   if (writer.bytes) {
     writer.size = 0;
-    hr_chase_send(&none, state, add_state_message, &writer);
+    write_state(&writer, state);
     hr_ring_end(&recorder->capture->ring);
   }
 }

@@ -56,10 +56,12 @@ HR_REALTIME void hr_recorder_close_held(HrRecorder* recorder, HrTick tick);
 HR_REALTIME bool hr_recorder_fork(HrRecorder* recorder, HrTick tick, uint32_t number, bool carry,
                                   HrCaptureCause cause);
 
-/** What is played on the current branch, which was just forked, is heard with a synthesizer in
- * this state, and with no note. Where its past leaves one in another, the branch begins with the
- * difference, and with the ends of notes. */
-HR_REALTIME void hr_recorder_state(HrRecorder* recorder, const HrChase* state);
+/** What is played on the current branch from `tick` on, which is not before the head, is heard
+ * with a synthesizer in this state, and with no note but those held. Where its past leaves one in
+ * another, the difference is recorded there, and the ends of notes. Tempo and meter as with an
+ * event. */
+HR_REALTIME void hr_recorder_state(HrRecorder* recorder, HrTick tick, const HrTempo* tempo,
+                                   const HrChase* state);
 
 /** Go to `target` at `tick`. */
 HR_REALTIME void hr_recorder_switch(HrRecorder* recorder, HrTick tick, const HrTarget* target,

@@ -19,8 +19,10 @@ enum {
   DATA_MSB = 6,
   EXPRESSION = 11,
   BANK_LSB = 32,
+  FIRST_FINE = 32, ///< Fine halves of the controllers that many before them
   DATA_LSB = 38,
   FIRST_PEDAL = 64,
+  SOSTENUTO = 66,
   LAST_PEDAL = 67,
   DATA_INCREMENT = 96,
   DATA_DECREMENT = 97,
@@ -39,16 +41,23 @@ void hr_chase_init(HrChase* chase)
 {
   memset(chase, HR_CHASE_UNSET, sizeof *chase);
   for (unsigned i = 0; i < 16; ++i) {
-    memset(chase->channels[i].velocities, 0, sizeof chase->channels[i].velocities);
-    chase->channels[i].parameter_count = 0;
+    HrChaseChannel* const channel = &chase->channels[i];
+    memset(channel->velocities, 0, sizeof channel->velocities);
+    memset(channel->coarse_last, 0, sizeof channel->coarse_last);
+    channel->parameter_count = 0;
+    channel->bank_coarse_last = false;
   }
+}
+
+static bool is_parameter(uint16_t selected)
+{
+  return selected != HR_CHASE_NO_SELECTED && (selected & NULL_PARAMETER) != NULL_PARAMETER;
 }
 
 /** The selected parameter's value, made if there is room; NULL if none is selected. */
 static HrChaseParameter* selected_parameter(HrChaseChannel* channel)
 {
-  if (channel->selected == HR_CHASE_NO_SELECTED ||
-      (channel->selected & NULL_PARAMETER) == NULL_PARAMETER) {
+  if (!is_parameter(channel->selected)) {
     return NULL;
   }
   for (unsigned i = 0; i < channel->parameter_count; ++i) {
@@ -60,7 +69,7 @@ static HrChaseParameter* selected_parameter(HrChaseChannel* channel)
     return NULL;
   }
   HrChaseParameter* const parameter = &channel->parameters[channel->parameter_count++];
-  *parameter = (HrChaseParameter){channel->selected, HR_CHASE_UNSET, HR_CHASE_UNSET};
+  *parameter = (HrChaseParameter){channel->selected, HR_CHASE_UNSET, HR_CHASE_UNSET, false};
   return parameter;
 }
 
@@ -75,6 +84,7 @@ static void step_parameter(HrChaseParameter* parameter, int step)
   const int bounded = value < 0 ? 0 : value > NULL_PARAMETER ? NULL_PARAMETER : value;
   parameter->msb = (uint8_t)(bounded >> 7);
   parameter->lsb = (uint8_t)(bounded & 0x7f);
+  parameter->coarse_last = false;
 }
 
 /** Select a parameter by one half of its number. */
@@ -92,10 +102,31 @@ static void end_notes(HrChaseChannel* channel)
   memset(channel->velocities, 0, sizeof channel->velocities);
 }
 
+static bool is_down(uint8_t pedal)
+{
+  return pedal != HR_CHASE_UNSET && pedal >= 64;
+}
+
+/** The sostenuto pedal holds what is held when it goes down, until it comes up. */
+static void move_sostenuto(HrChaseChannel* channel, uint8_t value)
+{
+  const bool was_down = is_down(channel->controllers[SOSTENUTO]);
+  channel->controllers[SOSTENUTO] = value;
+  for (unsigned note = 0; was_down != is_down(value) && note < 128; ++note) {
+    uint8_t* const velocity = &channel->velocities[note];
+    *velocity = (uint8_t)(!*velocity ? 0
+                          : was_down ? *velocity & ~HR_CHASE_CAUGHT
+                                     : *velocity | HR_CHASE_CAUGHT);
+  }
+}
+
 static void reset_controllers(HrChaseChannel* channel)
 {
   channel->controllers[MODULATION] = 0;
+  channel->coarse_last[MODULATION] = true;
   channel->controllers[EXPRESSION] = 127;
+  channel->coarse_last[EXPRESSION] = true;
+  move_sostenuto(channel, 0);
   memset(&channel->controllers[FIRST_PEDAL], 0, LAST_PEDAL - FIRST_PEDAL + 1);
   channel->selected = NULL_PARAMETER;
   channel->pressure = 0;
@@ -104,19 +135,33 @@ static void reset_controllers(HrChaseChannel* channel)
   memset(channel->key_pressures, HR_CHASE_UNSET, sizeof channel->key_pressures);
 }
 
+static void set_controller(HrChaseChannel* channel, uint8_t number, uint8_t value)
+{
+  channel->controllers[number] = value;
+  if (number < 2 * FIRST_FINE) {
+    channel->coarse_last[number % FIRST_FINE] = number < FIRST_FINE;
+  }
+}
+
+/** Data for the selected parameter; where none is, from a slider like any other. */
+static void enter_data(HrChaseChannel* channel, uint8_t number, uint8_t value)
+{
+  HrChaseParameter* const parameter = selected_parameter(channel);
+  if (parameter) {
+    parameter->msb = number == DATA_MSB ? value : parameter->msb;
+    parameter->lsb = number == DATA_LSB ? value : parameter->lsb;
+    parameter->coarse_last = number == DATA_MSB;
+  } else if (!is_parameter(channel->selected)) {
+    set_controller(channel, number, value);
+  }
+}
+
 static void follow_controller(HrChaseChannel* channel, uint8_t number, uint8_t value)
 {
-  HrChaseParameter* parameter;
   switch (number) {
   case DATA_MSB:
-    if ((parameter = selected_parameter(channel))) {
-      parameter->msb = value;
-    }
-    break;
   case DATA_LSB:
-    if ((parameter = selected_parameter(channel))) {
-      parameter->lsb = value;
-    }
+    enter_data(channel, number, value);
     break;
   case DATA_INCREMENT:
   case DATA_DECREMENT:
@@ -128,12 +173,15 @@ static void follow_controller(HrChaseChannel* channel, uint8_t number, uint8_t v
   case RPN_MSB:
     select_half(channel, number <= NRPN_MSB, number & 1, value);
     break;
+  case SOSTENUTO:
+    move_sostenuto(channel, value);
+    break;
   case RESET:
     reset_controllers(channel);
     break;
   default:
     if (number < ALL_SOUND_OFF) {
-      channel->controllers[number] = value;
+      set_controller(channel, number, value);
     } else if (number == ALL_SOUND_OFF || number >= ALL_NOTES_OFF) {
       end_notes(channel); // The omni and mono modes end notes as well
     }
@@ -160,6 +208,7 @@ void hr_chase_follow_other(HrChase* chase, const uint8_t* bytes, uint32_t size)
     channel->program = first;
     channel->bank_msb = channel->controllers[BANK_MSB];
     channel->bank_lsb = channel->controllers[BANK_LSB];
+    channel->bank_coarse_last = channel->coarse_last[BANK_MSB];
     break;
   case PRESSURE:
     channel->pressure = first;
@@ -192,7 +241,8 @@ static bool depends_on_order(const HrWord* word)
   const uint8_t number = word->bytes[1] & 0x7f;
   return (word->bytes[0] & 0xf0) == CONTROLLER &&
          (number == BANK_MSB || number == BANK_LSB || number == DATA_MSB || number == DATA_LSB ||
-          (number >= DATA_INCREMENT && number <= RPN_MSB) || number == RESET);
+          number == SOSTENUTO || (number >= DATA_INCREMENT && number <= RPN_MSB) ||
+          number == RESET);
 }
 
 static bool is_whole(const HrWord* word)
@@ -283,27 +333,58 @@ static void send_controller(const Sender* sender, uint8_t number, uint8_t value)
   }
 }
 
+/** The halves of a value of 14 bits. */
+typedef struct {
+  uint8_t msb, lsb;
+  bool coarse_last;
+} Pair;
+
+static Pair pair_of(const HrChaseChannel* channel, uint8_t number)
+{
+  return (Pair){channel->controllers[number], channel->controllers[number + FIRST_FINE],
+                channel->coarse_last[number]};
+}
+
+static void send_both(const Sender* sender, uint8_t number, Pair want)
+{
+  if (!want.coarse_last) {
+    send_controller(sender, number, want.msb);
+  }
+  send_controller(sender, number + FIRST_FINE, want.lsb);
+  if (want.coarse_last) {
+    send_controller(sender, number, want.msb);
+  }
+}
+
+static bool differs(Pair have, Pair want)
+{
+  const bool coarse = want.msb != HR_CHASE_UNSET;
+  const bool fine = want.lsb != HR_CHASE_UNSET;
+  return (coarse && want.msb != have.msb) || (fine && want.lsb != have.lsb) ||
+         ((coarse || fine) && want.coarse_last != have.coarse_last);
+}
+
+static void send_pair(const Sender* sender, uint8_t number, Pair have, Pair want)
+{
+  if (differs(have, want)) {
+    send_both(sender, number, want);
+  }
+}
+
 static void send_program(const Sender* sender, const HrChaseChannel* have,
                          const HrChaseChannel* want)
 {
-  uint8_t msb = have->controllers[BANK_MSB];
-  uint8_t lsb = have->controllers[BANK_LSB];
-  if (want->program != HR_CHASE_UNSET &&
-      (have->program != want->program || have->bank_msb != want->bank_msb ||
-       have->bank_lsb != want->bank_lsb)) {
-    send_controller(sender, BANK_MSB, want->bank_msb);
-    send_controller(sender, BANK_LSB, want->bank_lsb);
+  const Pair chosen = {want->bank_msb, want->bank_lsb, want->bank_coarse_last};
+  const bool same = have->program == want->program && have->bank_msb == want->bank_msb &&
+                    have->bank_lsb == want->bank_lsb &&
+                    have->bank_coarse_last == want->bank_coarse_last;
+  const bool due = want->program != HR_CHASE_UNSET && !same;
+  if (due) {
+    send_both(sender, BANK_MSB, chosen);
     send_two(sender, PROGRAM, want->program);
-    msb = want->bank_msb;
-    lsb = want->bank_lsb;
   }
   /* A bank chosen since, for a program still to come. */
-  if (want->controllers[BANK_MSB] != msb) {
-    send_controller(sender, BANK_MSB, want->controllers[BANK_MSB]);
-  }
-  if (want->controllers[BANK_LSB] != lsb) {
-    send_controller(sender, BANK_LSB, want->controllers[BANK_LSB]);
-  }
+  send_pair(sender, BANK_MSB, due ? chosen : pair_of(have, BANK_MSB), pair_of(want, BANK_MSB));
 }
 
 static void send_selection(const Sender* sender, uint16_t number)
@@ -323,16 +404,31 @@ static bool has_parameter(const HrChaseChannel* channel, const HrChaseParameter*
   return false;
 }
 
+/** Send what is in place of data where no parameter is selected. Returns which is, then. */
+static uint16_t send_data(const Sender* sender, const HrChaseChannel* have,
+                          const HrChaseChannel* want)
+{
+  const Pair data = pair_of(want, DATA_MSB);
+  uint16_t selected = have->selected;
+  if (differs(pair_of(have, DATA_MSB), data)) {
+    if (is_parameter(selected)) {
+      selected = NULL_PARAMETER;
+      send_selection(sender, selected);
+    }
+    send_both(sender, DATA_MSB, data);
+  }
+  return selected;
+}
+
 static void send_parameters(const Sender* sender, const HrChaseChannel* have,
                             const HrChaseChannel* want)
 {
-  uint16_t selected = have->selected;
+  uint16_t selected = send_data(sender, have, want);
   for (unsigned i = 0; i < want->parameter_count; ++i) {
     const HrChaseParameter* const parameter = &want->parameters[i];
     if (!has_parameter(have, parameter)) {
       send_selection(sender, parameter->number);
-      send_controller(sender, DATA_MSB, parameter->msb);
-      send_controller(sender, DATA_LSB, parameter->lsb);
+      send_both(sender, DATA_MSB, (Pair){parameter->msb, parameter->lsb, parameter->coarse_last});
       selected = parameter->number;
     }
   }
@@ -344,21 +440,31 @@ static void send_parameters(const Sender* sender, const HrChaseChannel* have,
 static void send_controllers(const Sender* sender, const HrChaseChannel* have,
                              const HrChaseChannel* want)
 {
-  for (uint8_t number = 0; number < ALL_SOUND_OFF; ++number) {
-    if (number != BANK_MSB && number != BANK_LSB &&
-        want->controllers[number] != have->controllers[number]) {
+  for (uint8_t number = BANK_MSB + 1; number < FIRST_FINE; ++number) {
+    if (number != DATA_MSB) {
+      send_pair(sender, number, pair_of(have, number), pair_of(want, number));
+    }
+  }
+  for (uint8_t number = 2 * FIRST_FINE; number < ALL_SOUND_OFF; ++number) {
+    if (number != SOSTENUTO && want->controllers[number] != have->controllers[number]) {
       send_controller(sender, number, want->controllers[number]);
     }
   }
 }
 
-static void send_notes(const Sender* sender, const HrChaseChannel* have, const HrChaseChannel* want)
+/** Send the notes held that the sostenuto pedal has caught, or has not. */
+static void send_notes(const Sender* sender, const HrChaseChannel* have, const HrChaseChannel* want,
+                       bool caught)
 {
   for (uint8_t note = 0; note < 128; ++note) {
-    if (want->velocities[note] && !have->velocities[note]) {
-      send_three(sender, NOTE_ON, note, want->velocities[note]);
+    const uint8_t velocity = want->velocities[note];
+    if (!velocity || !(velocity & HR_CHASE_CAUGHT) == caught) {
+      continue;
     }
-    if (want->velocities[note] && want->key_pressures[note] != HR_CHASE_UNSET &&
+    if (!have->velocities[note]) {
+      send_three(sender, NOTE_ON, note, velocity & 0x7f);
+    }
+    if (want->key_pressures[note] != HR_CHASE_UNSET &&
         want->key_pressures[note] != have->key_pressures[note]) {
       send_three(sender, KEY_PRESSURE, note, want->key_pressures[note]);
     }
@@ -385,6 +491,10 @@ void hr_chase_send(const HrChase* have, const HrChase* want,
         (to->bend_msb != from->bend_msb || to->bend_lsb != from->bend_lsb)) {
       send_three(&sender, BEND, to->bend_lsb, to->bend_msb);
     }
-    send_notes(&sender, from, to);
+    send_notes(&sender, from, to, true);
+    if (to->controllers[SOSTENUTO] != from->controllers[SOSTENUTO]) {
+      send_controller(&sender, SOSTENUTO, to->controllers[SOSTENUTO]);
+    }
+    send_notes(&sender, from, to, false);
   }
 }

@@ -21,12 +21,16 @@
 /** In place of a data byte, which is below 0x80: never set. */
 #define HR_CHASE_UNSET 0xffu
 
+/** In the velocity of a note held: it was held already when the sostenuto pedal went down. */
+#define HR_CHASE_CAUGHT 0x80u
+
 enum { HR_CHASE_PARAMETERS = 16 }; ///< Registered and other parameters kept a channel
 
 /** The value of a registered (RPN) or non-registered (NRPN) parameter. */
 typedef struct {
   uint16_t number; ///< 14 bits, HR_CHASE_NRPN set for a non-registered one
   uint8_t msb, lsb;
+  uint16_t coarse_last; ///< Bool: the coarse half came last
 } HrChaseParameter;
 
 #define HR_CHASE_NRPN        0x4000u
@@ -34,6 +38,7 @@ typedef struct {
 
 typedef struct {
   uint8_t controllers[128];
+  uint8_t coarse_last[32]; ///< Bool: of controllers n and n + 32, the coarse half came last
   uint8_t velocities[128]; ///< Of notes held; 0: not held
   uint8_t key_pressures[128];
   uint8_t program;
@@ -41,7 +46,8 @@ typedef struct {
   uint8_t pressure;
   uint8_t bend_lsb, bend_msb;
   uint16_t selected;        ///< Parameter that data entry changes
-  uint16_t parameter_count; ///< No byte is left unused: channels are compared as a whole
+  uint8_t parameter_count;  ///< No byte is left unused: channels are compared as a whole
+  uint8_t bank_coarse_last; ///< `coarse_last` of the bank when the program was chosen
   HrChaseParameter parameters[HR_CHASE_PARAMETERS];
 } HrChaseChannel;
 
@@ -72,8 +78,10 @@ static inline void hr_chase_follow(HrChase* chase, const uint8_t* bytes, uint32_
 void hr_chase_follow_words(HrChase* chase, const HrWord* words, size_t count);
 
 /** Send what turns `have` into `want`: bank and program, controllers,
- * parameters, pressure, bend, then held notes that do not sound yet. Notes of
- * `have` are not ended: that comes first, and is the caller's. */
+ * parameters, pressure, bend, then held notes that do not sound yet, the sostenuto
+ * pedal after those that it holds. Both halves of a value of 14 bits go out in the order
+ * in which they came: a coarse one sets the fine one to 0 in most receivers, but not in
+ * all. Notes of `have` are not ended: that comes first, and is the caller's. */
 void hr_chase_send(const HrChase* have, const HrChase* want,
                    void (*send)(void* data, const uint8_t* bytes, uint32_t size), void* data);
 

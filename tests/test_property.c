@@ -486,14 +486,14 @@ static void check_replay(HrStore* store, HrTreeId tree)
   EventList expected = {0};
   char number[16];
   snprintf(number, sizeof number, "#%u", hr_branch_number(branch));
+  command_text("quantum", "now");
+  command_text("switch", number); // Then the own clock does not run on, and listens to the host
+  run_somehow(4096);
   transport.frame = start + 1; // jalv does not tell of a transport that has not moved
   host_transport(host, &transport);
   run_somehow(1024);
   transport.frame = start;
   host_transport(host, &transport);
-  run_somehow(4096);
-  command_text("quantum", "now");
-  command_text("switch", number);
   run_somehow(4096);
   command("follow", &on, 1);
   run_somehow(8192);

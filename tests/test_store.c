@@ -579,6 +579,7 @@ static void test_a_state_can_be_sent(void** state)
       const HrChaseChannel* const wanted = &want.channels[channel];
       assert_memory_equal(got->controllers, wanted->controllers, 128);
       assert_memory_equal(got->velocities, wanted->velocities, 128);
+      assert_memory_equal(got->coarse_last, wanted->coarse_last, sizeof got->coarse_last);
       assert_int_equal(got->program, wanted->program);
       assert_int_equal(got->pressure, wanted->pressure);
       assert_int_equal(got->bend_msb, wanted->bend_msb);

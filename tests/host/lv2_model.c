@@ -48,8 +48,9 @@ typedef struct {
   bool asked;
 
   int switch_to; ///< At the end of this frame
-  bool stops;    ///< Replay, and the own clock: so too
+  bool stops;    ///< Replay: so too
   HrTick last;   ///< Message
+  bool straight; ///< Since then nothing jumped
   int64_t silence;
   int saved; ///< Branch
   int64_t saved_silence;
@@ -102,7 +103,7 @@ static HrTick bar_line(const Play* play, HrTick tick)
 static void park(Play* play, HrTick tick)
 {
   play->place = play->ever_rolled && play->home == MODEL_NOWHERE ? play->cue : tick;
-  play->own = false;
+  play->own = play->straight = false;
 }
 
 static HrTick resume_tick(const Play* play)
@@ -177,7 +178,18 @@ static void fork_branch(Play* play, HrTick tick, uint32_t number, const char* na
   play->tree = true;
 }
 
-/** Fork by playing. Unless the music there is `heard`, a pedal that is down is so in the branch. */
+/** A pedal that is down is so in the branch. */
+static void hold_pedals(Play* play)
+{
+  for (unsigned channel = 0; channel < 16; ++channel) {
+    play->held[channel][PEDAL] = play->pedals[channel];
+    if (play->pedals[channel] && (play->blurred[channel] || play->plays_from != INT64_MAX)) {
+      give_up(play);
+    }
+  }
+}
+
+/** Fork by playing. Unless the music there is `heard`, it is with the pedals that are down. */
 static void fork_by_playing(Play* play, HrTick tick, const char* name, bool heard)
 {
   end_held(play, tick);
@@ -185,12 +197,10 @@ static void fork_by_playing(Play* play, HrTick tick, const char* name, bool hear
   if (play->passes > LOT - LOT_OF_COMMANDS - LOT_LOW - 4) {
     give_up(play);
   }
-  for (unsigned channel = 0; channel < 16 && !heard; ++channel) {
-    play->held[channel][PEDAL] = play->pedals[channel];
-    if (play->pedals[channel] && play->blurred[channel]) {
-      give_up(play);
-    }
+  if (!heard) {
+    hold_pedals(play);
   }
+  play->straight = true;
 }
 
 static void go_to(Play* play, int to, HrTick tick)
@@ -198,6 +208,7 @@ static void go_to(Play* play, int to, HrTick tick)
   end_held(play, tick);
   play->here = to;
   play->home = MODEL_NOWHERE;
+  play->straight = false;
 }
 
 /* ---- Replay: it matters only whether a pass is heard ------------------------------ */
@@ -293,9 +304,12 @@ static void play_message(Play* play, const uint8_t* bytes, uint32_t size, int ev
   const HrTick tick = now(play);
   if (tick < branch(play)->head && !is_empty_root(branch(play))) {
     play_over(play, tick);
+  } else if (!play->straight) {
+    hold_pedals(play);
   }
   append(play, tick);
   play->last = tick;
+  play->straight = true;
   if (starts) {
     *held = pedal ? 1 : *held + 1;
   } else if (ends && *held) {
@@ -334,7 +348,7 @@ static void jump(Play* play, bool starts, const HostTransport* to)
   ask(play, place);
   play->host = *to;
   play->host_since = play->frame;
-  play->own = play->unseen = play->tempo_lost = false;
+  play->own = play->unseen = play->tempo_lost = play->straight = false;
   play->ever_rolled = true;
 }
 
@@ -349,10 +363,11 @@ static void stand(Play* play, const HostTransport* at)
     end_held(play, now(play));
     play->place = cue;
     play->plays_from = INT64_MAX;
+  } else if (play->home != MODEL_NOWHERE) {
+    go_to(play, play->home, now(play));
+    play->own = false;
   } else if (play->own) {
     play->unseen = cue != play->cue && play->ever_rolled;
-  } else if (cue != play->cue && play->home != MODEL_NOWHERE) {
-    go_to(play, play->home, now(play));
   }
   play->host = *at;
   play->host_since = play->frame;
@@ -438,6 +453,7 @@ static void switch_to(Play* play, int to)
   if (to != play->here) {
     go_to(play, to, now(play));
   }
+  play->home = MODEL_NOWHERE;
   play->asked = play->replay;
   play->asked_at = play->frame;
   if (play->replay && play->own) {
@@ -512,7 +528,7 @@ static void stop_replay(Play* play)
 {
   play->replay = false;
   play->plays_from = INT64_MAX;
-  if (!play->host.rolling) {
+  if (!play->host.rolling && !play->own) { // What is played on the own clock goes on
     park(play, resume_tick(play));
   }
 }
@@ -575,6 +591,7 @@ static void attach(Play* play, int to)
   end_held(play, branch(play)->head);
   play->here = to;
   play->home = MODEL_NOWHERE;
+  play->straight = false;
   play->lot = play->next_number;
   play->next_number += LOT;
   play->commands = play->passes = 0;
