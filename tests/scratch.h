@@ -44,8 +44,9 @@ static inline void scratch_remove_stale(const char* parent)
   DIR* const list = opendir(parent);
   for (const struct dirent* entry = list ? readdir(list) : NULL; entry; entry = readdir(list)) {
     int pid = 0;
-    if (sscanf(entry->d_name, SCRATCH_PREFIX "%d-", &pid) == 1 && pid > 0 && kill(pid, 0) &&
-        errno == ESRCH) {
+    int end = 0;
+    sscanf(entry->d_name, SCRATCH_PREFIX "%d-%n", &pid, &end);
+    if (end && pid > 0 && kill(pid, 0) && errno == ESRCH) {
       char path[PATH_MAX + sizeof entry->d_name + 1];
       snprintf(path, sizeof path, "%s/%s", parent, entry->d_name);
       scratch_remove_folder(path);
