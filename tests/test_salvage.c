@@ -355,6 +355,50 @@ static void test_a_stretch_is_said_exactly(void** state)
   assert_true(was_said(words));
 }
 
+/** What lies behind a lost change of tempo and meter goes on as it did. */
+static void test_the_tempo_behind_a_lost_stretch_is_kept(void** state)
+{
+  (void)state;
+  const HrBranchId take = hr_branch_id(tree, TAKES + 1);
+  const HrTick begin_tick = (HrTick)(TAKES + 1) * TAKE_TICKS;
+  uint8_t tempo_bytes[HR_META_TEMPO_SIZE], meter_bytes[HR_META_METER_SIZE];
+  HrTickKey key;
+  HrTempo tempo;
+  HrBranchId child;
+  HrTxn* txn = begin(HR_WRITE);
+  hr_meta_tempo(90.0, tempo_bytes);
+  hr_meta_meter(7, 8, meter_bytes);
+  for (HrTick tick = begin_tick; tick < begin_tick + 2 * TAKE_TICKS; ++tick) {
+    if (tick == begin_tick + HR_NODE_WORDS) {
+      const HrEvent events[] = {{tick, HR_EVENT_META, sizeof tempo_bytes, tempo_bytes},
+                                {tick, HR_EVENT_META, sizeof meter_bytes, meter_bytes}};
+      assert_ok(hr_append(txn, take, &events[0], NULL));
+      assert_ok(hr_append(txn, take, &events[1], NULL));
+    }
+    assert_ok(append_note(txn, take, tick, 60));
+  }
+  assert_ok(hr_branch_fork(txn, take, begin_tick + HR_NODE_WORDS + 100, NULL, &child));
+  assert_ok(append_note(txn, child, begin_tick + HR_NODE_WORDS + 100, 60));
+  assert_ok(hr_txn_commit(txn));
+  hr_tick_key(&key, take, begin_tick + HR_NODE_WORDS, 0);
+  const size_t place = place_of(store->nodes, &key, sizeof key);
+  close_store();
+  free(whole);
+  whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
+  free(salvage_without(place));
+  assert_true(said_count);
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+  txn = begin(HR_READ);
+  const HrBranchId branches[] = {take, child};
+  for (size_t i = 0; i < sizeof branches / sizeof *branches; ++i) {
+    assert_ok(hr_tempo_at(txn, branches[i], INT64_MAX, &tempo));
+    assert_true(tempo.tempo == 90.0);
+    assert_int_equal(tempo.beats_per_bar, 7);
+    assert_int_equal(tempo.beat_unit, 8);
+  }
+  hr_txn_abort(txn);
+}
+
 int main(void)
 {
 #undef TEST
@@ -366,6 +410,7 @@ int main(void)
       TEST(test_a_lost_note_is_said),
       TEST(test_an_older_tree_is_said),
       TEST(test_a_stretch_is_said_exactly),
+      TEST(test_the_tempo_behind_a_lost_stretch_is_kept),
   };
   return cmocka_run_group_tests_name("salvage", tests, NULL, NULL);
 }
