@@ -216,6 +216,13 @@ HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* own
   return status ? status : hr_branch_get(txn, id, owner);
 }
 
+bool hr_branch_is_untouched(HrTxn* txn, const HrBranch* branch)
+{
+  HrTreeRecord tree;
+  return !branch->parent && !branch->event_count &&
+         !hr_tree_record(txn, hr_branch_tree(branch->id), &tree) && tree.branch_count == 1;
+}
+
 HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranch* branch)
 {
   HrStatus status = hr_branch_get(txn, leaf, branch);

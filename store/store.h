@@ -276,6 +276,10 @@ HrStatus hr_branch_switch_quietly(HrTxn* txn, HrBranchId to, HrTick tick, uint32
  * at or before it. O(log depth). */
 HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner);
 
+/** True for a root without events that nothing was forked from: its first event may come at
+ * any tick, also before tick 0. */
+bool hr_branch_is_untouched(HrTxn* txn, const HrBranch* branch);
+
 /* ---- Events --------------------------------------------------------- */
 
 typedef enum { HR_EVENT_MIDI, HR_EVENT_META } HrEventKind;
@@ -317,8 +321,8 @@ typedef struct {
   int64_t wall_clock_ns; ///< When it was played; 0: now
 } HrAppendOptions;
 
-/** Append one event at or after the head of `branch`. Runs of events to one
- * branch are fast: its last node stays open within the transaction.
+/** Append one event at or after the head of `branch`, or anywhere if that is untouched. Runs
+ * of events to one branch are fast: its last node stays open within the transaction.
  * HR_ERR_PAST before the head, HR_ERR_ARGUMENT for a size of 0 or beyond
  * HR_EVENT_SIZE_MAX, or a tick beyond HR_TICK_BOUND: the transaction goes on. */
 HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
