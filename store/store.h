@@ -640,7 +640,7 @@ typedef struct {
 } HrVerifyReport;
 
 /** Check everything this layer knows: records, parents, depths, jump pointers,
- * ticks in order, checksums, counts, names, journal. Calls `problem` with a
+ * ticks in order, tempos, checksums, counts, names, journal. Calls `problem` with a
  * sentence for each fault found. HR_OK if the whole store was read, whatever
  * was found. */
 HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char* sentence),

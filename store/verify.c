@@ -51,8 +51,33 @@ static const char* label(Verify* verify, HrBranchId id, char text[HR_NAME_MAX + 
   return text;
 }
 
-/** Check the events of a node that passed its checksum. */
-static void verify_words(Verify* verify, const char* name, const HrNodeHeader* node)
+/** What is in force where a branch begins; a tempo of 0 where that cannot be read. */
+static HrTempo tempo_before(const Verify* verify, const HrBranch* branch)
+{
+  HrTempo tempo = {HR_DEFAULT_TEMPO, 4, 4};
+  if (branch->parent && hr_tempo_at(verify->txn, branch->parent, branch->fork_tick, &tempo)) {
+    tempo.tempo = 0.0;
+  }
+  return tempo;
+}
+
+/** Check that a node begins with the tempo and meter that were left to it, unless those are not
+ * known. */
+static void verify_tempo(Verify* verify, const char* name, const HrNodeHeader* node,
+                         const HrTempo* left)
+{
+  if (left->tempo != 0.0 &&
+      (node->tempo != left->tempo || node->beats_per_bar != left->beats_per_bar ||
+       node->beat_unit != left->beat_unit)) {
+    complain(verify,
+             "Branch %s: the node at tick %" PRId64
+             " has another tempo or meter than what comes before it.",
+             name, node->base_tick);
+  }
+}
+
+/** Check the events of a node that passed its checksum. `tempo` becomes what they leave. */
+static void verify_words(Verify* verify, const char* name, const HrNodeHeader* node, HrTempo* tempo)
 {
   const HrSpan span = {
       .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
@@ -60,12 +85,17 @@ static void verify_words(Verify* verify, const char* name, const HrNodeHeader* n
   uint32_t count = 0;
   HrTick last = node->base_tick;
   HrEvent event;
+  verify_tempo(verify, name, node, tempo);
+  hr_node_tempo(node, tempo);
   while (hr_span_next(&span, &index, &event)) {
     if (event.tick < last) {
       complain(verify, "Branch %s: events out of order at tick %" PRId64 ".", name, event.tick);
     }
     last = event.tick;
     count += event.kind == HR_EVENT_MIDI || event.bytes[0] != HR_META_STATE;
+    if (event.kind == HR_EVENT_META) {
+      hr_meta_apply(tempo, event.bytes, event.size);
+    }
   }
   if (count != node->event_count || last != node->last_tick) {
     complain(verify, "Branch %s: the node at tick %" PRId64 " miscounts its events.", name,
@@ -79,6 +109,7 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
   MDB_cursor* cursor = NULL;
   HrTickKey first;
   HrTick last = branch->fork_tick;
+  HrTempo tempo = tempo_before(verify, branch);
   uint64_t events = 0;
   uint64_t nodes = 0;
   hr_tick_key(&first, branch->id, INT64_MIN, 0);
@@ -99,6 +130,7 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
                " expected, %" PRIu64 " found).",
                name, tick, nodes, hr_tick_key_ordinal(&node_key));
       nodes = hr_tick_key_ordinal(&node_key);
+      tempo.tempo = 0.0;
     }
     if (tick < last && (nodes || branch->parent)) {
       complain(verify, "Branch %s: the node at tick %" PRId64 " overlaps the one before.", name,
@@ -106,12 +138,13 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
     }
     if (hr_node_valid(&node_key, &value)) {
       const HrNodeHeader* const node = value.mv_data;
-      verify_words(verify, name, node);
+      verify_words(verify, name, node, &tempo);
       last = node->last_tick;
       events += node->event_count;
     } else {
       complain(verify, "Branch %s: the node at tick %" PRId64 " is damaged; its notes are lost.",
                name, tick);
+      tempo.tempo = 0.0;
     }
     nodes += 1;
     code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);

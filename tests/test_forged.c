@@ -180,38 +180,72 @@ static void test_an_empty_event_ends_the_span(void** state)
   assert_int_equal(index, 2);
 }
 
-/** Bars and beats are divided by what a node's header says. */
-static void test_no_meter_is_out_of_bounds(void** state)
+/** Have the node at tick 0 say another tempo and meter, its checksum to match. */
+static void forge_tempo(HrBranchId branch, double tempo, uint16_t beats, uint16_t unit)
 {
-  (void)state;
   HrTickKey key;
   MDB_val value;
-  HrTempo tempo;
   _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
   HrNodeHeader header;
-  HrTxn* txn = begin(HR_WRITE);
-  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
-  assert_ok(append_note(txn, branch, 0, 60));
-  assert_ok(hr_tail_close(txn));
+  HrTxn* const txn = begin(HR_WRITE);
   find_node(txn, branch, 0, 0, &key, &value);
   memcpy(bytes, value.mv_data, value.mv_size);
   memcpy(&header, bytes, sizeof header);
-  header.tempo = -1.0;
-  header.beats_per_bar = header.beat_unit = 0;
+  header.tempo = tempo;
+  header.beats_per_bar = beats;
+  header.beat_unit = unit;
   memcpy(bytes, &header, sizeof header);
   header.checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
   memcpy(bytes, &header, sizeof header);
   value.mv_data = bytes;
+  assert_true(hr_node_valid(&key, &value));
   assert_ok(hr_node_put(txn, &key, &value));
   assert_ok(hr_txn_commit(txn));
+}
+
+/** Bars and beats are divided by what a node's header says. */
+static void test_no_meter_is_out_of_bounds(void** state)
+{
+  (void)state;
+  HrTempo tempo;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, branch, 0, 60));
+  assert_ok(hr_txn_commit(txn));
+  forge_tempo(branch, -1.0, 0, 0);
   txn = begin(HR_READ);
-  find_node(txn, branch, 0, 0, &key, &value);
-  assert_true(hr_node_valid(&key, &value));
   assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
   assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
   assert_int_equal(tempo.beats_per_bar, 4);
   assert_int_equal(tempo.beat_unit, 4);
   hr_txn_abort(txn);
+  assert_true(verify_complains("the node at tick 0 has another tempo or meter"));
+}
+
+/** A branch goes on at the tempo that its parent left to it, and each node at that of the last. */
+static void test_a_tempo_that_does_not_follow_is_said(void** state)
+{
+  (void)state;
+  static const struct {
+    double tempo;
+    uint16_t beats, unit;
+  } others[] = {{HR_DEFAULT_TEMPO, 4, 4}, {90.0, 3, 4}, {90.0, 4, 8}};
+  uint8_t bytes[HR_META_TEMPO_SIZE];
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  hr_meta_tempo(90.0, bytes);
+  assert_ok(hr_append(txn, root, &(HrEvent){-10, HR_EVENT_META, sizeof bytes, bytes}, NULL));
+  append_nodes(txn, root, -9, 3, 100);
+  const HrBranchId child = fork_at(txn, root, 0);
+  append_nodes(txn, child, 0, 3, 100);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  for (unsigned i = 0; i < sizeof others / sizeof *others; ++i) {
+    forge_tempo(child, others[i].tempo, others[i].beats, others[i].unit);
+    assert_true(verify_complains("the node at tick 0 has another tempo or meter"));
+  }
+  forge_tempo(child, 90.0, 4, 4);
+  verify_clean();
 }
 
 static void damage_record(HrTxn* txn, HrBranchId id)
@@ -350,10 +384,15 @@ static void test_no_count_hides_damage(void** state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      TEST(test_no_other_branch_is_chased), TEST(test_the_tempo_is_that_of_the_last_whole_node),
-      TEST(test_a_circle_is_said),          TEST(test_an_empty_event_ends_the_span),
-      TEST(test_no_meter_is_out_of_bounds), TEST(test_a_damaged_root_hinders_no_fork),
-      TEST(test_no_tick_is_out_of_bounds),  TEST(test_keys_of_another_kind_are_refused),
+      TEST(test_no_other_branch_is_chased),
+      TEST(test_the_tempo_is_that_of_the_last_whole_node),
+      TEST(test_a_circle_is_said),
+      TEST(test_an_empty_event_ends_the_span),
+      TEST(test_no_meter_is_out_of_bounds),
+      TEST(test_a_tempo_that_does_not_follow_is_said),
+      TEST(test_a_damaged_root_hinders_no_fork),
+      TEST(test_no_tick_is_out_of_bounds),
+      TEST(test_keys_of_another_kind_are_refused),
       TEST(test_no_count_hides_damage),
   };
   return cmocka_run_group_tests_name("forged", tests, NULL, NULL);
