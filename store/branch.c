@@ -319,6 +319,18 @@ HrStatus hr_branch_make(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOp
                                    options->name ? options->name : name);
 }
 
+HrStatus hr_branch_extend(HrTxn* txn, HrBranchId id, HrTick tick)
+{
+  HrBranch branch;
+  HrStatus status = hr_tick_valid(tick) ? hr_tail_close(txn) : HR_ERR_ARGUMENT;
+  status = status ? status : hr_branch_get(txn, id, &branch);
+  if (status || tick <= branch.head_tick) {
+    return status;
+  }
+  branch.head_tick = tick;
+  return hr_branch_put(txn, &branch);
+}
+
 HrStatus hr_branch_fork(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
                         HrBranchId* id)
 {

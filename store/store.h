@@ -262,6 +262,9 @@ HrStatus hr_branch_merge(HrTxn* txn, HrBranchId source, HrBranchId into,
 
 /** HR_ERR_EXISTS, HR_ERR_ARGUMENT: the transaction goes on. */
 HrStatus hr_branch_rename(HrTxn* txn, HrBranchId id, const char* name, uint32_t author);
+/** Have a branch end no earlier than at `tick`: silence follows its last event. HR_ERR_ARGUMENT
+ * for a tick beyond HR_TICK_BOUND: the transaction goes on. */
+HrStatus hr_branch_extend(HrTxn* txn, HrBranchId id, HrTick tick);
 /** Hide or restore. Nothing is removed. HR_ERR_BUSY for hiding the tree's
  * current branch, which is never hidden: the transaction goes on. */
 HrStatus hr_branch_set_state(HrTxn* txn, HrBranchId id, HrBranchState state, uint32_t author);
