@@ -643,9 +643,9 @@ typedef struct {
 } HrVerifyReport;
 
 /** Check everything this layer knows: records, parents, depths, jump pointers,
- * ticks in order, tempos, checksums, counts, names, journal. Calls `problem` with a
- * sentence for each fault found. HR_OK if the whole store was read, whatever
- * was found. */
+ * where branches begin and end, ticks in order, tempos, checksums, counts, names,
+ * journal. Calls `problem` with a sentence for each fault found. HR_OK if the whole
+ * store was read, whatever was found. */
 HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char* sentence),
                          void* data, HrVerifyReport* report);
 

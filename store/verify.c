@@ -83,6 +83,7 @@ static void verify_words(Verify* verify, const char* name, const HrNodeHeader* n
       .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
   uint32_t index = 0;
   uint32_t count = 0;
+  uint32_t all = 0; // With those that are not counted
   HrTick last = node->base_tick;
   HrEvent event;
   verify_tempo(verify, name, node, tempo);
@@ -92,6 +93,7 @@ static void verify_words(Verify* verify, const char* name, const HrNodeHeader* n
       complain(verify, "Branch %s: events out of order at tick %" PRId64 ".", name, event.tick);
     }
     last = event.tick;
+    all += 1;
     count += event.kind == HR_EVENT_MIDI || event.bytes[0] != HR_META_STATE;
     if (event.kind == HR_EVENT_META) {
       hr_meta_apply(tempo, event.bytes, event.size);
@@ -99,6 +101,10 @@ static void verify_words(Verify* verify, const char* name, const HrNodeHeader* n
   }
   if (count != node->event_count || last != node->last_tick) {
     complain(verify, "Branch %s: the node at tick %" PRId64 " miscounts its events.", name,
+             node->base_tick);
+  }
+  if (all != node->word_count && !(node->flags & HR_NODE_HAS_LONG)) {
+    complain(verify, "Branch %s: the node at tick %" PRId64 " hides its long events.", name,
              node->base_tick);
   }
 }
@@ -182,6 +188,12 @@ static HrStatus verify_links(Verify* verify, const HrBranch* branch, const char*
     complain(verify, "Branch %s: its depth or fork point contradicts its parent.", name);
     return HR_OK;
   }
+  if (parent.head_tick < branch->fork_tick) {
+    complain(verify,
+             "Branch %s: it begins at tick %" PRId64 ", and where it forked from ends "
+             "before that, at %" PRId64 ".",
+             name, branch->fork_tick, parent.head_tick);
+  }
   status = hr_branch_get(verify->txn, parent.jump, &first);
   status = status ? status : hr_branch_get(verify->txn, first.jump, &second);
   if (status == HR_ERR_NOT_FOUND) {
@@ -216,6 +228,9 @@ static HrStatus verify_branch(Verify* verify, const HrBranch* branch)
   HrStatus status = HR_OK;
   if (branch->parent) {
     status = verify_links(verify, branch, shown);
+    if (branch->head_tick < branch->fork_tick) {
+      complain(verify, "Branch %s: it ends before it begins.", shown);
+    }
   } else if (branch->depth || branch->jump != branch->id) {
     complain(verify, "Branch %s: a root with ancestors.", shown);
   }
@@ -249,6 +264,19 @@ static bool leads_to_note(Verify* verify, HrTreeId tree, const HrJournalEntry* e
   return !hr_note_get(verify->txn, tree, made ? entry->sequence : entry->refers, &note);
 }
 
+/** Check that a branch begins where the journal says that it was made. */
+static void verify_beginning(Verify* verify, const HrJournalEntry* entry)
+{
+  HrBranch branch;
+  char text[HR_NAME_MAX + 32];
+  const bool made = entry->operation == HR_OPERATION_FORK || entry->operation == HR_OPERATION_MERGE;
+  if (made && !hr_branch_get(verify->txn, entry->branch, &branch) &&
+      branch.fork_tick != entry->tick) {
+    complain(verify, "Branch %s: it begins at tick %" PRId64 ", the journal says %" PRId64 ".",
+             label(verify, entry->branch, text), branch.fork_tick, entry->tick);
+  }
+}
+
 static void verify_entry(Verify* verify, HrTreeId tree, const HrJournalEntry* entry, Steps* steps)
 {
   HrBranch branch;
@@ -260,6 +288,7 @@ static void verify_entry(Verify* verify, HrTreeId tree, const HrJournalEntry* en
                entry->sequence);
     }
   }
+  verify_beginning(verify, entry);
   const bool about_note =
       entry->operation >= HR_OPERATION_MARK && entry->operation <= HR_OPERATION_RESTORE_NOTE;
   if (about_note && !leads_to_note(verify, tree, entry)) {

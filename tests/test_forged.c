@@ -248,6 +248,79 @@ static void test_a_tempo_that_does_not_follow_is_said(void** state)
   verify_clean();
 }
 
+/** Put a branch's record otherwise than it was, its checksum to match, and back. */
+static bool is_noticed(const HrBranch* forged, const char* words)
+{
+  HrBranch before;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_branch_get(txn, forged->id, &before));
+  assert_ok(hr_branch_put(txn, forged));
+  assert_ok(hr_txn_commit(txn));
+  const bool noticed = verify_complains(words);
+  txn = begin(HR_WRITE);
+  assert_ok(hr_branch_put(txn, &before));
+  assert_ok(hr_txn_commit(txn));
+  return noticed;
+}
+
+/** Where a branch begins and ends, the journal and its children say, too. */
+static void test_a_wrong_beginning_or_end_is_said(void** state)
+{
+  (void)state;
+  HrBranch parent, child;
+  HrBranchId merged;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, root, 0, 60));
+  const HrBranchId fork = fork_at(txn, root, 1000);
+  assert_ok(append_note(txn, fork, 2000, 61));
+  assert_ok(hr_branch_merge(txn, fork, root, NULL, &merged));
+  assert_ok(hr_branch_get(txn, root, &parent));
+  assert_ok(hr_branch_get(txn, fork, &child));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  parent.head_tick = 999;
+  assert_true(is_noticed(&parent, "where it forked from ends before that"));
+  HrBranch forged = child;
+  forged.fork_tick = 500;
+  assert_true(is_noticed(&forged, "begins at tick 500, the journal says 1000"));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, merged, &forged));
+  hr_txn_abort(txn);
+  forged.fork_tick = 501;
+  assert_true(is_noticed(&forged, "begins at tick 501, the journal says 1000"));
+  forged = child;
+  forged.head_tick = 999;
+  assert_true(is_noticed(&forged, "ends before it begins"));
+  verify_clean();
+}
+
+/** Where no long event is said to be, nobody looks for a change of tempo. */
+static void test_a_hidden_tempo_is_said(void** state)
+{
+  (void)state;
+  HrTickKey key;
+  MDB_val value;
+  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
+  uint8_t tempo[HR_META_TEMPO_SIZE];
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  hr_meta_tempo(90.0, tempo);
+  assert_ok(hr_append(txn, root, &(HrEvent){0, HR_EVENT_META, sizeof tempo, tempo}, NULL));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  txn = begin(HR_WRITE);
+  find_node(txn, root, 0, 0, &key, &value);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  HrNodeHeader* const header = (HrNodeHeader*)bytes;
+  header->flags = 0;
+  header->checksum = hr_node_checksum(header, &key);
+  value.mv_data = bytes;
+  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_txn_commit(txn));
+  assert_true(verify_complains("the node at tick 0 hides its long events"));
+}
+
 static void damage_record(HrTxn* txn, HrBranchId id)
 {
   uint8_t bytes[128];
@@ -390,6 +463,8 @@ int main(void)
       TEST(test_an_empty_event_ends_the_span),
       TEST(test_no_meter_is_out_of_bounds),
       TEST(test_a_tempo_that_does_not_follow_is_said),
+      TEST(test_a_wrong_beginning_or_end_is_said),
+      TEST(test_a_hidden_tempo_is_said),
       TEST(test_a_damaged_root_hinders_no_fork),
       TEST(test_no_tick_is_out_of_bounds),
       TEST(test_keys_of_another_kind_are_refused),
