@@ -117,6 +117,41 @@ static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
   hr_txn_abort(txn);
 }
 
+/** What was committed before a disk failed, and is not on it: where a branch came from then
+ * says nothing of the one that has its number now. */
+static void test_what_a_disk_lost_is_forgotten(void** state)
+{
+  (void)state;
+  const char* const path = scratch_path("a/b/test.hr");
+  HrBranch owner;
+  size_t size;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, root, 0, 60));
+  assert_ok(hr_txn_commit(txn));
+  uint8_t* const before = read_file(path, &size);
+  txn = begin(HR_WRITE);
+  const HrBranchId lost = fork_at(txn, root, 1000);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_owner(txn, lost, 1500, &owner));
+  assert_true(owner.id == lost);
+  hr_txn_abort(txn);
+
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  assert_int_equal(pwrite(fd, before, size, 0), size);
+  close(fd);
+  free(before);
+  hr_status_from_lmdb(store, EIO);
+  txn = begin(HR_WRITE);
+  assert_true(fork_at(txn, root, 2000) == lost);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_owner(txn, lost, 1500, &owner));
+  assert_true(owner.id == root);
+  hr_txn_abort(txn);
+}
+
 static HrBranchId circled;
 
 static HrStatus tempo_of_circled(HrTxn* txn)
@@ -459,6 +494,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_no_other_branch_is_chased),
       TEST(test_the_tempo_is_that_of_the_last_whole_node),
+      TEST(test_what_a_disk_lost_is_forgotten),
       TEST(test_a_circle_is_said),
       TEST(test_an_empty_event_ends_the_span),
       TEST(test_no_meter_is_out_of_bounds),

@@ -71,6 +71,7 @@ static void make_store(void)
   assert_ok(hr_note_set_hidden(txn, tree, 3, true, piano));
   assert_ok(hr_branch_set_state(txn, hr_branch_id(tree, 2), HR_BRANCH_HIDDEN, piano));
   assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.name = "late"}, &late));
+  assert_ok(hr_branch_extend(txn, late, 12345)); // Of which no event tells
   assert_ok(hr_txn_commit(txn));
 }
 
@@ -284,6 +285,16 @@ static void test_all_that_is_not_as_it_was_is_said(void** state)
   free(bytes);
 }
 
+static void test_a_whole_store_is_taken_as_it_is(void** state)
+{
+  (void)state;
+  close_store();
+  char* const now = salvage(whole);
+  assert_string_equal(now, original);
+  assert_int_equal(said_count, 0);
+  free(now);
+}
+
 static void test_a_lost_name_is_said(void** state)
 {
   (void)state;
@@ -405,6 +416,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_takes, teardown_takes)
   const struct CMUnitTest tests[] = {
       TEST(test_all_that_is_not_as_it_was_is_said),
+      TEST(test_a_whole_store_is_taken_as_it_is),
       TEST(test_a_lost_name_is_said),
       TEST(test_a_lost_author_is_nobody_else),
       TEST(test_a_lost_note_is_said),
