@@ -15,6 +15,7 @@ static char* original; ///< All that the store says
 
 static HrTreeId tree;
 static uint32_t piano, organ;
+static uint32_t free_number; ///< Of a branch: those before are set aside
 
 /* ---- The store that is damaged -------------------------------------------------- */
 
@@ -72,6 +73,8 @@ static void make_store(void)
   assert_ok(hr_branch_set_state(txn, hr_branch_id(tree, 2), HR_BRANCH_HIDDEN, piano));
   assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.name = "late"}, &late));
   assert_ok(hr_branch_extend(txn, late, 12345)); // Of which no event tells
+  assert_ok(hr_tree_reserve(txn, tree, 64, &free_number));
+  free_number += 64;
   assert_ok(hr_txn_commit(txn));
 }
 
@@ -293,6 +296,36 @@ static void test_a_whole_store_is_taken_as_it_is(void** state)
   assert_string_equal(now, original);
   assert_int_equal(said_count, 0);
   free(now);
+  uint32_t number;
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_tree_reserve(txn, tree, 1, &number));
+  assert_int_equal(number, free_number); // What a ring still holds may have those before
+  hr_txn_abort(txn);
+}
+
+/** The page that says where nodes are is lost: their checksums say whose they are. */
+static void test_nodes_without_a_key_find_their_place(void** state)
+{
+  (void)state;
+  HrTxn* const txn = begin(HR_READ);
+  MDB_cursor* cursor;
+  MDB_val key, value;
+  assert_int_equal(mdb_cursor_open(txn->txn, store->nodes, &cursor), 0);
+  assert_int_equal(mdb_cursor_get(cursor, &key, &value, MDB_FIRST), 0);
+  const size_t page = ((uintptr_t)key.mv_data - store->map) / HR_PAGE_SIZE;
+  assert_int_not_equal(((uintptr_t)value.mv_data - store->map) / HR_PAGE_SIZE, page);
+  mdb_cursor_close(cursor);
+  hr_txn_abort(txn);
+  close_store();
+  uint8_t* const bytes = malloc(whole_size);
+  assert_non_null(bytes);
+  memcpy(bytes, whole, whole_size);
+  memset(bytes + page * HR_PAGE_SIZE, 0xff, HR_PAGE_SIZE);
+  char* const now = salvage(bytes);
+  assert_string_equal(now, original);
+  free(now);
+  free(bytes);
 }
 
 static void test_a_lost_name_is_said(void** state)
@@ -417,6 +450,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_all_that_is_not_as_it_was_is_said),
       TEST(test_a_whole_store_is_taken_as_it_is),
+      TEST(test_nodes_without_a_key_find_their_place),
       TEST(test_a_lost_name_is_said),
       TEST(test_a_lost_author_is_nobody_else),
       TEST(test_a_lost_note_is_said),
