@@ -245,6 +245,8 @@ $(FUZZERS): %: %.o $(CORE_OBJ)
 	$(call say,link,$@)
 	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(call packages,--libs $(CORE_PKGS)) -lm
 
+$(BUILD)/tests/fuzz/fuzz_midi: $(BUILD)/tools/midi_file.o
+
 $(EVENT_TOOLS): %: %.o $(BUILD)/tests/host/events.o
 	$(call say,link,$@)
 	$(Q)$(LINK) -o $@ $^ $(call packages,--libs $(EVENT_PKGS)) -lm
@@ -331,7 +333,7 @@ check-hosts: all tests ## Run the plugin in jalv and Ardour
 lint: | $(READY) ## Check formatting, licence headers, shell scripts; clang-tidy
 	tests/lint.sh $(BUILD)
 
-fuzz: build-fuzz ## Fuzz the opening of stores, the reading of nodes and OSC, FUZZ_SECONDS (60) each
+fuzz: build-fuzz ## Fuzz the opening of stores, the reading of nodes, MIDI files and OSC, FUZZ_SECONDS (60) each
 	tests/fuzz/fuzz.sh $(BUILD)/fuzzers $(or $(FUZZ_SECONDS),60)
 
 soak: all tests build-fuzz ## Fuzz OSC and flood it; repeat the demo, killing at random moments, and new random cases, for SOAK_SECONDS (600)

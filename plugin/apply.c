@@ -331,7 +331,8 @@ static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
 static HrStatus apply(HrDrain* drain, const HrRecord* record)
 {
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
-  if (record->size < sizeof *header) {
+  if (record->size < sizeof *header || !hr_tick_valid(header->tick)) {
+    ++drain->lost;
     return HR_OK;
   }
   if (drain->care == HR_FRESH_TREE) {
@@ -405,19 +406,23 @@ static HrStatus apply_batch(HrDrain* drain)
 
   uint64_t position = drain->from;
   uint32_t count = 0;
-  const HrRecord* record = NULL;
   drain->astray = drain->care != HR_AS_TOLD;
   drain->taken = position;
-  while (!status && count < BATCH_RECORDS && position < drain->until &&
-         (record = hr_ring_next(&capture->ring, &position))) {
-    status = apply(drain, record);
+  while (!status && count < BATCH_RECORDS && position < drain->until) {
+    const HrRecord* const record = hr_ring_next(&capture->ring, &position);
+    if (record) {
+      status = apply(drain, record);
+    } else {
+      ++drain->lost;
+      hr_capture_step_over(capture, &position, drain->until);
+    }
     drain->refused = is_refusal(status);
     drain->taken = status ? drain->taken : position;
     drain->care = HR_AS_TOLD;
     ++count;
   }
   status = status || !count ? status : note_applied(drain, position, rescues);
-  drain->more = drain->cut || (record && position < drain->until);
+  drain->more = drain->cut || position < drain->until;
   drain->until = position;
   return status || count ? status : HR_END;
 }

@@ -357,10 +357,12 @@ static HrStatus prepare_place(HrSession* session, HrStore* store, const HrAttach
 {
   set_retired(session, true); // It is no other player to share the tree with
   const unsigned depth = hr_session_release(session);
-  const uint64_t rescued = hr_session_recover(store);
+  uint64_t lost;
+  const uint64_t rescued = hr_session_recover(store, &lost);
   const HrStatus status = find_place(session, store, wish, place);
   hr_session_retake(session, depth);
   session->counts.rescued += rescued;
+  session->counts.lost += lost;
   return status ? hr_error(error, status, "Cannot use the store %s: %s.", hr_store_path(store),
                            hr_strerror(status))
                 : HR_OK;

@@ -137,6 +137,40 @@ const HrCaptureHeader* hr_capture_next(const HrCapture* capture, uint64_t* posit
   return NULL;
 }
 
+/** What lies among the bytes of a record looks like another now and then, but not like several. */
+enum { RECORDS_IN_A_ROW = 4 };
+
+static bool is_known(const HrRecord* record)
+{
+  const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
+  return record->type <= HR_CAPTURE_STATE && record->size >= sizeof *header &&
+         hr_tick_valid(header->tick);
+}
+
+static bool has_records(const HrRing* ring, uint64_t position, uint64_t end)
+{
+  for (unsigned i = 0; i < RECORDS_IN_A_ROW && position != end; ++i) {
+    const HrRecord* const record = hr_ring_next(ring, &position);
+    if (!record || !is_known(record)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void hr_capture_step_over(const HrCapture* capture, uint64_t* position, uint64_t end)
+{
+  const HrRing* const ring = &capture->ring;
+  uint64_t next = (*position | 7) + 1;
+  if (end - *position > ring->capacity) {
+    next = end; // The positions themselves are damaged
+  }
+  while (next < end && !has_records(ring, next, end)) {
+    next += 8;
+  }
+  *position = next < end ? next : end;
+}
+
 void hr_capture_bind(HrCapture* capture, HrStore* store, HrTreeId tree)
 {
   snprintf(capture->file->store_path, sizeof capture->file->store_path, "%s", hr_store_path(store));

@@ -104,6 +104,10 @@ void hr_capture_free(HrCapture* capture, bool remove);
 const HrCaptureHeader* hr_capture_next(const HrCapture* capture, uint64_t* position,
                                        const HrRecord** record);
 
+/** Move `*position`, where no whole record lies, to where the next ones do; to `end`, where the
+ * last one ends, if there are none. */
+void hr_capture_step_over(const HrCapture* capture, uint64_t* position, uint64_t end);
+
 /** Say which store and tree the ring is for. */
 void hr_capture_bind(HrCapture* capture, HrStore* store, HrTreeId tree);
 

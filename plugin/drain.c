@@ -84,7 +84,7 @@ static void forget_applied(const HrDrain* drain)
       last = header->branch;
     }
   }
-  if (drain->rescued.number || drain->stepped || drain->astray) {
+  if (drain->rescued.number || drain->stepped || drain->astray || drain->lost) {
     hr_prepared_forget(session->prepared, 0);
   }
 }
@@ -162,8 +162,10 @@ static void drained(const HrDrain* drain)
   memcpy(binding->capture->file->rescues, &drain->rescues, sizeof drain->rescues);
   hr_ring_release(&binding->capture->ring, drain->until);
   binding->rescued += drain->saved;
+  binding->lost += drain->lost;
   if (session) {
     session->counts.rescued += drain->saved;
+    session->counts.lost += drain->lost;
     note_durable(drain);
   }
   if (session && binding == &session->binding && drain->branch) {
@@ -423,6 +425,7 @@ void hr_session_drain_retired(HrSession* session, bool engine_is_done)
 typedef struct {
   HrStore* store;
   uint64_t events;
+  uint64_t lost;
 } Recovery;
 
 static void drain_orphan(void* data, HrCapture* capture)
@@ -431,16 +434,20 @@ static void drain_orphan(void* data, HrCapture* capture)
   HrBinding binding = {.capture = capture, .store = recovery->store, .tree = capture->file->tree};
   const HrStatus status = hr_binding_drain(NULL, &binding);
   recovery->events += binding.rescued;
+  recovery->lost += binding.lost;
   if (!status && !unlink(capture->path)) {
     forget_ring(recovery->store, capture->file->uuid);
   }
 }
 
-uint64_t hr_session_recover(HrStore* store)
+uint64_t hr_session_recover(HrStore* store, uint64_t* lost)
 {
-  Recovery recovery = {store, 0};
+  Recovery recovery = {store, 0, 0};
   if (!hr_store_read_only(store)) {
     hr_capture_each_orphan(store, drain_orphan, &recovery);
+  }
+  if (lost) {
+    *lost = recovery.lost;
   }
   return recovery.events;
 }

@@ -30,6 +30,7 @@ void hr_engine_update_target(HrTarget* target, const HrTarget* left, HrTick tick
     *target = *left;
   }
   target->head = tick > target->head ? tick : target->head;
+  target->empty = false;
 }
 
 bool hr_engine_fork(HrEngine* engine, HrTick tick, uint32_t number, bool carry,
@@ -149,6 +150,7 @@ HR_REALTIME static void begin_side_branch(HrEngine* engine, HrTick tick)
   HrTarget home = engine->recorder.target;
   if (fork_by_playing(engine, tick, (HrCaptureCause){HR_CAUSE_PLAYING, 0, 0}, false)) {
     home.head = home.head > tick ? home.head : tick;
+    home.empty = false;
     engine->home = home;
     engine->side = true;
   }

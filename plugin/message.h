@@ -69,7 +69,7 @@ enum { HR_NUMBERS_RESERVED = 64, HR_NUMBERS_FOR_COMMANDS = 16 };
 /** A branch to play on, and what the engine must know of it. */
 typedef struct {
   uint32_t number;
-  bool empty; ///< A root without events: these may come at any tick
+  bool empty; ///< hr_branch_is_untouched(): its first event may come at any tick
   bool fresh; ///< No event of its own yet, but at its very beginning
   HrTick head;
   HrTempo tempo;      ///< In force at the head; 0 after a fork in the past: not looked up

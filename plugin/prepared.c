@@ -41,7 +41,7 @@ HrStatus hr_target_read(HrTxn* txn, HrBranchId id, HrTarget* target)
   status = status ? status : is_blank(txn, &branch, &blank);
   if (!status) {
     *target = (HrTarget){.number = hr_branch_number(id),
-                         .empty = !branch.parent && !branch.event_count,
+                         .empty = hr_branch_is_untouched(txn, &branch),
                          .fresh = !branch.event_count || begins_at_its_end(&branch),
                          .head = branch.head_tick,
                          .tempo = tempo,

@@ -83,8 +83,11 @@ bool hr_recorder_follow(const HrRing* ring, uint64_t from, HrTarget* target)
     if (record->size < sizeof *header) {
       continue; // Of a damaged file
     }
-    if (type == HR_CAPTURE_FORK && header->size == target->number && header->tick > target->head) {
-      target->head = header->tick; // A branch ends no earlier than its children begin
+    if (type == HR_CAPTURE_FORK) {
+      target->empty = false;
+      if (header->size == target->number && header->tick > target->head) {
+        target->head = header->tick; // A branch ends no earlier than its children begin
+      }
     } else if ((type == HR_CAPTURE_MIDI || type == HR_CAPTURE_SENT || type == HR_CAPTURE_META) &&
                header->branch == target->number) {
       follow_event(target, record, header);

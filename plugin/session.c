@@ -521,7 +521,7 @@ static void fill_from_engine(HrSession* session, HrSessionState* state)
   state->position = atomic_load(&shared->position);
   state->recorded = atomic_load(&shared->recorded);
   state->replayed = atomic_load(&shared->replayed);
-  state->dropped = atomic_load(&shared->dropped);
+  state->dropped = atomic_load(&shared->dropped) + session->counts.lost;
   state->malformed = atomic_load(&shared->malformed);
   state->unheard = atomic_load(&shared->unheard);
   state->running = host_runs(session);

@@ -67,8 +67,9 @@ bool hr_session_wanted(HrSession* session, HrWhere* where);
 /** Bring into `store` what killed hosts left in shared memory for it. Every
  * hr_session_attach() does so; a program that reads a store without a session
  * calls it itself. Nothing happens to a store opened read-only. Returns how many
- * events there were. */
-uint64_t hr_session_recover(HrStore* store);
+ * events there were, and in `*lost`, which may be NULL, how many
+ * more were damaged in memory. */
+uint64_t hr_session_recover(HrStore* store, uint64_t* lost);
 
 /** The periodic work: answer the engine, read ahead, drain, commit when due,
  * prepare for a switch. Called by the LV2 worker, and done when it returns.
@@ -131,7 +132,8 @@ typedef struct {
   HrBranchId pending;          ///< Branch to switch to; 0: none
   double pending_beats;        ///< Until then
   uint64_t recorded, replayed; ///< Events since the session began
-  uint64_t dropped;            ///< Events lost because no room was left: should stay 0
+  uint64_t dropped;            ///< Events lost as no room was left, or as they were damaged in
+                               ///< memory: should stay 0
   uint64_t malformed;          ///< Input that was no MIDI message
   uint64_t unheard;            ///< Messages that the host's port has no room for at all
   uint64_t failed_commits;     ///< Transactions that the store did not take: tried again

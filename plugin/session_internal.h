@@ -32,6 +32,7 @@ typedef struct {
   HrTreeId tree;    ///< 0: made when the first event is drained
   int64_t since;    ///< What waits in the ring was played after this time; 0: nothing waits
   uint64_t rescued; ///< Events of the ring that were
+  uint64_t lost;    ///< Records of it that were damaged in memory
   /** Where on the ring of messages the commands end that the pending forks of the ring are from. */
   uint64_t forks_sent[HR_PENDING_FORKS];
 } HrBinding;
@@ -40,6 +41,7 @@ typedef struct {
 typedef struct {
   uint64_t failed_commits; ///< Transactions that the store did not take
   uint64_t rescued;        ///< Events that nobody alive, or their branch no longer, could take
+  uint64_t lost;           ///< Records of rings that were damaged in memory
   int64_t longest_ns;      ///< The longest that an event waited until its commit was done
 } HrTroubleCounts;
 

@@ -170,6 +170,7 @@ static HrStatus open_tail(HrTxn* txn, HrBranchId branch)
     return status;
   }
   tail->branch = record;
+  tail->anywhere = hr_branch_is_untouched(txn, &record);
   if (!record.node_count) {
     return HR_OK;
   }
@@ -313,10 +314,9 @@ static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppe
   return HR_OK;
 }
 
-/** True if `tick` lies before the head. A root that is empty begins wherever it does. */
 static bool is_past(const HrTail* tail, HrTick tick)
 {
-  return tick < tail->branch.head_tick && (tail->branch.parent || tail->branch.event_count);
+  return tick < tail->branch.head_tick && !(tail->anywhere && !tail->branch.event_count);
 }
 
 /** Make `branch` the one appended to, if it can take an event at `tick`. */

@@ -216,6 +216,13 @@ HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* own
   return status ? status : hr_branch_get(txn, id, owner);
 }
 
+bool hr_branch_is_untouched(HrTxn* txn, const HrBranch* branch)
+{
+  HrTreeRecord tree;
+  return !branch->parent && !branch->event_count &&
+         !hr_tree_record(txn, hr_branch_tree(branch->id), &tree) && tree.branch_count == 1;
+}
+
 HrStatus hr_branch_at_depth(HrTxn* txn, HrBranchId leaf, uint32_t depth, HrBranch* branch)
 {
   HrStatus status = hr_branch_get(txn, leaf, branch);
@@ -310,6 +317,18 @@ HrStatus hr_branch_make(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOp
   return status ? status
                 : hr_name_set_free(txn, HR_NAMES_BRANCH, hr_branch_tree(from), child.id,
                                    options->name ? options->name : name);
+}
+
+HrStatus hr_branch_extend(HrTxn* txn, HrBranchId id, HrTick tick)
+{
+  HrBranch branch;
+  HrStatus status = hr_tick_valid(tick) ? hr_tail_close(txn) : HR_ERR_ARGUMENT;
+  status = status ? status : hr_branch_get(txn, id, &branch);
+  if (status || tick <= branch.head_tick) {
+    return status;
+  }
+  branch.head_tick = tick;
+  return hr_branch_put(txn, &branch);
 }
 
 HrStatus hr_branch_fork(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,

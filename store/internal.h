@@ -60,7 +60,8 @@ typedef struct {
   size_t bytes;       ///< Allocated at `node`
   HrChase* state;     ///< What the nodes before leave a synthesizer in, if `state_known`
   bool state_known;
-  bool open; ///< `node` and `key` are set
+  bool anywhere; ///< The first event may come at any tick
+  bool open;     ///< `node` and `key` are set
   bool dirty;
 } HrTail;
 

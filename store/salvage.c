@@ -19,6 +19,7 @@ typedef struct {
   HrSurvey survey;
   HrStore* store; ///< The new one
   HrTxn* txn;
+  HrTempo tempo; ///< In force where the branch that is being made ends
   void (*lost)(void* data, const char* sentence);
   void* data;
   HrSalvageReport* report;
@@ -48,18 +49,52 @@ static const HrFound* found_at(const Salvage* salvage, size_t index, HrRecordKin
 
 /* ---- Events ---------------------------------------------------------- */
 
-static HrStatus append_node(Salvage* salvage, HrBranchId branch, const HrNodeHeader* node)
+/** Append one event, and follow the tempo. */
+static HrStatus append_event(Salvage* salvage, HrBranchId branch, const HrEvent* event,
+                             const HrNodeHeader* node)
 {
   const HrAppendOptions options = {node->author, node->wall_clock_ns};
+  const HrStatus status = hr_append(salvage->txn, branch, event, &options);
+  if (!status && event->kind == HR_EVENT_META) {
+    hr_meta_apply(&salvage->tempo, event->bytes, event->size);
+  }
+  return status;
+}
+
+/** A node says what is in force before it. Behind a change that is lost, it is said again. */
+static HrStatus restore_tempo(Salvage* salvage, HrBranchId branch, const HrNodeHeader* node)
+{
+  const HrTempo before = salvage->tempo;
+  uint8_t bytes[HR_META_TEMPO_SIZE + HR_META_METER_SIZE];
+  HrEvent tempo = {node->base_tick, HR_EVENT_META, HR_META_TEMPO_SIZE, bytes};
+  HrEvent meter = {node->base_tick, HR_EVENT_META, HR_META_METER_SIZE, bytes + HR_META_TEMPO_SIZE};
+  HrTempo told;
+  HrStatus status = HR_OK;
+  hr_node_tempo(node, &told);
+  hr_meta_tempo(told.tempo, bytes);
+  hr_meta_meter(told.beats_per_bar, told.beat_unit, bytes + HR_META_TEMPO_SIZE);
+  if (told.tempo != before.tempo) {
+    status = append_event(salvage, branch, &tempo, node);
+  }
+  if (!status &&
+      (told.beats_per_bar != before.beats_per_bar || told.beat_unit != before.beat_unit)) {
+    status = append_event(salvage, branch, &meter, node);
+  }
+  return status;
+}
+
+static HrStatus append_node(Salvage* salvage, HrBranchId branch, const HrNodeHeader* node)
+{
   const HrSpan span = {
       .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
   uint32_t index = 0;
   uint64_t past = 0;
   HrEvent event;
-  HrStatus status = HR_OK;
+  HrStatus status = restore_tempo(salvage, branch, node);
+  status = status == HR_ERR_PAST || status == HR_ERR_ARGUMENT ? HR_OK : status; // As its events
   while (!status && hr_span_next(&span, &index, &event)) {
     const bool own = event.kind == HR_EVENT_META && event.bytes[0] == HR_META_STATE;
-    status = own ? HR_OK : hr_append(salvage->txn, branch, &event, &options);
+    status = own ? HR_OK : append_event(salvage, branch, &event, node);
     const bool misplaced = status == HR_ERR_PAST || !hr_tick_valid(event.tick);
     past += misplaced;
     salvage->report->events += !own && !status;
@@ -75,7 +110,7 @@ static HrStatus append_node(Salvage* salvage, HrBranchId branch, const HrNodeHea
 
 static HrStatus append_nodes(Salvage* salvage, HrBranchId branch)
 {
-  HrStatus status = HR_OK;
+  HrStatus status = hr_tempo_at(salvage->txn, branch, INT64_MAX, &salvage->tempo);
   for (size_t i = hr_survey_seek(&salvage->survey, HR_SURVEY_NODE, branch);
        i < salvage->survey.count && !status; ++i) {
     const HrFound* const found = &salvage->survey.found[i];

@@ -262,6 +262,9 @@ HrStatus hr_branch_merge(HrTxn* txn, HrBranchId source, HrBranchId into,
 
 /** HR_ERR_EXISTS, HR_ERR_ARGUMENT: the transaction goes on. */
 HrStatus hr_branch_rename(HrTxn* txn, HrBranchId id, const char* name, uint32_t author);
+/** Have a branch end no earlier than at `tick`: silence follows its last event. HR_ERR_ARGUMENT
+ * for a tick beyond HR_TICK_BOUND: the transaction goes on. */
+HrStatus hr_branch_extend(HrTxn* txn, HrBranchId id, HrTick tick);
 /** Hide or restore. Nothing is removed. HR_ERR_BUSY for hiding the tree's
  * current branch, which is never hidden: the transaction goes on. */
 HrStatus hr_branch_set_state(HrTxn* txn, HrBranchId id, HrBranchState state, uint32_t author);
@@ -275,6 +278,10 @@ HrStatus hr_branch_switch_quietly(HrTxn* txn, HrBranchId to, HrTick tick, uint32
 /** The branch on the path of `leaf` that owns `tick`: the deepest that forked
  * at or before it. O(log depth). */
 HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* owner);
+
+/** True for a root without events that nothing was forked from: its first event may come at
+ * any tick, also before tick 0. */
+bool hr_branch_is_untouched(HrTxn* txn, const HrBranch* branch);
 
 /* ---- Events --------------------------------------------------------- */
 
@@ -317,8 +324,8 @@ typedef struct {
   int64_t wall_clock_ns; ///< When it was played; 0: now
 } HrAppendOptions;
 
-/** Append one event at or after the head of `branch`. Runs of events to one
- * branch are fast: its last node stays open within the transaction.
+/** Append one event at or after the head of `branch`, or anywhere if that is untouched. Runs
+ * of events to one branch are fast: its last node stays open within the transaction.
  * HR_ERR_PAST before the head, HR_ERR_ARGUMENT for a size of 0 or beyond
  * HR_EVENT_SIZE_MAX, or a tick beyond HR_TICK_BOUND: the transaction goes on. */
 HrStatus hr_append(HrTxn* txn, HrBranchId branch, const HrEvent* event,
@@ -636,9 +643,9 @@ typedef struct {
 } HrVerifyReport;
 
 /** Check everything this layer knows: records, parents, depths, jump pointers,
- * ticks in order, checksums, counts, names, journal. Calls `problem` with a
- * sentence for each fault found. HR_OK if the whole store was read, whatever
- * was found. */
+ * where branches begin and end, ticks in order, tempos, checksums, counts, names,
+ * journal. Calls `problem` with a sentence for each fault found. HR_OK if the whole
+ * store was read, whatever was found. */
 HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char* sentence),
                          void* data, HrVerifyReport* report);
 

@@ -51,24 +51,60 @@ static const char* label(Verify* verify, HrBranchId id, char text[HR_NAME_MAX + 
   return text;
 }
 
-/** Check the events of a node that passed its checksum. */
-static void verify_words(Verify* verify, const char* name, const HrNodeHeader* node)
+/** What is in force where a branch begins; a tempo of 0 where that cannot be read. */
+static HrTempo tempo_before(const Verify* verify, const HrBranch* branch)
+{
+  HrTempo tempo = {HR_DEFAULT_TEMPO, 4, 4};
+  if (branch->parent && hr_tempo_at(verify->txn, branch->parent, branch->fork_tick, &tempo)) {
+    tempo.tempo = 0.0;
+  }
+  return tempo;
+}
+
+/** Check that a node begins with the tempo and meter that were left to it, unless those are not
+ * known. */
+static void verify_tempo(Verify* verify, const char* name, const HrNodeHeader* node,
+                         const HrTempo* left)
+{
+  if (left->tempo != 0.0 &&
+      (node->tempo != left->tempo || node->beats_per_bar != left->beats_per_bar ||
+       node->beat_unit != left->beat_unit)) {
+    complain(verify,
+             "Branch %s: the node at tick %" PRId64
+             " has another tempo or meter than what comes before it.",
+             name, node->base_tick);
+  }
+}
+
+/** Check the events of a node that passed its checksum. `tempo` becomes what they leave. */
+static void verify_words(Verify* verify, const char* name, const HrNodeHeader* node, HrTempo* tempo)
 {
   const HrSpan span = {
       .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
   uint32_t index = 0;
   uint32_t count = 0;
+  uint32_t all = 0; // With those that are not counted
   HrTick last = node->base_tick;
   HrEvent event;
+  verify_tempo(verify, name, node, tempo);
+  hr_node_tempo(node, tempo);
   while (hr_span_next(&span, &index, &event)) {
     if (event.tick < last) {
       complain(verify, "Branch %s: events out of order at tick %" PRId64 ".", name, event.tick);
     }
     last = event.tick;
+    all += 1;
     count += event.kind == HR_EVENT_MIDI || event.bytes[0] != HR_META_STATE;
+    if (event.kind == HR_EVENT_META) {
+      hr_meta_apply(tempo, event.bytes, event.size);
+    }
   }
   if (count != node->event_count || last != node->last_tick) {
     complain(verify, "Branch %s: the node at tick %" PRId64 " miscounts its events.", name,
+             node->base_tick);
+  }
+  if (all != node->word_count && !(node->flags & HR_NODE_HAS_LONG)) {
+    complain(verify, "Branch %s: the node at tick %" PRId64 " hides its long events.", name,
              node->base_tick);
   }
 }
@@ -79,6 +115,7 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
   MDB_cursor* cursor = NULL;
   HrTickKey first;
   HrTick last = branch->fork_tick;
+  HrTempo tempo = tempo_before(verify, branch);
   uint64_t events = 0;
   uint64_t nodes = 0;
   hr_tick_key(&first, branch->id, INT64_MIN, 0);
@@ -99,6 +136,7 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
                " expected, %" PRIu64 " found).",
                name, tick, nodes, hr_tick_key_ordinal(&node_key));
       nodes = hr_tick_key_ordinal(&node_key);
+      tempo.tempo = 0.0;
     }
     if (tick < last && (nodes || branch->parent)) {
       complain(verify, "Branch %s: the node at tick %" PRId64 " overlaps the one before.", name,
@@ -106,12 +144,13 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
     }
     if (hr_node_valid(&node_key, &value)) {
       const HrNodeHeader* const node = value.mv_data;
-      verify_words(verify, name, node);
+      verify_words(verify, name, node, &tempo);
       last = node->last_tick;
       events += node->event_count;
     } else {
       complain(verify, "Branch %s: the node at tick %" PRId64 " is damaged; its notes are lost.",
                name, tick);
+      tempo.tempo = 0.0;
     }
     nodes += 1;
     code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -149,6 +188,12 @@ static HrStatus verify_links(Verify* verify, const HrBranch* branch, const char*
     complain(verify, "Branch %s: its depth or fork point contradicts its parent.", name);
     return HR_OK;
   }
+  if (parent.head_tick < branch->fork_tick) {
+    complain(verify,
+             "Branch %s: it begins at tick %" PRId64 ", and where it forked from ends "
+             "before that, at %" PRId64 ".",
+             name, branch->fork_tick, parent.head_tick);
+  }
   status = hr_branch_get(verify->txn, parent.jump, &first);
   status = status ? status : hr_branch_get(verify->txn, first.jump, &second);
   if (status == HR_ERR_NOT_FOUND) {
@@ -183,6 +228,9 @@ static HrStatus verify_branch(Verify* verify, const HrBranch* branch)
   HrStatus status = HR_OK;
   if (branch->parent) {
     status = verify_links(verify, branch, shown);
+    if (branch->head_tick < branch->fork_tick) {
+      complain(verify, "Branch %s: it ends before it begins.", shown);
+    }
   } else if (branch->depth || branch->jump != branch->id) {
     complain(verify, "Branch %s: a root with ancestors.", shown);
   }
@@ -216,6 +264,19 @@ static bool leads_to_note(Verify* verify, HrTreeId tree, const HrJournalEntry* e
   return !hr_note_get(verify->txn, tree, made ? entry->sequence : entry->refers, &note);
 }
 
+/** Check that a branch begins where the journal says that it was made. */
+static void verify_beginning(Verify* verify, const HrJournalEntry* entry)
+{
+  HrBranch branch;
+  char text[HR_NAME_MAX + 32];
+  const bool made = entry->operation == HR_OPERATION_FORK || entry->operation == HR_OPERATION_MERGE;
+  if (made && !hr_branch_get(verify->txn, entry->branch, &branch) &&
+      branch.fork_tick != entry->tick) {
+    complain(verify, "Branch %s: it begins at tick %" PRId64 ", the journal says %" PRId64 ".",
+             label(verify, entry->branch, text), branch.fork_tick, entry->tick);
+  }
+}
+
 static void verify_entry(Verify* verify, HrTreeId tree, const HrJournalEntry* entry, Steps* steps)
 {
   HrBranch branch;
@@ -227,6 +288,7 @@ static void verify_entry(Verify* verify, HrTreeId tree, const HrJournalEntry* en
                entry->sequence);
     }
   }
+  verify_beginning(verify, entry);
   const bool about_note =
       entry->operation >= HR_OPERATION_MARK && entry->operation <= HR_OPERATION_RESTORE_NOTE;
   if (about_note && !leads_to_note(verify, tree, entry)) {

@@ -52,6 +52,16 @@ EXPORT int fdatasync(int fd)
   return sync_error ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
+static mode_t unsyncable; ///< What kind of file fsync fails for
+
+EXPORT int fsync(int fd)
+{
+  struct stat info;
+  const bool fails = unsyncable && !fstat(fd, &info) && (info.st_mode & S_IFMT) == unsyncable;
+  errno = EIO;
+  return fails ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
 static int writes_to_live; ///< The program is killed within this write, half done; 0: never
 
 EXPORT ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset)
@@ -443,6 +453,34 @@ static void test_a_slow_disk(void** state)
     assert_int_equal(now.failed_commits, 0);
     assert_int_equal(music_of("main").count, 2 * 200);
   }
+}
+
+/** A file gets its name only when it is whole on the disk; and that it has it is made sure of. */
+static void test_what_does_not_reach_the_disk_gets_no_name(void** state)
+{
+  (void)state;
+  static const mode_t kinds[] = {S_IFREG, S_IFDIR};
+  HrStore* store = NULL;
+  HrStore* made = NULL;
+  HrBackupReport report;
+  uint64_t bytes;
+  assert_ok(hr_store_open(scratch_path("store.hr"), 0, &store, NULL));
+  for (unsigned i = 0; i < 2; ++i) {
+    unsyncable = kinds[i];
+    unlink(scratch_path("backup.hr"));
+    assert_int_equal(hr_store_backup(store, scratch_path("backup.hr"), &report, NULL), HR_ERR_IO);
+    assert_int_equal(hr_store_compact(store, scratch_path("copy.hr"), true, &bytes, NULL),
+                     HR_ERR_IO);
+    assert_int_equal(hr_store_open(scratch_path("new.hr"), HR_STORE_CREATE, &made, NULL),
+                     HR_ERR_IO);
+    if (kinds[i] == S_IFREG) {
+      assert_int_not_equal(access(scratch_path("backup.hr"), F_OK), 0);
+      assert_int_not_equal(access(scratch_path("copy.hr"), F_OK), 0);
+      assert_int_not_equal(access(scratch_path("new.hr"), F_OK), 0);
+    }
+  }
+  unsyncable = 0;
+  hr_store_close(store);
 }
 
 /** With SIGXFSZ as it is by default: it ends the program. */
@@ -1006,6 +1044,7 @@ int main(int argc, char** argv)
       TEST(test_a_clock_set_on_hastens_no_retry),
       TEST(test_a_clock_set_on_cuts_no_goodbye_short),
       TEST(test_a_slow_disk),
+      TEST(test_what_does_not_reach_the_disk_gets_no_name),
       TEST(test_a_file_size_limit_ends_nobody),
       TEST(test_a_store_moved_away_and_back),
       TEST(test_a_deleted_store_is_written_anew),

@@ -117,6 +117,41 @@ static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
   hr_txn_abort(txn);
 }
 
+/** What was committed before a disk failed, and is not on it: where a branch came from then
+ * says nothing of the one that has its number now. */
+static void test_what_a_disk_lost_is_forgotten(void** state)
+{
+  (void)state;
+  const char* const path = scratch_path("a/b/test.hr");
+  HrBranch owner;
+  size_t size;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, root, 0, 60));
+  assert_ok(hr_txn_commit(txn));
+  uint8_t* const before = read_file(path, &size);
+  txn = begin(HR_WRITE);
+  const HrBranchId lost = fork_at(txn, root, 1000);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_owner(txn, lost, 1500, &owner));
+  assert_true(owner.id == lost);
+  hr_txn_abort(txn);
+
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  assert_int_equal(pwrite(fd, before, size, 0), size);
+  close(fd);
+  free(before);
+  hr_status_from_lmdb(store, EIO);
+  txn = begin(HR_WRITE);
+  assert_true(fork_at(txn, root, 2000) == lost);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_owner(txn, lost, 1500, &owner));
+  assert_true(owner.id == root);
+  hr_txn_abort(txn);
+}
+
 static HrBranchId circled;
 
 static HrStatus tempo_of_circled(HrTxn* txn)
@@ -180,38 +215,145 @@ static void test_an_empty_event_ends_the_span(void** state)
   assert_int_equal(index, 2);
 }
 
-/** Bars and beats are divided by what a node's header says. */
-static void test_no_meter_is_out_of_bounds(void** state)
+/** Have the node at tick 0 say another tempo and meter, its checksum to match. */
+static void forge_tempo(HrBranchId branch, double tempo, uint16_t beats, uint16_t unit)
 {
-  (void)state;
   HrTickKey key;
   MDB_val value;
-  HrTempo tempo;
   _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
   HrNodeHeader header;
-  HrTxn* txn = begin(HR_WRITE);
-  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
-  assert_ok(append_note(txn, branch, 0, 60));
-  assert_ok(hr_tail_close(txn));
+  HrTxn* const txn = begin(HR_WRITE);
   find_node(txn, branch, 0, 0, &key, &value);
   memcpy(bytes, value.mv_data, value.mv_size);
   memcpy(&header, bytes, sizeof header);
-  header.tempo = -1.0;
-  header.beats_per_bar = header.beat_unit = 0;
+  header.tempo = tempo;
+  header.beats_per_bar = beats;
+  header.beat_unit = unit;
   memcpy(bytes, &header, sizeof header);
   header.checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
   memcpy(bytes, &header, sizeof header);
   value.mv_data = bytes;
+  assert_true(hr_node_valid(&key, &value));
   assert_ok(hr_node_put(txn, &key, &value));
   assert_ok(hr_txn_commit(txn));
+}
+
+/** Bars and beats are divided by what a node's header says. */
+static void test_no_meter_is_out_of_bounds(void** state)
+{
+  (void)state;
+  HrTempo tempo;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, branch, 0, 60));
+  assert_ok(hr_txn_commit(txn));
+  forge_tempo(branch, -1.0, 0, 0);
   txn = begin(HR_READ);
-  find_node(txn, branch, 0, 0, &key, &value);
-  assert_true(hr_node_valid(&key, &value));
   assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
   assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
   assert_int_equal(tempo.beats_per_bar, 4);
   assert_int_equal(tempo.beat_unit, 4);
   hr_txn_abort(txn);
+  assert_true(verify_complains("the node at tick 0 has another tempo or meter"));
+}
+
+/** A branch goes on at the tempo that its parent left to it, and each node at that of the last. */
+static void test_a_tempo_that_does_not_follow_is_said(void** state)
+{
+  (void)state;
+  static const struct {
+    double tempo;
+    uint16_t beats, unit;
+  } others[] = {{HR_DEFAULT_TEMPO, 4, 4}, {90.0, 3, 4}, {90.0, 4, 8}};
+  uint8_t bytes[HR_META_TEMPO_SIZE];
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  hr_meta_tempo(90.0, bytes);
+  assert_ok(hr_append(txn, root, &(HrEvent){-10, HR_EVENT_META, sizeof bytes, bytes}, NULL));
+  append_nodes(txn, root, -9, 3, 100);
+  const HrBranchId child = fork_at(txn, root, 0);
+  append_nodes(txn, child, 0, 3, 100);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  for (unsigned i = 0; i < sizeof others / sizeof *others; ++i) {
+    forge_tempo(child, others[i].tempo, others[i].beats, others[i].unit);
+    assert_true(verify_complains("the node at tick 0 has another tempo or meter"));
+  }
+  forge_tempo(child, 90.0, 4, 4);
+  verify_clean();
+}
+
+/** Put a branch's record otherwise than it was, its checksum to match, and back. */
+static bool is_noticed(const HrBranch* forged, const char* words)
+{
+  HrBranch before;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_branch_get(txn, forged->id, &before));
+  assert_ok(hr_branch_put(txn, forged));
+  assert_ok(hr_txn_commit(txn));
+  const bool noticed = verify_complains(words);
+  txn = begin(HR_WRITE);
+  assert_ok(hr_branch_put(txn, &before));
+  assert_ok(hr_txn_commit(txn));
+  return noticed;
+}
+
+/** Where a branch begins and ends, the journal and its children say, too. */
+static void test_a_wrong_beginning_or_end_is_said(void** state)
+{
+  (void)state;
+  HrBranch parent, child;
+  HrBranchId merged;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, root, 0, 60));
+  const HrBranchId fork = fork_at(txn, root, 1000);
+  assert_ok(append_note(txn, fork, 2000, 61));
+  assert_ok(hr_branch_merge(txn, fork, root, NULL, &merged));
+  assert_ok(hr_branch_get(txn, root, &parent));
+  assert_ok(hr_branch_get(txn, fork, &child));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  parent.head_tick = 999;
+  assert_true(is_noticed(&parent, "where it forked from ends before that"));
+  HrBranch forged = child;
+  forged.fork_tick = 500;
+  assert_true(is_noticed(&forged, "begins at tick 500, the journal says 1000"));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, merged, &forged));
+  hr_txn_abort(txn);
+  forged.fork_tick = 501;
+  assert_true(is_noticed(&forged, "begins at tick 501, the journal says 1000"));
+  forged = child;
+  forged.head_tick = 999;
+  assert_true(is_noticed(&forged, "ends before it begins"));
+  verify_clean();
+}
+
+/** Where no long event is said to be, nobody looks for a change of tempo. */
+static void test_a_hidden_tempo_is_said(void** state)
+{
+  (void)state;
+  HrTickKey key;
+  MDB_val value;
+  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
+  uint8_t tempo[HR_META_TEMPO_SIZE];
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  hr_meta_tempo(90.0, tempo);
+  assert_ok(hr_append(txn, root, &(HrEvent){0, HR_EVENT_META, sizeof tempo, tempo}, NULL));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  txn = begin(HR_WRITE);
+  find_node(txn, root, 0, 0, &key, &value);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  HrNodeHeader* const header = (HrNodeHeader*)bytes;
+  header->flags = 0;
+  header->checksum = hr_node_checksum(header, &key);
+  value.mv_data = bytes;
+  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_txn_commit(txn));
+  assert_true(verify_complains("the node at tick 0 hides its long events"));
 }
 
 static void damage_record(HrTxn* txn, HrBranchId id)
@@ -350,10 +492,18 @@ static void test_no_count_hides_damage(void** state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      TEST(test_no_other_branch_is_chased), TEST(test_the_tempo_is_that_of_the_last_whole_node),
-      TEST(test_a_circle_is_said),          TEST(test_an_empty_event_ends_the_span),
-      TEST(test_no_meter_is_out_of_bounds), TEST(test_a_damaged_root_hinders_no_fork),
-      TEST(test_no_tick_is_out_of_bounds),  TEST(test_keys_of_another_kind_are_refused),
+      TEST(test_no_other_branch_is_chased),
+      TEST(test_the_tempo_is_that_of_the_last_whole_node),
+      TEST(test_what_a_disk_lost_is_forgotten),
+      TEST(test_a_circle_is_said),
+      TEST(test_an_empty_event_ends_the_span),
+      TEST(test_no_meter_is_out_of_bounds),
+      TEST(test_a_tempo_that_does_not_follow_is_said),
+      TEST(test_a_wrong_beginning_or_end_is_said),
+      TEST(test_a_hidden_tempo_is_said),
+      TEST(test_a_damaged_root_hinders_no_fork),
+      TEST(test_no_tick_is_out_of_bounds),
+      TEST(test_keys_of_another_kind_are_refused),
       TEST(test_no_count_hides_damage),
   };
   return cmocka_run_group_tests_name("forged", tests, NULL, NULL);

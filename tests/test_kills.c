@@ -118,7 +118,7 @@ static int bring_in(const char* path)
   if (hr_store_open(path, 0, &store, NULL)) {
     return 1;
   }
-  hr_session_recover(store);
+  hr_session_recover(store, NULL);
   hr_store_close(store);
   return 0;
 }
@@ -206,7 +206,7 @@ static int assert_nothing_is_lost(const char* path)
   HrVerifyReport report;
   int commands = 0;
   assert_ok(hr_store_open(path, 0, &store, NULL));
-  hr_session_recover(store);
+  hr_session_recover(store, NULL);
   assert_ok(hr_store_verify(store, NULL, NULL, &report));
   assert_int_equal(report.problems, 0);
   assert_ok(hr_txn_begin(store, HR_READ, &txn));

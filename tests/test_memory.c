@@ -145,6 +145,34 @@ static unsigned nodes_in_memory(HrTxn* txn, HrTick from, unsigned count)
   return resident;
 }
 
+/** What the system was told of the map of a file: two letters each, as in proc(5). */
+static bool map_has_flag(const char* path, const char* flag)
+{
+  FILE* const file = fopen("/proc/self/smaps", "re");
+  char line[4300];
+  bool ours = false;
+  bool has = false;
+  assert_non_null(file);
+  while (fgets(line, sizeof line, file)) {
+    if (strchr(line, '/')) {
+      ours = strstr(line, path) && !strstr(line, "-lock");
+    } else if (ours && !strncmp(line, "VmFlags:", 8)) {
+      has = strstr(line, flag) != NULL;
+    }
+  }
+  fclose(file);
+  return has;
+}
+
+/** A seek reads the pages that it needs, and none beside them. */
+static void test_nothing_is_read_ahead_unasked(void** state)
+{
+  (void)state;
+  HrStore* store = make_store(scratch_path("seek.hr"));
+  assert_true(map_has_flag(hr_store_path(store), " rr"));
+  hr_store_close(store);
+}
+
 static void test_what_will_be_needed_is_read_in(void** state)
 {
   (void)state;
@@ -305,6 +333,7 @@ int main(int argc, char** argv)
       TEST(test_memory_does_not_grow_with_the_store),
       TEST(test_a_store_replayed_while_recorded_does_not_bloat),
       TEST(test_a_session_keeps_no_reader),
+      TEST(test_nothing_is_read_ahead_unasked),
       cmocka_unit_test_setup_teardown(test_what_will_be_needed_is_read_in, setup_on_disk,
                                       teardown_scratch),
   };

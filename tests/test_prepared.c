@@ -6,6 +6,7 @@
  * under way are no matter to it. LMDB's calls are counted, and its commits made
  * slow, by functions of their names that stand in front of them. */
 
+#include "plugin/engine_parts.h"
 #include "plugin/session_internal.h"
 #include "tests/rig.h"
 #include "tests/scratch.h"
@@ -629,6 +630,51 @@ static void test_a_fork_in_the_ring_moves_the_end(void** state)
   rig_close(&rig);
 }
 
+/** Play at the host's beginning, on main, which has no music: what comes there comes before a
+ * branch that left main, and is no part of that one's past. */
+static void play_before_a_fork(void)
+{
+  HrBranch main_branch;
+  assert_int_equal(rig.engine->recorder.target.number, 1);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 256);
+  rig_transport(&rig, true, 0);
+  rig_play(&rig, BEAT, 0x90, 60, 1);
+  rig_play(&rig, 2 * BEAT, 0x80, 60, 1);
+  rig_run(&rig, BAR);
+  assert_int_not_equal(rig.engine->recorder.target.number, 1);
+  assert_ok(hr_session_flush(rig.session));
+  assert_int_equal(rig.session->counts.rescued, 0);
+  HrTxn* const txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, number(1), &main_branch));
+  hr_txn_abort(txn);
+  assert_int_equal(main_branch.event_count, 0);
+}
+
+static void test_nothing_enters_the_past_of_a_fork(void** state)
+{
+  (void)state;
+  HrTarget in_ring = {.number = 1, .empty = true};
+  HrTarget to_go_to = in_ring;
+  open_rig();
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  rig_transport(&rig, true, 8 * BAR);
+  rig_run(&rig, BAR);
+  rig.idle = true;
+  assert_ok(rig_say(&rig, "fork", "side"));
+  rig_run(&rig, 256);
+  assert_int_not_equal(rig.engine->recorder.target.number, 1);
+  hr_session_follow_ring(rig.session, &in_ring);
+  assert_false(in_ring.empty);
+  hr_engine_update_target(&to_go_to, &rig.engine->recorder.target, 0);
+  assert_false(to_go_to.empty);
+  rig.idle = false;
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 256);
+  play_before_a_fork();
+  rig_close(&rig);
+}
+
 /* ---- While somebody commits ------------------------------------------------------------- */
 
 static void* work_once(void* unused)
@@ -808,6 +854,7 @@ int main(void)
       TEST(test_nothing_stale_is_gone_by),
       TEST(test_the_ring_is_reckoned_with),
       TEST(test_a_fork_in_the_ring_moves_the_end),
+      TEST(test_nothing_enters_the_past_of_a_fork),
       TEST(test_a_commit_keeps_nobody_waiting),
       TEST(test_all_at_once),
   };

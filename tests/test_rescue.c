@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "plugin/session_internal.h"
 #include "store/internal.h"
 #include "tests/rig_music.h"
 
@@ -111,6 +112,74 @@ static void apart(void (*act)(const void* with), const void* with, bool killed)
   assert_int_equal(waitpid(child, &result, 0), child);
   assert_true(killed ? WIFSIGNALED(result) && WTERMSIG(result) == SIGKILL
                      : WIFEXITED(result) && WEXITSTATUS(result) == 0);
+}
+
+/* ---- A ring that is damaged ------------------------------------------------------- */
+
+static uint64_t events_in_ring;
+
+/** Have one record of the ring be none, and another one impossible, of those of events. */
+static void damage_ring(void* unused, HrCapture* capture)
+{
+  uint64_t position = hr_ring_read_position(&capture->ring);
+  const HrRecord* record;
+  (void)unused;
+  events_in_ring = 0;
+  while ((record = hr_ring_next(&capture->ring, &position))) {
+    if (record->type == HR_CAPTURE_MIDI || record->type == HR_CAPTURE_META) {
+      HrCaptureHeader* const header = (HrCaptureHeader*)(record + 1);
+      ++events_in_ring;
+      header->tick = events_in_ring == 40 ? INT64_MIN : header->tick;
+    }
+  }
+  position = hr_ring_read_position(&capture->ring);
+  for (unsigned i = 0; i < 20; ++i) {
+    record = hr_ring_next(&capture->ring, &position);
+  }
+  ((HrRecord*)record)->size = UINT32_MAX;
+}
+
+static void play_into_memory(const void* path)
+{
+  rig_open(&rig, &(HrAttachment){.store = path});
+  play_notes(1);
+  rig.idle = true;
+  play_notes(NOTES);
+}
+
+/** What comes behind what is damaged is kept, and the rest is counted. */
+static void test_a_damaged_ring_of_a_killed_host(void** state)
+{
+  (void)state;
+  HrStore* store = NULL;
+  uint64_t lost = 0;
+  const char* const path = in_data("store.hr");
+  apart(play_into_memory, path, true);
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+  hr_capture_each_orphan(store, damage_ring, NULL);
+  assert_true(events_in_ring >= EVENTS);
+  const uint64_t before = events_in(path);
+  assert_int_equal(hr_session_recover(store, &lost), events_in_ring - 2);
+  assert_int_equal(lost, 2);
+  assert_int_equal(events_in(path), before + events_in_ring - 2);
+  assert_int_equal(rings(), 0);
+  hr_store_close(store);
+}
+
+static void test_a_ring_damaged_while_played_into(void** state)
+{
+  (void)state;
+  const char* const path = in_data("store.hr");
+  play_into_memory(path);
+  const uint64_t before = events_in(path);
+  damage_ring(NULL, rig.session->binding.capture);
+  assert_ok(hr_session_flush(rig.session));
+  assert_int_equal(state_now().dropped, 2);
+  assert_int_equal(events_in(path), before + events_in_ring - 2);
+  play_notes(1);
+  assert_ok(hr_session_flush(rig.session));
+  assert_int_equal(events_in(path), before + events_in_ring);
+  rig_close(&rig);
 }
 
 /* ---- A store that is not there ---------------------------------------------------- */
@@ -352,8 +421,8 @@ static void assert_recovered(uint64_t rescued, uint64_t in_store)
 {
   HrStore* store = NULL;
   assert_ok(hr_store_open(damaged_store(), 0, &store, NULL));
-  assert_int_equal(hr_session_recover(store), rescued);
-  assert_int_equal(hr_session_recover(store), 0);
+  assert_int_equal(hr_session_recover(store, NULL), rescued);
+  assert_int_equal(hr_session_recover(store, NULL), 0);
   hr_store_close(store);
   assert_int_equal(events_in(damaged_store()), in_store);
   assert_int_equal(rings(), 0);
@@ -556,7 +625,7 @@ static uint64_t recovered_by(const char* path)
 {
   HrStore* store = NULL;
   assert_ok(hr_store_open(path, HR_STORE_CREATE, &store, NULL));
-  const uint64_t count = hr_session_recover(store);
+  const uint64_t count = hr_session_recover(store, NULL);
   hr_store_close(store);
   return count;
 }
@@ -684,7 +753,7 @@ static void recover_and_die(const void* path)
   HrStore* store = NULL;
   assert_ok(hr_store_open(path, 0, &store, NULL));
   dies_in_commit = true;
-  hr_session_recover(store);
+  hr_session_recover(store, NULL);
 }
 
 /** Who brings that in is killed after the first transaction: the next one knows where the
@@ -798,6 +867,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_apart, teardown_apart)
   const struct CMUnitTest tests[] = {
+      TEST(test_a_damaged_ring_of_a_killed_host),
+      TEST(test_a_ring_damaged_while_played_into),
       TEST(test_the_default_store_comes_later),
       TEST(test_the_default_store_comes_after_the_host),
       TEST(test_another_store_is_wished_for),

@@ -15,6 +15,7 @@ static char* original; ///< All that the store says
 
 static HrTreeId tree;
 static uint32_t piano, organ;
+static uint32_t free_number; ///< Of a branch: those before are set aside
 
 /* ---- The store that is damaged -------------------------------------------------- */
 
@@ -71,6 +72,9 @@ static void make_store(void)
   assert_ok(hr_note_set_hidden(txn, tree, 3, true, piano));
   assert_ok(hr_branch_set_state(txn, hr_branch_id(tree, 2), HR_BRANCH_HIDDEN, piano));
   assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.name = "late"}, &late));
+  assert_ok(hr_branch_extend(txn, late, 12345)); // Of which no event tells
+  assert_ok(hr_tree_reserve(txn, tree, 64, &free_number));
+  free_number += 64;
   assert_ok(hr_txn_commit(txn));
 }
 
@@ -284,6 +288,46 @@ static void test_all_that_is_not_as_it_was_is_said(void** state)
   free(bytes);
 }
 
+static void test_a_whole_store_is_taken_as_it_is(void** state)
+{
+  (void)state;
+  close_store();
+  char* const now = salvage(whole);
+  assert_string_equal(now, original);
+  assert_int_equal(said_count, 0);
+  free(now);
+  uint32_t number;
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_tree_reserve(txn, tree, 1, &number));
+  assert_int_equal(number, free_number); // What a ring still holds may have those before
+  hr_txn_abort(txn);
+}
+
+/** The page that says where nodes are is lost: their checksums say whose they are. */
+static void test_nodes_without_a_key_find_their_place(void** state)
+{
+  (void)state;
+  HrTxn* const txn = begin(HR_READ);
+  MDB_cursor* cursor;
+  MDB_val key, value;
+  assert_int_equal(mdb_cursor_open(txn->txn, store->nodes, &cursor), 0);
+  assert_int_equal(mdb_cursor_get(cursor, &key, &value, MDB_FIRST), 0);
+  const size_t page = ((uintptr_t)key.mv_data - store->map) / HR_PAGE_SIZE;
+  assert_int_not_equal(((uintptr_t)value.mv_data - store->map) / HR_PAGE_SIZE, page);
+  mdb_cursor_close(cursor);
+  hr_txn_abort(txn);
+  close_store();
+  uint8_t* const bytes = malloc(whole_size);
+  assert_non_null(bytes);
+  memcpy(bytes, whole, whole_size);
+  memset(bytes + page * HR_PAGE_SIZE, 0xff, HR_PAGE_SIZE);
+  char* const now = salvage(bytes);
+  assert_string_equal(now, original);
+  free(now);
+  free(bytes);
+}
+
 static void test_a_lost_name_is_said(void** state)
 {
   (void)state;
@@ -355,17 +399,64 @@ static void test_a_stretch_is_said_exactly(void** state)
   assert_true(was_said(words));
 }
 
+/** What lies behind a lost change of tempo and meter goes on as it did. */
+static void test_the_tempo_behind_a_lost_stretch_is_kept(void** state)
+{
+  (void)state;
+  const HrBranchId take = hr_branch_id(tree, TAKES + 1);
+  const HrTick begin_tick = (HrTick)(TAKES + 1) * TAKE_TICKS;
+  uint8_t tempo_bytes[HR_META_TEMPO_SIZE], meter_bytes[HR_META_METER_SIZE];
+  HrTickKey key;
+  HrTempo tempo;
+  HrBranchId child;
+  HrTxn* txn = begin(HR_WRITE);
+  hr_meta_tempo(90.0, tempo_bytes);
+  hr_meta_meter(7, 8, meter_bytes);
+  for (HrTick tick = begin_tick; tick < begin_tick + 2 * TAKE_TICKS; ++tick) {
+    if (tick == begin_tick + HR_NODE_WORDS) {
+      const HrEvent events[] = {{tick, HR_EVENT_META, sizeof tempo_bytes, tempo_bytes},
+                                {tick, HR_EVENT_META, sizeof meter_bytes, meter_bytes}};
+      assert_ok(hr_append(txn, take, &events[0], NULL));
+      assert_ok(hr_append(txn, take, &events[1], NULL));
+    }
+    assert_ok(append_note(txn, take, tick, 60));
+  }
+  assert_ok(hr_branch_fork(txn, take, begin_tick + HR_NODE_WORDS + 100, NULL, &child));
+  assert_ok(append_note(txn, child, begin_tick + HR_NODE_WORDS + 100, 60));
+  assert_ok(hr_txn_commit(txn));
+  hr_tick_key(&key, take, begin_tick + HR_NODE_WORDS, 0);
+  const size_t place = place_of(store->nodes, &key, sizeof key);
+  close_store();
+  free(whole);
+  whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
+  free(salvage_without(place));
+  assert_true(said_count);
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+  txn = begin(HR_READ);
+  const HrBranchId branches[] = {take, child};
+  for (size_t i = 0; i < sizeof branches / sizeof *branches; ++i) {
+    assert_ok(hr_tempo_at(txn, branches[i], INT64_MAX, &tempo));
+    assert_true(tempo.tempo == 90.0);
+    assert_int_equal(tempo.beats_per_bar, 7);
+    assert_int_equal(tempo.beat_unit, 8);
+  }
+  hr_txn_abort(txn);
+}
+
 int main(void)
 {
 #undef TEST
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_takes, teardown_takes)
   const struct CMUnitTest tests[] = {
       TEST(test_all_that_is_not_as_it_was_is_said),
+      TEST(test_a_whole_store_is_taken_as_it_is),
+      TEST(test_nodes_without_a_key_find_their_place),
       TEST(test_a_lost_name_is_said),
       TEST(test_a_lost_author_is_nobody_else),
       TEST(test_a_lost_note_is_said),
       TEST(test_an_older_tree_is_said),
       TEST(test_a_stretch_is_said_exactly),
+      TEST(test_the_tempo_behind_a_lost_stretch_is_kept),
   };
   return cmocka_run_group_tests_name("salvage", tests, NULL, NULL);
 }

@@ -621,7 +621,7 @@ static uint64_t count_notes(const char* store_path)
   HrEvent event;
   uint64_t notes = 0;
   assert_ok(hr_store_open(store_path, 0, &store, NULL));
-  hr_session_recover(store);
+  hr_session_recover(store, NULL);
   HrVerifyReport report;
   assert_ok(hr_store_verify(store, NULL, NULL, &report));
   assert_int_equal(report.problems, 0);

@@ -74,7 +74,8 @@ static void random_event(Event* event)
   }
 }
 
-static void write_events(const char* path, const Event* events, uint32_t count, uint16_t resolution)
+static void write_events(const char* path, const Event* events, uint32_t count, uint16_t resolution,
+                         uint64_t end)
 {
   HrMidiWriter writer = {0};
   FILE* const file = fopen(path, "wb");
@@ -84,7 +85,7 @@ static void write_events(const char* path, const Event* events, uint32_t count, 
     const HrMidiEvent event = {events[i].pulse, events[i].meta, events[i].size, events[i].bytes};
     assert_ok(hr_midi_writer_put(&writer, &event));
   }
-  assert_ok(hr_midi_writer_end(&writer, 0));
+  assert_ok(hr_midi_writer_end(&writer, end));
   assert_int_equal(fclose(file), 0);
 }
 
@@ -118,7 +119,7 @@ static void test_every_event_is_written_and_read(void** state)
       random_event(&events[i]);
     }
     const uint16_t resolution = (uint16_t)(1 + random_below(32767));
-    write_events(path, events, EVENTS_MAX, resolution);
+    write_events(path, events, EVENTS_MAX, resolution, pulse + round);
 
     size_t size;
     HrMidiReader* reader;
@@ -136,6 +137,7 @@ static void test_every_event_is_written_and_read(void** state)
       assert_memory_equal(event.bytes, events[i].bytes, event.size);
     }
     assert_int_equal(hr_midi_reader_next(reader, &event, NULL), HR_END);
+    assert_int_equal(hr_midi_reader_end(reader), pulse + round);
     assert_int_equal(hr_midi_reader_stray_bytes(reader), 0);
     hr_midi_reader_free(reader);
     free(bytes);
@@ -181,7 +183,7 @@ static void test_damaged_files_are_survived(void** state)
     events[i].pulse = i;
     random_event(&events[i]);
   }
-  write_events(scratch_path("x.mid"), events, COUNT, 96);
+  write_events(scratch_path("x.mid"), events, COUNT, 96, 0);
   uint8_t* const whole = load(scratch_path("x.mid"), &size);
   assert_int_equal(read_whole(whole, size), HR_END);
 

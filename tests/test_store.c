@@ -468,6 +468,54 @@ static void test_random_trees_equal_the_model(void** state)
   verify_clean();
 }
 
+/** A root without music begins anywhere, and, once a branch has left it, not before that. */
+static void test_nothing_enters_a_childs_past(void** state)
+{
+  (void)state;
+  static const HrTick places[] = {1000, -1000};
+  const HrWord word = {0, 3, {0x90, 60, 1}};
+  HrTxn* txn = begin(HR_WRITE);
+  for (unsigned i = 0; i < sizeof places / sizeof *places; ++i) {
+    HrTreeId tree;
+    HrBranchId child;
+    assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+    const HrBranchId root = hr_branch_id(tree, 1);
+    assert_ok(hr_branch_fork(txn, root, places[i], NULL, &child));
+    assert_ok(append_note(txn, child, places[i], 60));
+    assert_int_equal(append_note(txn, root, places[i] - 1, 61), HR_ERR_PAST);
+    assert_int_equal(hr_append_words(txn, root, places[i] - 1, &word, 1, NULL), HR_ERR_PAST);
+    assert_ok(append_note(txn, root, 1000, 62));
+  }
+  HrTreeId tree;
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  assert_ok(append_note(txn, hr_branch_id(tree, 1), -5, 63));
+  assert_int_equal(append_note(txn, hr_branch_id(tree, 1), -6, 64), HR_ERR_PAST);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
+/** Silence at the end of a branch is part of it. */
+static void test_a_branch_ends_in_silence(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  HrBranch branch;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  const HrBranchId root = hr_branch_id(tree, 1);
+  assert_ok(append_note(txn, root, 10, 60));
+  assert_ok(hr_branch_extend(txn, root, 1000));
+  assert_ok(hr_branch_extend(txn, root, 500));
+  assert_int_equal(hr_branch_extend(txn, root, HR_TICK_BOUND), HR_ERR_ARGUMENT);
+  assert_int_equal(append_note(txn, root, 999, 61), HR_ERR_PAST);
+  assert_ok(hr_branch_get(txn, root, &branch));
+  assert_int_equal(branch.head_tick, 1000);
+  assert_int_equal(branch.event_count, 1);
+  assert_ok(append_note(txn, root, 1000, 62));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
 static void test_deep_forks_are_found_fast(void** state)
 {
   (void)state;
@@ -890,6 +938,8 @@ int main(int argc, char** argv)
       TEST(test_dense_playing_is_small),
       TEST(test_tempo),
       TEST(test_random_trees_equal_the_model),
+      TEST(test_nothing_enters_a_childs_past),
+      TEST(test_a_branch_ends_in_silence),
       TEST(test_deep_forks_are_found_fast),
       cmocka_unit_test(test_a_state_can_be_sent),
       cmocka_unit_test(test_many_are_followed_as_one_by_one),

@@ -318,6 +318,17 @@ check "pauses longer than a file's numbers" cmp pause3.mid pause4.mid
 hr tree
 check "pauses: no event is added" says 'pause  .*  3  20' 'pause2 .*  3  20'
 
+midi silence.mid 1 60 "00903c40 60803c40 8360ff2f00" "00ff01016a 8300ff2f00"
+check "silence behind the last event" gives 0 hr import silence.mid
+check "silence counts in the length" says '"silence" .* 3 events, 0:03'
+hr export silence silence-out.mid -p 96
+check "silence comes out again" [ "$(hex silence-out.mid)" = \
+  "4d546864000000060000000100604d54726b00000012""00903c40""00ff06016a""60803c40""8360ff2f00" ]
+midi hush.mid 0 60 "8700ff2f00"
+hr import hush.mid
+hr export hush hush-out.mid -p 96
+check "nothing but silence" cmp hush.mid hush-out.mid
+
 midi empty.mid 0 60 "$end"
 check "a file without a note" gives 0 hr import empty.mid
 hr export empty empty-out.mid -p 96

@@ -73,6 +73,7 @@ struct HrMidiReaderImpl {
   uint32_t count;    ///< Tracks not yet at their end: a heap, the next event's first
   uint8_t* assembly; ///< The last event's bytes, if they do not lie whole in the file
   size_t assembly_room;
+  uint64_t end; ///< Of the tracks that are at their end, the last
   uint64_t stray_bytes;
   uint8_t message[3];
   Track tracks[];
@@ -284,6 +285,11 @@ uint32_t hr_midi_reader_resolution(const HrMidiReader* reader)
   return reader->resolution;
 }
 
+uint64_t hr_midi_reader_end(const HrMidiReader* reader)
+{
+  return reader->end;
+}
+
 uint64_t hr_midi_reader_stray_bytes(const HrMidiReader* reader)
 {
   return reader->stray_bytes;
@@ -455,6 +461,7 @@ HrStatus hr_midi_reader_next(HrMidiReader* reader, HrMidiEvent* event, HrError* 
       return status;
     }
     if (!track->escape && track->at == track->end) {
+      reader->end = track->pulse > reader->end ? track->pulse : reader->end;
       *track = reader->tracks[--reader->count];
     }
     sift_down(reader, 0);

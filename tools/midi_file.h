@@ -67,6 +67,9 @@ uint32_t hr_midi_reader_resolution(const HrMidiReader* reader);
  * HR_ERR_LIMIT (a message or a time too large), HR_ERR_NO_MEMORY. */
 HrStatus hr_midi_reader_next(HrMidiReader* reader, HrMidiEvent* event, HrError* error);
 
+/** Where the last of the tracks ends, which may be after its last event; behind HR_END. */
+uint64_t hr_midi_reader_end(const HrMidiReader* reader);
+
 /** Escaped bytes so far that were no MIDI messages and were left out. */
 uint64_t hr_midi_reader_stray_bytes(const HrMidiReader* reader);
 

@@ -636,8 +636,12 @@ static HrStatus append_file(Import* import, const File* file)
     status = hr_midi_reader_next(reader, &event, NULL);
     status = status ? status : import_event(import, &event);
   }
+  if (status == HR_END) {
+    const HrTick end = to_tick(import, hr_midi_reader_end(reader));
+    status = hr_branch_extend(import->txn, import->branch, end);
+  }
   hr_midi_reader_free(reader);
-  return status == HR_END ? HR_OK : status;
+  return status;
 }
 
 /** What was imported, for the sentence that says so once it is on the disk. */

@@ -6,7 +6,8 @@
  *
  * Times are rounded to the nearest pulse on the way out and to the nearest tick
  * on the way in. A file read, written at the resolution it had (if that divides
- * HR_TICKS_PER_QUARTER) and read again gives the same events at the same ticks.
+ * HR_TICKS_PER_QUARTER) and read again gives the same events at the same ticks,
+ * and the same length.
  */
 
 #ifndef HR_TOOLS_SMF_H

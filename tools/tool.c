@@ -48,11 +48,17 @@ int hr_tool_fail(HrStatus status, const char* subject)
 HrStatus hr_tool_open_to_read(const HrTool* tool, HrStore** store)
 {
   if (tool->store && !hr_store_open(tool->store, 0, store, NULL)) {
-    const uint64_t events = hr_session_recover(*store);
+    uint64_t lost;
+    const uint64_t events = hr_session_recover(*store, &lost);
     if (events) {
       hr_tool_complain("%llu %s that a killed program had left %s in the store now.",
                        (unsigned long long)events, events == 1 ? "event" : "events",
                        events == 1 ? "is" : "are");
+    }
+    if (lost) {
+      hr_tool_complain("Besides, %llu %s damaged in memory as the program ended, and %s lost.",
+                       (unsigned long long)lost, lost == 1 ? "event was" : "events were",
+                       lost == 1 ? "is" : "are");
     }
     hr_store_close(*store);
   }

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: ISC
 
 # fuzz.sh BUILD [SECONDS [TARGET...]]
-# Run each fuzzer (all: store node osc) over its corpus in tests/fuzz/corpus/, then, if
+# Run each fuzzer (all: store node midi osc) over its corpus in tests/fuzz/corpus/, then, if
 # SECONDS are given, on with new inputs for so long. New findings go to BUILD/fuzz/, so that
 # they can be looked at and, when they show something, be kept. What grows with the inputs
 # meets a limit of memory; so that this can be low, the sanitizer keeps few freed blocks.
@@ -31,7 +31,7 @@ fuzz() { # TARGET BUILD SECONDS
 build=$1
 seconds=${2:-0}
 shift $(($# < 2 ? $# : 2))
-[ $# -gt 0 ] || set -- store node osc
+[ $# -gt 0 ] || set -- store node midi osc
 
 for target in "$@"; do
   check "fuzzing of $target finds nothing" fuzz "$target" "$build" "$seconds"

@@ -141,9 +141,13 @@ static void add_branch(Play* play, int parent, HrTick fork, uint32_t number, con
   play->here = model->count++;
 }
 
-static bool is_empty_root(const ModelBranch* b)
+/** Music before where the branch ends would come into the past of branches that left it: of
+ * an empty root without such, none. */
+static bool is_past(Play* play, HrTick tick)
 {
-  return b->parent == MODEL_NOWHERE && b->first == INT64_MAX;
+  const ModelBranch* const b = branch(play);
+  const bool untouched = play->model->count == 1 && b->first == INT64_MAX;
+  return tick < b->head && !untouched;
 }
 
 static void append(Play* play, HrTick tick)
@@ -289,7 +293,7 @@ static void play_message(Play* play, const uint8_t* bytes, uint32_t size, int ev
   const bool starts = note ? (bytes[0] & 0x10) != 0 : pedal && bytes[2] >= 64;
   unsigned* const held = note || pedal ? &play->held[channel][pedal ? PEDAL : bytes[1]] : NULL;
   const bool ends = held && !starts;
-  const bool past = now(play) < branch(play)->head && !is_empty_root(branch(play));
+  const bool past = is_past(play, now(play));
   if (ends && !*held && (past || !(play->host.rolling || play->own))) {
     return; // The end of nothing
   }
@@ -302,7 +306,7 @@ static void play_message(Play* play, const uint8_t* bytes, uint32_t size, int ev
     start_own_clock(play);
   }
   const HrTick tick = now(play);
-  if (tick < branch(play)->head && !is_empty_root(branch(play))) {
+  if (is_past(play, tick)) {
     play_over(play, tick);
   } else if (!play->straight) {
     hold_pedals(play);
