@@ -91,6 +91,20 @@ void client_send(const Client* client, const char* path, const char* types, ...)
   client_send_bytes(client, bytes, size);
 }
 
+void client_send_values(const Client* client, const char* path, const char* types, double number,
+                        const char* text)
+{
+  static uint8_t bytes[WIRE_SIZE];
+  lo_message message = lo_message_new();
+  for (const char* type = types; *type; ++type) {
+    add_argument(message, *type, number, text);
+  }
+  size_t size = sizeof bytes;
+  lo_message_serialise(message, path, bytes, &size);
+  lo_message_free(message);
+  client_send_bytes(client, bytes, size);
+}
+
 /** Print one value. It may not be read through lo_arg, which is aligned to 8
  * bytes where OSC knows only 4. */
 static size_t print_value(char* text, size_t size, char type, const void* value)

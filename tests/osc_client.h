@@ -55,6 +55,10 @@ void client_send_bytes(const Client* client, const void* bytes, size_t size);
 
 void client_send(const Client* client, const char* path, const char* types, ...);
 
+/** Send arguments of these types: `number` stands for each number, `text` for each text. */
+void client_send_values(const Client* client, const char* path, const char* types, double number,
+                        const char* text);
+
 /** Take in one datagram, if it comes in time. */
 bool client_receive(Client* client, int64_t timeout_ms);
 

@@ -131,4 +131,79 @@ static inline const char* path_of(const char* verb)
   return fresh;
 }
 
+/* ---- What is there, and what came back -------------------------------------- */
+
+/** Branches and journal length of both sessions' trees as text: what no bad packet may change. */
+static inline const char* music_state(void)
+{
+  static char text[1 << 18];
+  size_t length = 0;
+  HrStore* store = NULL;
+  HrTxn* txn = NULL;
+  HrTree tree;
+  HrBranch branch;
+  assert_int_equal(hr_store_open(scratch_path("music.hr"), 0, &store, NULL), HR_OK);
+  assert_int_equal(hr_txn_begin(store, HR_READ, &txn), HR_OK);
+  for (HrTreeId id = 0; !hr_tree_next(txn, id, &tree); id = tree.id) {
+    length += (size_t)snprintf(text + length, sizeof text - length, "%s: at %llu\n", tree.name,
+                               (unsigned long long)tree.current);
+    for (uint32_t number = 0; !hr_branch_next(txn, tree.id, number, &branch);
+         number = hr_branch_number(branch.id)) {
+      char name[HR_NAME_MAX + 1];
+      hr_branch_name(txn, branch.id, name);
+      length +=
+          (size_t)snprintf(text + length, sizeof text - length, "%s %llu %lld %lld %d\n", name,
+                           (unsigned long long)branch.parent, (long long)branch.fork_tick,
+                           (long long)branch.head_tick, (int)branch.state);
+    }
+  }
+  hr_txn_abort(txn);
+  hr_store_close(store);
+  for (size_t i = 0; i < 2; ++i) {
+    HrSessionState state;
+    hr_session_state(sessions[i], &state);
+    length += (size_t)snprintf(text + length, sizeof text - length, "%d%d%d%d%d %u %llu %llu\n",
+                               state.record, state.replay, state.loop, state.thru, state.overdub,
+                               state.quantum, (unsigned long long)state.branch,
+                               (unsigned long long)state.tree_revision);
+  }
+  assert_true(length < sizeof text);
+  return text;
+}
+
+static inline size_t count_lines(const char* text)
+{
+  size_t count = 0;
+  for (; *text; ++text) {
+    count += *text == '\n';
+  }
+  return count;
+}
+
+/** Count the values of a row as the table writes them. */
+static inline size_t count_words(const char* text)
+{
+  size_t count = 0;
+  for (const char* at = text; *at; ++at) {
+    count += *at != ' ' && (at == text || at[-1] == ' ');
+  }
+  return count;
+}
+
+/** Count the values of one line of `rows`; texts have no quotes in them here. */
+static inline size_t count_values(const char* line)
+{
+  size_t count = 0;
+  bool quoted = false;
+  for (const char* at = line; *at && *at != '\n'; ++at) {
+    if (*at == '"') {
+      quoted = !quoted;
+      count += quoted;
+    } else if (!quoted && *at != ' ' && (at == line || at[-1] == ' ')) {
+      count += 1;
+    }
+  }
+  return count;
+}
+
 #endif

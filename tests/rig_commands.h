@@ -154,6 +154,12 @@ static inline const char* last_in_log(void)
 
 /* ---- Music ----------------------------------------------------------------------- */
 
+static inline void stop_host(void)
+{
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+}
+
 /** A note on each beat of `bars` bars, along a rolling host, from the start. */
 static inline void record_beats(int bars, uint8_t first_key)
 {
@@ -162,8 +168,7 @@ static inline void record_beats(int bars, uint8_t first_key)
     play_note((int64_t)i * BEAT, (uint8_t)(first_key + i), BEAT / 2);
   }
   rig_run(&rig, (int64_t)bars * BAR);
-  rig_transport(&rig, false, 0);
-  rig_run(&rig, 512);
+  stop_host();
 }
 
 /** Notes on beats, with no host. */

@@ -1,0 +1,266 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* Loops, and what is played over them, or was played just before: that they begin and end where
+ * the beat falls. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/rig_commands.h"
+
+static void assert_notes(int64_t start, const uint8_t* keys, size_t count)
+{
+  const RigEvent* ons[256];
+  assert_int_equal(note_ons(ons, 256), count);
+  for (size_t i = 0; i < count; ++i) {
+    assert_int_equal(ons[i]->frame - start, (int64_t)i * BEAT);
+    assert_int_equal(ons[i]->bytes[1], keys[i]);
+  }
+}
+
+/** The host goes round and says so only when it happens: not a note is late. */
+static void test_a_host_s_loop_is_exact(void** state)
+{
+  (void)state;
+  static const uint8_t keys[] = {60, 61, 62, 63, 60, 61, 62, 63, 60, 61, 62, 63};
+  record_beats(2, 60);
+  say_number("follow", 1);
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  for (int pass = 0; pass < 3; ++pass) {
+    rig_transport(&rig, true, 0);
+    rig_run(&rig, BAR);
+  }
+  stop_host();
+  assert_notes(start, keys, 12);
+  assert_nothing_hangs(0);
+}
+
+static void test_a_loop_along_a_rolling_host(void** state)
+{
+  (void)state;
+  static const uint8_t keys[] = {60, 61, 62, 63, 64, 65, 66, 67, 64, 65,
+                                 66, 67, 64, 65, 66, 67, 64, 65, 66, 67};
+  record_beats(4, 60);
+  say_number("follow", 1);
+  const HrValue range[2] = {hr_value_text("2"), hr_value_text("3")};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, 5 * BAR);
+  rig_transport(&rig, true, 2 * BAR); // The host goes elsewhere: still the same phase
+  rig_run(&rig, 2);
+  stop_host();
+  const RigEvent* ons[64];
+  assert_int_equal(note_ons(ons, 64), 21);
+  assert_int_equal(ons[20]->bytes[1], 64);
+  rig.output_count = (size_t)(ons[20] - rig.output);
+  assert_notes(start, keys, 20);
+}
+
+/** A jam: the loop goes on while somebody plays over it, and each time round is kept. */
+static void test_playing_over_a_loop(void** state)
+{
+  (void)state;
+  static const uint8_t keys[] = {60, 61, 62, 63, 60, 61, 62, 63, 60, 61, 62, 63};
+  for (int i = 0; i < 8; ++i) {
+    play_note(i * BEAT, (uint8_t)(60 + i), BEAT / 2);
+  }
+  rig_run(&rig, 6 * BAR);
+  say_number("thru", 0);
+  const HrValue range[2] = {hr_value_text("1"), hr_value_text("2")};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig.output_count = 0;
+  const int64_t start = rig.now;
+  play_note(1 * BEAT + 1000, 80, 1000);
+  play_note(5 * BEAT + 1000, 81, 1000);
+  play_note(9 * BEAT + 1000, 82, 1000);
+  rig_run(&rig, 3 * BAR - 256);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, 512);
+  assert_notes(start, keys, 12);
+  assert_nothing_hangs(0);
+  assert_string_equal(state_now().branch_name, "main pass 3");
+  for (int pass = 1; pass <= 3; ++pass) {
+    char name[40];
+    snprintf(name, sizeof name, "main pass %d", pass);
+    const Music music = music_of(name);
+    /* The note heard until then with its end, and what was played. */
+    assert_int_equal(music.bytes[music.count - 2][1], 79 + pass);
+    assert_true(llabs(music.tick[music.count - 2] - ticks(1) - ticks(1000.0 / BEAT)) <= 1);
+  }
+}
+
+/** With overdub the loop grows, and is heard so the next time round, on the frame. */
+static void test_overdubbing_a_loop(void** state)
+{
+  (void)state;
+  for (int i = 0; i < 4; ++i) {
+    play_note(i * BEAT, (uint8_t)(60 + i), BEAT / 2);
+  }
+  rig_run(&rig, 6 * BAR);
+  say_number("thru", 0);
+  say_number("overdub", 1);
+  const HrValue range[2] = {hr_value_text("1"), hr_value_text("2")};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, BEAT);
+  rig.output_count = 0;
+  play_note(1000, 80, 1000);
+  play_note(BAR + 2000, 81, 1000);
+  const int64_t start = rig.now - BEAT;
+  rig_run(&rig, 3 * BAR - BEAT - 256);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, 512);
+  static const struct {
+    uint8_t key;
+    int64_t frame;
+  } heard[] = {{61, BEAT},
+               {62, 2 * BEAT},
+               {63, 3 * BEAT},
+               {60, BAR},
+               {61, BAR + BEAT},
+               {80, BAR + BEAT + 1000},
+               {62, BAR + 2 * BEAT},
+               {63, BAR + 3 * BEAT},
+               {60, 2 * BAR},
+               {61, 2 * BAR + BEAT},
+               {80, 2 * BAR + BEAT + 1000},
+               {81, 2 * BAR + BEAT + 2000},
+               {62, 2 * BAR + 2 * BEAT},
+               {63, 2 * BAR + 3 * BEAT}};
+  enum { HEARD = sizeof heard / sizeof *heard };
+  const RigEvent* ons[64];
+  assert_int_equal(note_ons(ons, 64), HEARD);
+  for (size_t i = 0; i < HEARD; ++i) {
+    assert_int_equal(ons[i]->bytes[1], heard[i].key);
+    assert_int_equal(ons[i]->frame - start, heard[i].frame);
+  }
+  assert_nothing_hangs(0);
+}
+
+/** Blocks, and the session works only when the plugin would wake a host's worker. */
+static void run_with_a_worker(int64_t frames)
+{
+  rig.idle = true;
+  for (; frames > 0; frames -= rig.block) {
+    rig_run_block(&rig, rig.block);
+    if (hr_engine_wants_work(rig.engine, false)) {
+      hr_session_work(rig.session);
+    }
+  }
+  rig.idle = false;
+}
+
+/** The second lap comes in time as well, also if it does so before the next regular round. */
+static void test_overdubbing_a_short_loop(void** state)
+{
+  (void)state;
+  enum { LAP = BEAT / 10, LAPS = 40 };
+  const HrValue range[2] = {hr_value_text("0t"), hr_value_text("193536t")};
+  play_note(0, 60, LAP / 8);
+  play_note(3 * LAP / 4, 61, LAP / 8);
+  rig_run(&rig, 6 * BAR);
+  say_number("thru", 0);
+  say_number("overdub", 1);
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  assert_ok(rig_say(&rig, "replay", NULL));
+  run_with_a_worker(2 * BEAT);
+  rig.output_count = 0;
+  play_note(LAP / 2, 62, LAP / 4);
+  run_with_a_worker(LAPS * LAP);
+  const RigEvent* ons[4 * LAPS];
+  const size_t count = note_ons(ons, 4 * LAPS);
+  int64_t last[3] = {0, 0, 0};
+  assert_true(count >= 3 * (LAPS - 2));
+  for (size_t i = 0; i < count; ++i) {
+    int64_t* const before = &last[ons[i]->bytes[1] - 60];
+    assert_true(!*before || ons[i]->frame - *before == LAP);
+    *before = ons[i]->frame;
+  }
+}
+
+/** The bars just played go round at once, in time, though the tap came late. */
+static void test_grab(void** state)
+{
+  (void)state;
+  static const uint8_t keys[] = {64, 65, 66, 67, 68, 69, 70, 71, 64, 65, 66, 67};
+  for (int i = 0; i < 12; ++i) {
+    play_note(i * BEAT, (uint8_t)(60 + i), BEAT / 2);
+  }
+  rig_run(&rig, 3 * BAR + BEAT / 4);
+  say_number("thru", 0);
+  rig.output_count = 0;
+  say_number("grab", 2);
+  rig_run(&rig, 3 * BAR);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, 512);
+  const RigEvent* ons[32];
+  const int64_t begins = 3 * BAR; // As if it had begun on the bar line
+  assert_int_equal(note_ons(ons, 32), 13);
+  assert_int_equal(ons[0]->bytes[1], 64); // Still held there
+  for (int i = 1; i < 12; ++i) {
+    assert_int_equal(ons[i]->bytes[1], keys[i]);
+    assert_int_equal(ons[i]->frame, begins + i * BEAT);
+  }
+  assert_nothing_hangs(0);
+  say_number("grab", 0); // A button let go
+}
+
+/** The same along a rolling host, which goes on; what is played then goes on the end. */
+static void test_grab_while_rolling(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  for (int i = 0; i < 8; ++i) {
+    play_note(i * BEAT, (uint8_t)(60 + i), BEAT / 2);
+  }
+  rig_run(&rig, 2 * BAR + 3 * BEAT / 4);
+  say_number("thru", 0);
+  rig.output_count = 0;
+  const int64_t begins = 2 * BAR;
+  say_number("grab", 1);
+  play_note(2 * BEAT, 90, BEAT / 2);
+  rig_run(&rig, 2 * BAR);
+  stop_host();
+  const RigEvent* ons[32];
+  assert_int_equal(note_ons(ons, 32), 8);
+  for (int i = 0; i < 8; ++i) {
+    assert_int_equal(ons[i]->bytes[1], 64 + (i + 1) % 4);
+    assert_int_equal(ons[i]->frame, begins + (i + 1) * BEAT);
+  }
+  const Music music = music_of("main");
+  assert_int_equal(music.count, 18);
+  assert_int_equal(music.bytes[16][1], 90);
+  assert_nothing_hangs(0);
+}
+
+static void test_nothing_to_grab(void** state)
+{
+  (void)state;
+  const HrValue two = hr_value_integer(2);
+  assert_int_equal(rig_command(&rig, "grab", &two, 1), HR_ERR_NOT_FOUND);
+  assert_false(state_now().loop);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      TEST(test_a_host_s_loop_is_exact),   TEST(test_a_loop_along_a_rolling_host),
+      TEST(test_playing_over_a_loop),      TEST(test_overdubbing_a_loop),
+      TEST(test_overdubbing_a_short_loop), TEST(test_grab),
+      TEST(test_grab_while_rolling),       TEST(test_nothing_to_grab),
+
+  };
+  return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);
+}
