@@ -26,7 +26,9 @@ void hr_call_row(HrCall* call, const HrValue* values, size_t count)
 
 HrStatus hr_call_fail(HrCall* call, HrStatus status)
 {
-  return hr_error(call->error, status, "%s failed: %s.", call->info->verb, hr_strerror(status));
+  const char* const advice = hr_advice(status);
+  return hr_error(call->error, status, "%s failed: %s.%s%s", call->info->verb, hr_strerror(status),
+                  *advice ? " " : "", advice);
 }
 
 HrStatus hr_call_no_store(HrCall* call)

@@ -309,25 +309,20 @@ static bool commit_is_due(HrSession* session, int64_t now)
 /** What to do about a store that takes no writes. */
 static const char* advice_for(HrStatus status)
 {
-  switch (status) {
-  case HR_ERR_NO_SPACE:
-    return ": free some space on the disk";
-  case HR_ERR_NOT_FOUND:
-    return ": the file was moved, deleted or replaced. Put it back, or all of it is written anew "
-           "in "
-           "a moment";
-  default:
-    return "";
-  }
+  return status != HR_ERR_NOT_FOUND
+             ? hr_advice(status)
+             : "The file was moved, deleted or replaced. Put it back, or all of it is written anew "
+               "in a moment.";
 }
 
 void hr_session_note_failure(HrSession* session, HrStatus status)
 {
   HrError error;
+  const char* const advice = advice_for(status);
   hr_error(&error, status,
            "Cannot write to %s: %s. What is played is kept in memory and written as soon as it "
-           "works again%s.",
-           hr_store_path(session->binding.store), hr_strerror(status), advice_for(status));
+           "works again.%s%s",
+           hr_store_path(session->binding.store), hr_strerror(status), *advice ? " " : "", advice);
   session->retry_at = hr_monotonic_ns() + RETRY_INTERVAL_NS;
   session->writing_fails = true;
   if (status != HR_ERR_NOT_FOUND || !session->store_lost) { // Else more was said already

@@ -50,6 +50,27 @@ const char* hr_strerror(HrStatus status)
   return "unknown status";
 }
 
+const char* hr_advice(HrStatus status)
+{
+  switch (status) {
+  case HR_ERR_NO_MEMORY:
+    return "End other programs, or raise the limit of this one.";
+  case HR_ERR_NO_SPACE:
+    return "Make room on the disk.";
+  case HR_ERR_IO:
+    return "The disk may be failing: copy the store to another one.";
+  case HR_ERR_PERMISSION:
+  case HR_ERR_READ_ONLY:
+    return "Allow writing to the store's file and its folder, or choose another store.";
+  case HR_ERR_DAMAGED:
+    return "Run \"halfremembered verify\" to see what is wrong.";
+  case HR_ERR_BUSY:
+    return "Try again in a moment.";
+  default:
+    return "";
+  }
+}
+
 HrStatus hr_error(HrError* error, HrStatus status, const char* format, ...)
 {
   if (error) {

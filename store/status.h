@@ -34,6 +34,10 @@ typedef enum {
 /** Return a short description of `status`, a static string. */
 const char* hr_strerror(HrStatus status);
 
+/** Return what a person can do about `status`: a sentence, a static string; "" where that depends
+ * on what was wanted. */
+const char* hr_advice(HrStatus status);
+
 /** A status with a sentence for a person: what happened, to what, what to do. */
 typedef struct {
   HrStatus status;

@@ -141,6 +141,17 @@ static void assert_recovered(int notes)
   assert_int_equal(music_of("main").count, 2 * notes);
 }
 
+/** What the player is told, by itself and in answer to a command, ends with what to do. */
+static void assert_advice(HrStatus expected)
+{
+  const HrValue name = hr_value_text("chorus");
+  const HrSessionState now = state_now();
+  HrError error;
+  assert_non_null(strstr(now.trouble_text, hr_advice(expected)));
+  assert_int_equal(hr_command_run(rig.session, "mark", &name, 1, "test", NULL, &error), expected);
+  assert_non_null(strstr(error.text, hr_advice(expected)));
+}
+
 static void fail_for_a_while(int* error, int code, HrStatus expected)
 {
   play_notes();
@@ -149,6 +160,7 @@ static void fail_for_a_while(int* error, int code, HrStatus expected)
   *error = code;
   play_notes();
   assert_trouble_told(expected);
+  assert_advice(expected);
   *error = 0;
   play_notes();
   assert_recovered(3 * NOTES);

@@ -20,28 +20,11 @@ void hr_tool_complain(const char* format, ...)
   fputc('\n', stderr);
 }
 
-static const char* advice(HrStatus status)
-{
-  switch (status) {
-  case HR_ERR_DAMAGED:
-    return "Run \"halfremembered verify\" to see what is wrong.";
-  case HR_ERR_NO_SPACE:
-    return "Make room on the disk and try again; nothing was changed.";
-  case HR_ERR_READ_ONLY:
-  case HR_ERR_PERMISSION:
-    return "Ask for the right to write there, or work on a copy.";
-  case HR_ERR_BUSY:
-    return "Try again in a moment.";
-  case HR_ERR_IO:
-    return "The disk may be failing: copy the store to another one.";
-  default:
-    return "Nothing was changed.";
-  }
-}
-
 int hr_tool_fail(HrStatus status, const char* subject)
 {
-  hr_tool_complain("%s: %s. %s", subject, hr_strerror(status), advice(status));
+  const char* const advice = hr_advice(status);
+  hr_tool_complain("%s: %s. %s", subject, hr_strerror(status),
+                   *advice ? advice : "Nothing was changed.");
   return HR_EXIT_FAILURE;
 }
 
