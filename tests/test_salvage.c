@@ -57,7 +57,7 @@ static void make_take(int number)
 static void make_store(void)
 {
   HrTreeId other;
-  HrBranchId late;
+  HrBranchId late, both;
   HrTxn* txn = begin(HR_WRITE);
   assert_ok(hr_author_id(txn, "piano", &piano));
   assert_ok(hr_author_id(txn, "organ", &organ));
@@ -73,6 +73,8 @@ static void make_store(void)
   assert_ok(hr_branch_set_state(txn, hr_branch_id(tree, 2), HR_BRANCH_HIDDEN, piano));
   assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.name = "late"}, &late));
   assert_ok(hr_branch_extend(txn, late, 12345)); // Of which no event tells
+  assert_ok(
+      hr_branch_merge(txn, late, hr_branch_id(tree, 4), &(HrForkOptions){.name = "both"}, &both));
   assert_ok(hr_tree_reserve(txn, tree, 64, &free_number));
   free_number += 64;
   assert_ok(hr_txn_commit(txn));
