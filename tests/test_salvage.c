@@ -401,6 +401,18 @@ static void test_a_stretch_is_said_exactly(void** state)
   assert_true(was_said(words));
 }
 
+/** Of a tempo that is lost nobody can say that it is another. */
+static void assert_only_music_is_damaged(void)
+{
+  HrVerifyReport report;
+  said_count = 0;
+  assert_ok(hr_store_open(scratch_path("damaged.hr"), 0, &store, NULL));
+  assert_ok(hr_store_verify(store, hear, NULL, &report));
+  assert_true(was_said("is damaged; its notes are lost"));
+  assert_false(was_said("tempo"));
+  close_store();
+}
+
 /** What lies behind a lost change of tempo and meter goes on as it did. */
 static void test_the_tempo_behind_a_lost_stretch_is_kept(void** state)
 {
@@ -433,6 +445,7 @@ static void test_the_tempo_behind_a_lost_stretch_is_kept(void** state)
   whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
   free(salvage_without(place));
   assert_true(said_count);
+  assert_only_music_is_damaged();
   assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
   txn = begin(HR_READ);
   const HrBranchId branches[] = {take, child};
