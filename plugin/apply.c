@@ -331,7 +331,7 @@ static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
 static HrStatus apply(HrDrain* drain, const HrRecord* record)
 {
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
-  if (record->size < sizeof *header || !hr_tick_valid(header->tick)) {
+  if (!hr_tick_valid(header->tick)) {
     ++drain->lost;
     return HR_OK;
   }
@@ -342,18 +342,16 @@ static HrStatus apply(HrDrain* drain, const HrRecord* record)
   if (status) {
     return status;
   }
-  const bool fits = record->size - sizeof *header >= header->size;
-  const bool whole = fits && header->size;
   const bool meta = record->type == HR_CAPTURE_META;
   const HrEvent event = event_of(meta ? HR_EVENT_META : HR_EVENT_MIDI, header);
   switch (record->type) {
   case HR_CAPTURE_MIDI:
   case HR_CAPTURE_META:
-    return whole ? apply_event(drain, header->branch, &event, drain->author) : HR_OK;
+    return apply_event(drain, header->branch, &event, drain->author);
   case HR_CAPTURE_SENT:
-    return whole ? apply_sent(drain, record) : HR_OK;
+    return apply_sent(drain, record);
   case HR_CAPTURE_STATE:
-    return fits ? apply_state(drain, header) : HR_OK;
+    return apply_state(drain, header);
   case HR_CAPTURE_FORK:
     return apply_fork(drain, record);
   case HR_CAPTURE_SWITCH:
@@ -409,11 +407,13 @@ static HrStatus apply_batch(HrDrain* drain)
   drain->astray = drain->care != HR_AS_TOLD;
   drain->taken = position;
   while (!status && count < BATCH_RECORDS && position < drain->until) {
+    const uint64_t begin = position;
     const HrRecord* const record = hr_ring_next(&capture->ring, &position);
-    if (record) {
+    if (record && hr_capture_is_whole(record)) {
       status = apply(drain, record);
     } else {
       ++drain->lost;
+      position = begin;
       hr_capture_step_over(capture, &position, drain->until);
     }
     drain->refused = is_refusal(status);

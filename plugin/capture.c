@@ -140,10 +140,30 @@ const HrCaptureHeader* hr_capture_next(const HrCapture* capture, uint64_t* posit
 /** What lies among the bytes of a record looks like another now and then, but not like several. */
 enum { RECORDS_IN_A_ROW = 4 };
 
+bool hr_capture_is_whole(const HrRecord* record)
+{
+  const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
+  if (record->size < sizeof *header) {
+    return false;
+  }
+  const uint32_t rest = record->size - (uint32_t)sizeof *header;
+  switch (record->type) {
+  case HR_CAPTURE_MIDI:
+  case HR_CAPTURE_META:
+    return header->size && header->size == rest;
+  case HR_CAPTURE_SENT:
+    return header->size && header->size <= rest;
+  case HR_CAPTURE_STATE:
+    return header->size == rest;
+  default:
+    return true;
+  }
+}
+
 static bool is_known(const HrRecord* record)
 {
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
-  return record->type <= HR_CAPTURE_STATE && record->size >= sizeof *header &&
+  return record->type <= HR_CAPTURE_STATE && hr_capture_is_whole(record) &&
          hr_tick_valid(header->tick);
 }
 

@@ -99,10 +99,13 @@ HrCapture* hr_capture_new(HrError* error);
 /** Forget the ring; `remove` its file too, when nothing in it is needed any more. */
 void hr_capture_free(HrCapture* capture, bool remove);
 
-/** The next whole record of a ring from `*position` on, which is moved beyond it; NULL if there
+/** The next record of a ring from `*position` on, which is moved beyond it; NULL if there
  * is none. `*record` is what it lies in. */
 const HrCaptureHeader* hr_capture_next(const HrCapture* capture, uint64_t* position,
                                        const HrRecord** record);
+
+/** False if the size of a record contradicts what it holds: others may lie in it. */
+bool hr_capture_is_whole(const HrRecord* record);
 
 /** Move `*position`, where no whole record lies, to where the next ones do; to `end`, where the
  * last one ends, if there are none. */

@@ -112,7 +112,8 @@ HR_REALTIME static inline uint64_t hr_ring_write_position(const HrRing* ring)
 
 /** The record at `*position`, which moves to its end; NULL if none is there
  * (yet). `*position` starts at hr_ring_read_position(). A record of an
- * impossible size, as only a damaged file holds, also gives NULL. */
+ * impossible size and an unused stretch before the end of the buffer, as only a
+ * damaged file holds, also give NULL. */
 HR_REALTIME static inline const HrRecord* hr_ring_next(const HrRing* ring, uint64_t* position)
 {
   const uint64_t written = hr_ring_write_position(ring);
@@ -123,7 +124,8 @@ HR_REALTIME static inline const HrRecord* hr_ring_next(const HrRing* ring, uint6
       return NULL; // No position that was ever written
     }
     const uint64_t bytes = hr_record_bytes(record->size);
-    if (bytes > written - *position || bytes > ring->capacity - offset) {
+    const uint64_t to_end = ring->capacity - offset;
+    if (bytes > written - *position || bytes > to_end || (!record->type && bytes != to_end)) {
       return NULL;
     }
     *position += bytes;

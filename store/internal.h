@@ -237,6 +237,10 @@ bool hr_node_is_of(const MDB_val* key, HrBranchId branch);
 int hr_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, MDB_val* key,
                    MDB_val* value);
 
+/** hr_tempo_at(), adding to `damaged` the count of damaged nodes that may have said otherwise. */
+HrStatus hr_tempo_read(HrTxn* txn, HrBranchId branch, HrTick tick, HrTempo* tempo,
+                       uint64_t* damaged);
+
 /** Follow the events of a valid node before `tick`. */
 void hr_chase_node(HrChase* chase, const HrNodeHeader* node, HrTick tick);
 /** A state as the bytes of an HR_META_STATE; `*size` is 0 if it is empty. The

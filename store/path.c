@@ -214,12 +214,14 @@ HrStatus hr_path_next(HrPath* path, HrEvent* event)
 }
 
 /** Place the cursor on the node that holds the last event of `owner` before `tick`, so far as
- * nodes are whole: MDB_NOTFOUND if there is none. */
-static int whole_node_before(MDB_cursor* cursor, HrBranchId owner, HrTick tick, MDB_val* value)
+ * nodes are whole: MDB_NOTFOUND if there is none. `damaged` counts those that are passed over. */
+static int whole_node_before(MDB_cursor* cursor, HrBranchId owner, HrTick tick, MDB_val* value,
+                             uint64_t* damaged)
 {
   MDB_val key;
   int code = hr_node_before(cursor, owner, tick, &key, value);
   while (!code && !hr_node_valid(key.mv_data, value)) {
+    *damaged += 1;
     code = mdb_cursor_get(cursor, &key, value, MDB_PREV);
     code = code || hr_node_is_of(&key, owner) ? code : MDB_NOTFOUND;
   }
@@ -244,12 +246,12 @@ static void tempo_in_node(const HrNodeHeader* node, HrTick tick, HrTempo* tempo)
 
 /** Find the tempo at `tick` in the events of `owner` before it. */
 static HrStatus tempo_in_owner(HrTxn* txn, HrBranchId owner, HrTick tick, HrTempo* tempo,
-                               bool* found)
+                               bool* found, uint64_t* damaged)
 {
   MDB_cursor* cursor = NULL;
   MDB_val value;
   int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
-  code = code ? code : whole_node_before(cursor, owner, tick, &value);
+  code = code ? code : whole_node_before(cursor, owner, tick, &value, damaged);
   *found = !code;
   if (*found) {
     tempo_in_node(value.mv_data, tick, tempo);
@@ -262,12 +264,19 @@ static HrStatus tempo_in_owner(HrTxn* txn, HrBranchId owner, HrTick tick, HrTemp
 
 HrStatus hr_tempo_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrTempo* tempo)
 {
+  uint64_t damaged = 0;
+  return hr_tempo_read(txn, branch, tick, tempo, &damaged);
+}
+
+HrStatus hr_tempo_read(HrTxn* txn, HrBranchId branch, HrTick tick, HrTempo* tempo,
+                       uint64_t* damaged)
+{
   HrBranch owner;
   bool found = false;
   HrStatus status = hr_tail_flush(txn);
   status = status ? status : hr_branch_owner(txn, branch, tick, &owner);
   while (!status) {
-    status = tempo_in_owner(txn, owner.id, tick, tempo, &found);
+    status = tempo_in_owner(txn, owner.id, tick, tempo, &found, damaged);
     if (status || found || !owner.parent) {
       break;
     }

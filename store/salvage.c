@@ -144,7 +144,8 @@ static void guess_branch(const Salvage* salvage, HrBranchId id, HrBranchRecord* 
     void* const value = hr_survey_value(&salvage->survey, found, &size);
     const bool told = value && !hr_journal_decode((uint32_t)found->id, value, size, &entry);
     free(value);
-    if (told && entry.branch == id && entry.operation == HR_OPERATION_FORK) {
+    const bool made = entry.operation == HR_OPERATION_FORK || entry.operation == HR_OPERATION_MERGE;
+    if (told && made && entry.branch == id) {
       record->parent = entry.other;
       record->fork_tick = entry.tick;
       record->created_ns = entry.time_ns;

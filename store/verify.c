@@ -55,9 +55,10 @@ static const char* label(Verify* verify, HrBranchId id, char text[HR_NAME_MAX + 
 static HrTempo tempo_before(const Verify* verify, const HrBranch* branch)
 {
   HrTempo tempo = {HR_DEFAULT_TEMPO, 4, 4};
-  if (branch->parent && hr_tempo_at(verify->txn, branch->parent, branch->fork_tick, &tempo)) {
-    tempo.tempo = 0.0;
-  }
+  uint64_t damaged = 0;
+  const bool lost = branch->parent &&
+                    hr_tempo_read(verify->txn, branch->parent, branch->fork_tick, &tempo, &damaged);
+  tempo.tempo = lost || damaged ? 0.0 : tempo.tempo;
   return tempo;
 }
 

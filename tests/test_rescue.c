@@ -118,25 +118,29 @@ static void apart(void (*act)(const void* with), const void* with, bool killed)
 
 static uint64_t events_in_ring;
 
-/** Have one record of the ring be none, and another one impossible, of those of events. */
+enum { DAMAGED = 4 };
+
+/** Have records of the ring be none, each in another way. All are of events. */
 static void damage_ring(void* unused, HrCapture* capture)
 {
+  HrRecord* records[EVENTS];
   uint64_t position = hr_ring_read_position(&capture->ring);
   const HrRecord* record;
   (void)unused;
   events_in_ring = 0;
   while ((record = hr_ring_next(&capture->ring, &position))) {
     if (record->type == HR_CAPTURE_MIDI || record->type == HR_CAPTURE_META) {
-      HrCaptureHeader* const header = (HrCaptureHeader*)(record + 1);
+      if (events_in_ring < EVENTS) {
+        records[events_in_ring] = (HrRecord*)record;
+      }
       ++events_in_ring;
-      header->tick = events_in_ring == 40 ? INT64_MIN : header->tick;
     }
   }
-  position = hr_ring_read_position(&capture->ring);
-  for (unsigned i = 0; i < 20; ++i) {
-    record = hr_ring_next(&capture->ring, &position);
-  }
-  ((HrRecord*)record)->size = UINT32_MAX;
+  assert_true(events_in_ring >= EVENTS);
+  records[20]->size = UINT32_MAX;
+  ((HrCaptureHeader*)(records[40] + 1))->tick = INT64_MIN;
+  memset(records[60], 0, hr_record_bytes(records[60]->size));
+  records[80]->size += 2 * (uint32_t)hr_record_bytes(records[80]->size); // With others in it
 }
 
 static void play_into_memory(const void* path)
@@ -157,11 +161,10 @@ static void test_a_damaged_ring_of_a_killed_host(void** state)
   apart(play_into_memory, path, true);
   assert_ok(hr_store_open(path, 0, &store, NULL));
   hr_capture_each_orphan(store, damage_ring, NULL);
-  assert_true(events_in_ring >= EVENTS);
   const uint64_t before = events_in(path);
-  assert_int_equal(hr_session_recover(store, &lost), events_in_ring - 2);
-  assert_int_equal(lost, 2);
-  assert_int_equal(events_in(path), before + events_in_ring - 2);
+  assert_int_equal(hr_session_recover(store, &lost), events_in_ring - DAMAGED);
+  assert_int_equal(lost, DAMAGED);
+  assert_int_equal(events_in(path), before + events_in_ring - DAMAGED);
   assert_int_equal(rings(), 0);
   hr_store_close(store);
 }
@@ -174,12 +177,26 @@ static void test_a_ring_damaged_while_played_into(void** state)
   const uint64_t before = events_in(path);
   damage_ring(NULL, rig.session->binding.capture);
   assert_ok(hr_session_flush(rig.session));
-  assert_int_equal(state_now().dropped, 2);
-  assert_int_equal(events_in(path), before + events_in_ring - 2);
+  assert_int_equal(state_now().dropped, DAMAGED);
+  assert_int_equal(events_in(path), before + events_in_ring - DAMAGED);
   play_notes(1);
   assert_ok(hr_session_flush(rig.session));
-  assert_int_equal(events_in(path), before + events_in_ring);
+  assert_int_equal(events_in(path), before + events_in_ring - DAMAGED + 2);
   rig_close(&rig);
+}
+
+/** The search for a record ends, also where there is nothing for as long as the ring is. */
+static void test_a_ring_of_zeros(void** state)
+{
+  (void)state;
+  HrError error;
+  HrCapture* const capture = hr_capture_new(&error);
+  uint64_t position = 0;
+  assert_non_null(capture);
+  atomic_store(&capture->ring.positions->written, HR_CAPTURE_CAPACITY);
+  hr_capture_step_over(capture, &position, HR_CAPTURE_CAPACITY);
+  assert_int_equal(position, HR_CAPTURE_CAPACITY);
+  hr_capture_free(capture, true);
 }
 
 /* ---- A store that is not there ---------------------------------------------------- */
@@ -869,6 +886,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_a_damaged_ring_of_a_killed_host),
       TEST(test_a_ring_damaged_while_played_into),
+      TEST(test_a_ring_of_zeros),
       TEST(test_the_default_store_comes_later),
       TEST(test_the_default_store_comes_after_the_host),
       TEST(test_another_store_is_wished_for),

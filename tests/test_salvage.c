@@ -57,7 +57,7 @@ static void make_take(int number)
 static void make_store(void)
 {
   HrTreeId other;
-  HrBranchId late;
+  HrBranchId late, both;
   HrTxn* txn = begin(HR_WRITE);
   assert_ok(hr_author_id(txn, "piano", &piano));
   assert_ok(hr_author_id(txn, "organ", &organ));
@@ -73,6 +73,8 @@ static void make_store(void)
   assert_ok(hr_branch_set_state(txn, hr_branch_id(tree, 2), HR_BRANCH_HIDDEN, piano));
   assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.name = "late"}, &late));
   assert_ok(hr_branch_extend(txn, late, 12345)); // Of which no event tells
+  assert_ok(
+      hr_branch_merge(txn, late, hr_branch_id(tree, 4), &(HrForkOptions){.name = "both"}, &both));
   assert_ok(hr_tree_reserve(txn, tree, 64, &free_number));
   free_number += 64;
   assert_ok(hr_txn_commit(txn));
@@ -399,6 +401,18 @@ static void test_a_stretch_is_said_exactly(void** state)
   assert_true(was_said(words));
 }
 
+/** Of a tempo that is lost nobody can say that it is another. */
+static void assert_only_music_is_damaged(void)
+{
+  HrVerifyReport report;
+  said_count = 0;
+  assert_ok(hr_store_open(scratch_path("damaged.hr"), 0, &store, NULL));
+  assert_ok(hr_store_verify(store, hear, NULL, &report));
+  assert_true(was_said("is damaged; its notes are lost"));
+  assert_false(was_said("tempo"));
+  close_store();
+}
+
 /** What lies behind a lost change of tempo and meter goes on as it did. */
 static void test_the_tempo_behind_a_lost_stretch_is_kept(void** state)
 {
@@ -431,6 +445,7 @@ static void test_the_tempo_behind_a_lost_stretch_is_kept(void** state)
   whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
   free(salvage_without(place));
   assert_true(said_count);
+  assert_only_music_is_damaged();
   assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
   txn = begin(HR_READ);
   const HrBranchId branches[] = {take, child};
