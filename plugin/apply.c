@@ -302,6 +302,23 @@ static void end_notes(StateWriter* writer, HrChase* past, const HrChase* state)
   }
 }
 
+/** Where a reset is all that has changed a channel, as hosts reset all of them when they locate, it
+ * is one message instead of one for each thing that it sets. */
+static void reset_channels(StateWriter* writer, HrChase* past, const HrChase* state)
+{
+  HrChase reset = *past;
+  for (unsigned channel = 0; channel < 16; ++channel) {
+    const uint8_t bytes[3] = {(uint8_t)(0xb0 | channel), 121, 0};
+    HrChaseChannel* const from = &past->channels[channel];
+    const HrChaseChannel* const to = &state->channels[channel];
+    hr_chase_follow(&reset, bytes, sizeof bytes);
+    if (memcmp(from, to, sizeof *to) && !memcmp(&reset.channels[channel], to, sizeof *to)) {
+      append_state_message(writer, bytes, sizeof bytes);
+      *from = *to;
+    }
+  }
+}
+
 /** Let a branch go on with what of the state is not in its past. Where that cannot be read it is
  * left out: no music is lost by it. */
 static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
@@ -324,6 +341,7 @@ static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
     hr_chase_follow(&state, bytes + at, size <= header->size - at ? size : 0);
   }
   end_notes(&writer, &past, &state);
+  reset_channels(&writer, &past, &state);
   hr_chase_send(&past, &state, append_state_message, &writer);
   return writer.status;
 }

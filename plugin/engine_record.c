@@ -257,6 +257,7 @@ void hr_engine_record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, ui
   }
   if (clock->ever_rolled && !clock->rolling &&
       engine->settings[HR_SET_STANDING] == HR_STANDING_OFF) {
+    engine->unkept = true;
     return;
   }
   if (!clock->running) {

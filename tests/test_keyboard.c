@@ -255,6 +255,42 @@ static void test_what_follows_a_pause_over_a_replay_sounds_as_it_was_played(void
   assert_int_equal(heard_with("take 2", 80).program, 7);
 }
 
+/** Nor was what is played while the host stands, if that is not to be recorded. */
+static void test_what_was_turned_while_the_host_stood_sounds_on(void** state)
+{
+  (void)state;
+  record_beats(2, 60);
+  say_number("follow", 1);
+  assert_ok(say("standing", "off", NULL, NULL));
+  rig_run(&rig, BEAT);
+  rig_play(&rig, 0, 0xc0, 7, 0);
+  rig_run(&rig, BEAT);
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BEAT);
+  play_note(0, 80, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_int_equal(heard_with("take 2", 80).program, 7);
+}
+
+/** A host may reset all channels wherever it goes. What that leaves is said with few messages. */
+static void test_a_reset_of_all_channels_is_said_as_such(void** state)
+{
+  (void)state;
+  record_beats(2, 60);
+  for (int pass = 0; pass < 2; ++pass) {
+    for (uint8_t channel = 0; channel < 16; ++channel) {
+      rig_play(&rig, 0, (uint8_t)(0xb0 | channel), 123, 0);
+      rig_play(&rig, 0, (uint8_t)(0xb0 | channel), 121, 0);
+    }
+    rig_run(&rig, BEAT);
+    rig_transport(&rig, true, BAR);
+    play_note(512, 80, BEAT / 2);
+    rig_run(&rig, BAR);
+    stop_host();
+  }
+  assert_int_equal(music_of("take 2").count, 10 + 16 + 2);
+}
+
 /** A loop that is heard along a host has the sound of its own place, not of the host's. */
 static void test_what_is_played_over_a_loop_along_a_host_sounds_so(void** state)
 {
@@ -402,6 +438,27 @@ static void test_loading_goes_on_at_the_end(void** state)
   close_tracks(tracks);
 }
 
+/** What somebody has named, written on or gone on from is theirs, with or without music. */
+static void test_loading_leaves_what_is_somebody_s(void** state)
+{
+  (void)state;
+  Rig tracks[TRACKS];
+  const HrValue words = hr_value_text("verse");
+  jam(4, 60);
+  rest();
+  open_tracks(tracks);
+  HrSessionState third;
+  hr_session_state(tracks[2].session, &third);
+  const HrValue name[2] = {hr_value_text(third.branch_name), words};
+  assert_ok(rig_command(&tracks[0], "mark", &words, 1));
+  assert_ok(rig_command(&tracks[1], "note", &words, 1));
+  assert_ok(rig_command(&tracks[2], "rename", name, 2));
+  close_tracks(tracks);
+  open_tracks(tracks);
+  assert_int_equal(count_branches(), 1 + 2 * TRACKS);
+  close_tracks(tracks);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -416,10 +473,13 @@ int main(void)
       TEST(test_what_follows_a_pause_in_recording_sounds_as_it_was_played),
       TEST(test_what_follows_a_pause_over_a_replay_sounds_as_it_was_played),
       TEST(test_what_is_played_over_a_loop_along_a_host_sounds_so),
+      TEST(test_what_was_turned_while_the_host_stood_sounds_on),
+      TEST(test_a_reset_of_all_channels_is_said_as_such),
       TEST(test_a_key_held_over_the_end_of_a_replay),
       TEST(test_nothing_is_said_twice),
       TEST(test_loading_leaves_no_branches),
       TEST(test_loading_goes_on_at_the_end),
+      TEST(test_loading_leaves_what_is_somebody_s),
   };
   return cmocka_run_group_tests_name("keyboard", tests, NULL, NULL);
 }
