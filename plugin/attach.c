@@ -130,18 +130,6 @@ static bool ends_before(HrTxn* txn, HrBranchId branch, HrTick tick)
   return ends;
 }
 
-/** Nobody has played on the branch, written on it, gone on from it or named it. */
-static bool is_as_begun(HrTxn* txn, const HrBranch* branch)
-{
-  HrNote note;
-  char name[HR_NAME_MAX + 1];
-  int end = 0;
-  return !branch->event_count && branch->head_tick == branch->fork_tick &&
-         hr_note_next(txn, branch->id, branch->fork_tick, 0, &note) == HR_END &&
-         !hr_branch_name(txn, branch->id, name) && !sscanf(name, "take %*u%n", &end) && end &&
-         !name[end];
-}
-
 /** Find a branch that was begun beside `from` at its end and left so, which nobody plays now: else
  * each time a session is loaded would leave one. */
 static bool find_beside(HrTxn* txn, HrStore* store, HrBranchId from, uint32_t author,
@@ -153,7 +141,7 @@ static bool find_beside(HrTxn* txn, HrStore* store, HrBranchId from, uint32_t au
     if (hr_branch_previous(txn, hr_branch_tree(from), before, &branch)) {
       return false;
     }
-    if (branch.parent == from && branch.author == author && is_as_begun(txn, &branch) &&
+    if (branch.parent == from && branch.author == author && hr_branch_is_as_made(txn, &branch) &&
         branch.state == HR_BRANCH_ACTIVE && ends_before(txn, from, branch.fork_tick) &&
         !hr_capture_in_use(store, hr_branch_tree(from), hr_branch_number(branch.id))) {
       *found = branch.id;

@@ -282,6 +282,21 @@ static HrStatus link_child(HrTxn* txn, HrBranchId from, HrTick tick, const HrFor
   return status == HR_ERR_NOT_FOUND ? HR_OK : status ? status : HR_ERR_EXISTS;
 }
 
+/** The name of a branch that is made without one, as printf() and scanf() have it. */
+#define GIVEN_NAME "take %u"
+
+bool hr_branch_is_as_made(HrTxn* txn, const HrBranch* branch)
+{
+  HrNote note;
+  char name[HR_NAME_MAX + 1];
+  unsigned count;
+  int end = 0;
+  return branch->parent && !branch->event_count && branch->head_tick == branch->fork_tick &&
+         hr_note_next(txn, branch->id, branch->fork_tick, 0, &note) == HR_END &&
+         !hr_branch_name(txn, branch->id, name) &&
+         sscanf(name, GIVEN_NAME "%n", &count, &end) == 1 && !name[end];
+}
+
 HrStatus hr_branch_make(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOptions* options,
                         HrTreeRecord* tree, HrJournalRecord* entry)
 {
@@ -312,7 +327,7 @@ HrStatus hr_branch_make(HrTxn* txn, HrBranchId from, HrTick tick, const HrForkOp
   tree->branch_count += 1;
   tree->next_number = number < tree->next_number ? tree->next_number : number + 1;
   tree->current = options->go_there ? child.id : tree->current;
-  snprintf(name, sizeof name, "take %u", tree->branch_count);
+  snprintf(name, sizeof name, GIVEN_NAME, tree->branch_count);
   status = status ? status : hr_branch_put(txn, &child);
   return status ? status
                 : hr_name_set_free(txn, HR_NAMES_BRANCH, hr_branch_tree(from), child.id,

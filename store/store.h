@@ -283,6 +283,9 @@ HrStatus hr_branch_owner(HrTxn* txn, HrBranchId leaf, HrTick tick, HrBranch* own
  * any tick, also before tick 0. */
 bool hr_branch_is_untouched(HrTxn* txn, const HrBranch* branch);
 
+/** True for a fork that nobody has played on, written on, gone on from or named. */
+bool hr_branch_is_as_made(HrTxn* txn, const HrBranch* branch);
+
 /* ---- Events --------------------------------------------------------- */
 
 typedef enum { HR_EVENT_MIDI, HR_EVENT_META } HrEventKind;

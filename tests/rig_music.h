@@ -46,6 +46,15 @@ static inline void play_note(int64_t in_frames, uint8_t key, int64_t length)
   rig_play(&rig, in_frames + length, 0x80, key, 64);
 }
 
+/** Play a message of any size, now; in a block of 64 frames. */
+static inline void play_message(const uint8_t* bytes, uint32_t size)
+{
+  hr_engine_begin(rig.engine, 64, true, (HrSink){rig_write, &rig});
+  hr_engine_midi(rig.engine, 0, bytes, size);
+  hr_engine_end(rig.engine);
+  rig.now += 64;
+}
+
 static inline HrSessionState state_now(void)
 {
   HrSessionState state;

@@ -12,15 +12,6 @@
 
 #include "tests/rig_commands.h"
 
-/** Hand the engine a message of any size. */
-static void hand(const uint8_t* bytes, uint32_t size)
-{
-  hr_engine_begin(rig.engine, 64, true, (HrSink){rig_write, &rig});
-  hr_engine_midi(rig.engine, 0, bytes, size);
-  hr_engine_end(rig.engine);
-  rig.now += 64;
-}
-
 /* ---- System messages -------------------------------------------------------------------- */
 
 /** The clock may tick within a SysEx message: both come through, each by itself. */
@@ -29,7 +20,7 @@ static void test_real_time_within_sysex(void** state)
   (void)state;
   static const uint8_t mixed[] = {0xf0, 0x7d, 0xf8, 1, 0xfa, 2, 0xfd, 0xf7};
   static const uint8_t status_within[] = {0xf0, 0x7d, 0xf8, 0x90, 2, 0xf7};
-  hand(mixed, sizeof mixed);
+  play_message(mixed, sizeof mixed);
   assert_int_equal(rig.output_count, 3);
   assert_int_equal(rig.output[0].bytes[0], 0xf8);
   assert_int_equal(rig.output[1].bytes[0], 0xfa);
@@ -41,7 +32,7 @@ static void test_real_time_within_sysex(void** state)
   assert_int_equal(music.bytes[0][0], 0xfa);
   assert_memory_equal(music.bytes[1], ((const uint8_t[]){0xf0, 0x7d, 1}), 3);
 
-  hand(status_within, sizeof status_within);
+  play_message(status_within, sizeof status_within);
   assert_int_equal(state_now().malformed, 2);
   assert_int_equal(music_of("main").count, 2);
 }
@@ -54,7 +45,7 @@ static void test_time_code_is_no_music(void** state)
   rig_run(&rig, BAR);
   for (int i = 0; i < 12 * 8; ++i) {
     rig_run(&rig, BAR / 8);
-    hand((const uint8_t[]){0xf1, (uint8_t)(i % 8 << 4)}, 2);
+    play_message((const uint8_t[]){0xf1, (uint8_t)(i % 8 << 4)}, 2);
   }
   assert_true(rig.output_count > 12 * 8); // It is passed on
   assert_int_equal(music_of("main").count, 2);

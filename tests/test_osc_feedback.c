@@ -259,9 +259,9 @@ static void test_told_after_a_restart(void** state)
   client_free(gone);
 }
 
-static void test_leases_of_others(void** state)
+/** End the endpoint. Returns the file of what it granted, to be written anew. */
+static FILE* end_with_leases(void)
 {
-  Client* client = *state;
   char name[64];
   snprintf(name, sizeof name, "halfremembered/osc-%u.leases", ntohs(server_address().sin_port));
   for (size_t i = 0; i < 2; ++i) {
@@ -269,15 +269,27 @@ static void test_leases_of_others(void** state)
   }
   FILE* const file = fopen(runtime_path(name), "w");
   assert_non_null(file);
+  return file;
+}
+
+static void begin_with_leases(FILE* file)
+{
+  fclose(file);
+  for (size_t i = 0; i < 2; ++i) {
+    serve(sessions[i]);
+  }
+}
+
+static void test_leases_of_others(void** state)
+{
+  Client* client = *state;
+  FILE* const file = end_with_leases();
   fprintf(file,
           "127.0.0.1 %d 1 10\n"                     // Over
           "127.0.0.1 %d 9223372036854775806 10\n"   // Longer than any lease
           "nowhere 9 99 10\n\n127.0.0.1 0 99 10\n", // Not from us
           client_port(client), client_port(client));
-  fclose(file);
-  for (size_t i = 0; i < 2; ++i) {
-    serve(sessions[i]);
-  }
+  begin_with_leases(file);
   assert_null(client_next(client, QUIET_MS));
 }
 
@@ -285,20 +297,11 @@ static void test_leases_of_others(void** state)
 static void test_leases_of_those_not_allowed(void** state)
 {
   Client* client = *state;
-  char name[64];
-  snprintf(name, sizeof name, "halfremembered/osc-%u.leases", ntohs(server_address().sin_port));
-  for (size_t i = 0; i < 2; ++i) {
-    hr_osc_detach(sessions[i]);
-  }
-  FILE* const file = fopen(runtime_path(name), "w");
-  assert_non_null(file);
+  FILE* const file = end_with_leases();
   for (int i = 0; i < HR_OSC_SUBSCRIBERS_MAX; ++i) {
     fprintf(file, "192.0.2.1 %d %lld 10\n", 9000 + i, (long long)(now_ms() + 60000) * 1000000);
   }
-  fclose(file);
-  for (size_t i = 0; i < 2; ++i) {
-    serve(sessions[i]);
-  }
+  begin_with_leases(file);
   subscribe(client); // There is room
   read_state(client, rows, sizeof rows);
 }

@@ -202,10 +202,7 @@ static void test_a_message_too_long_to_be_heard(void** state)
   bytes[sizeof bytes - 1] = 0xf7;
   play_note(0, 60, BEAT / 2);
   rig_run(&rig, BEAT);
-  hr_engine_begin(rig.engine, 64, true, (HrSink){rig_write, &rig});
-  hr_engine_midi(rig.engine, 0, bytes, sizeof bytes);
-  hr_engine_end(rig.engine);
-  rig.now += 64;
+  play_message(bytes, sizeof bytes);
   play_note(BEAT - 64, 61, BEAT / 2);
   rig_run(&rig, 6 * BAR);
   assert_int_equal(music_of("main").count, 5);

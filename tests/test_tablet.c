@@ -223,10 +223,11 @@ static void pass_moment(void)
   nanosleep(&millisecond, NULL);
 }
 
-static const char* shown(const char* name)
+/** What a function of the tablet says of a control, until it is asked again. */
+static const char* ask(const char* function, const char* name)
 {
   static char text[256];
-  lua_getglobal(tablet.lua, "text_of");
+  lua_getglobal(tablet.lua, function);
   lua_pushstring(tablet.lua, name);
   call(1, 1);
   snprintf(text, sizeof text, "%s", lua_tostring(tablet.lua, -1));
@@ -234,16 +235,15 @@ static const char* shown(const char* name)
   return text;
 }
 
+static const char* shown(const char* name)
+{
+  return ask("text_of", name);
+}
+
 /** The colour of a pad, as rrggbb. */
 static const char* colour_of(const char* name)
 {
-  static char text[8];
-  lua_getglobal(tablet.lua, "hex_of");
-  lua_pushstring(tablet.lua, name);
-  call(1, 1);
-  snprintf(text, sizeof text, "%s", lua_tostring(tablet.lua, -1));
-  lua_pop(tablet.lua, 1);
-  return text;
+  return ask("hex_of", name);
 }
 
 static bool lit(const char* name)

@@ -39,7 +39,7 @@ HrStatus hr_tool_open_to_read(const HrTool* tool, HrStore** store)
                        events == 1 ? "is" : "are");
     }
     if (lost) {
-      hr_tool_complain("Besides, %llu %s damaged in memory as the program ended, and %s lost.",
+      hr_tool_complain("%llu %s damaged in memory as a program ended, and %s lost.",
                        (unsigned long long)lost, lost == 1 ? "event was" : "events were",
                        lost == 1 ? "is" : "are");
     }
