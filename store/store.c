@@ -436,7 +436,7 @@ static HrStatus check_pages(HrStore* store, HrError* error)
   if (status == HR_ERR_DAMAGED) {
     return hr_error(error, status,
                     "%s is damaged (page %llu: %s). It was left as it is: \"halfremembered salvage "
-                    "%s NEW\" takes all that can be read into a new store.",
+                    "'%s' NEW\" takes all that can be read into a new store.",
                     store->path, (unsigned long long)first.page, first.what, store->path);
   }
   return status;

@@ -90,8 +90,7 @@ static int run_osc_doc(const HrTool* tool, char* const* args, size_t count)
   (void)tool;
   (void)args;
   (void)count;
-  const HrStatus status = hr_osc_write_documentation(stdout);
-  return status ? hr_tool_fail(status, "standard output") : HR_EXIT_OK;
+  return hr_osc_write_documentation(stdout) ? HR_EXIT_FAILURE : HR_EXIT_OK; // Said in the end
 }
 
 static int run_osc_layout(const HrTool* tool, char* const* args, size_t count)
