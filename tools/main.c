@@ -160,7 +160,8 @@ static int run_help(const HrTool* tool, char* const* args, size_t count)
     printf("  %-24s %s\n", usage, commands[i].summary);
   }
   hr_verbs_print_help(stdout);
-  printf("\nA BRANCH is a name or a number. More: man halfremembered\n");
+  printf("\nA BRANCH is a name or a number. Put -- before words that begin with a minus sign.\n"
+         "More: man halfremembered\n");
   return HR_EXIT_OK;
 }
 
