@@ -481,6 +481,8 @@ export HR_STORE=$work/nothing/none.hr
 check "looking at a store that is not there" each_look 'Nothing has been recorded there yet'
 check "and what to do" fails_with 1 'Play into the plugin, or name another store with --store' hr tree
 check "looking makes no store" [ -z "$(ls nothing)" ]
+check "a store whose disk is not there" fails_with 1 'Plug in its disk, or choose a path' \
+  hr -s /proc/none/my.hr import "$music/minuet.mid"
 export HR_STORE=$work/garbage.hr
 head -c 100000 /dev/urandom >garbage.hr
 cp garbage.hr before.hr
