@@ -73,7 +73,8 @@ static const Command table[] = {
       "bars"},
      hr_run_quantum},
     {{"snap", HR_COMMAND_VALUE, "milliseconds:i", "",
-      "A switch asked for so little (0 to 1000 ms) after a beat or bar happens at once, as if it had "
+      "A switch asked for so little (0 to 1000 ms) after a beat or bar happens at once, as if it "
+      "had "
       "been in time"},
      hr_run_snap},
     {{"standing", HR_COMMAND_VALUE, "what:s", "",
