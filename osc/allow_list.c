@@ -4,8 +4,11 @@
 #include "osc/allow_list.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define SEPARATORS ", "
 #define ENTRY_SIZE sizeof "255.255.255.255/32"
@@ -94,6 +97,19 @@ bool hr_osc_allow_list_admits(const HrOscAllowList* list, struct in_addr from)
   return false;
 }
 
+/** True unless the system says that `address` is none of this machine's. */
+static bool is_ours(struct in_addr address)
+{
+  const struct sockaddr_in any_port = {.sin_family = AF_INET, .sin_addr = address};
+  const int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const bool ours =
+      !bind(probe, (const struct sockaddr*)&any_port, sizeof any_port) || errno != EADDRNOTAVAIL;
+  if (probe >= 0) {
+    close(probe);
+  }
+  return ours;
+}
+
 HrStatus hr_osc_allow_list_configured(HrOscAllowList* list, struct in_addr* listen, HrError* error)
 {
   const char* const at = getenv("HR_OSC_LISTEN");
@@ -110,7 +126,7 @@ HrStatus hr_osc_allow_list_configured(HrOscAllowList* list, struct in_addr* list
                           LOCAL_ONLY "HR_OSC_ALLOW needs HR_OSC_LISTEN as well: set that to the "
                                      "address to listen on, or to 0.0.0.0 for all.");
   }
-  if (inet_pton(AF_INET, at, &wanted) != 1) {
+  if (inet_pton(AF_INET, at, &wanted) != 1 || !is_ours(wanted)) {
     return hr_error(error, HR_ERR_ARGUMENT,
                     LOCAL_ONLY "HR_OSC_LISTEN is \"%.40s\": set it to an IPv4 address of this "
                                "machine, or to 0.0.0.0 for all.",

@@ -69,18 +69,20 @@ static const Command table[] = {
       "Keep what is replayed, too, on the branch that playing over it begins"},
      hr_run_overdub},
     {{"quantum", HR_COMMAND_VALUE, "when:s", "",
-      "When switches happen: now, beat, bar, loop end, or every so many bars, as in: 4 bars"},
+      "When switches happen: now, beat, bar, loop end, or every so many bars, up to 1024, as in: 4 "
+      "bars"},
      hr_run_quantum},
     {{"snap", HR_COMMAND_VALUE, "milliseconds:i", "",
-      "A switch asked for so little after a beat or bar happens at once, as if it had been in "
-      "time"},
+      "A switch asked for so little (0 to 1000 ms) after a beat or bar happens at once, as if it "
+      "had "
+      "been in time"},
      hr_run_snap},
     {{"standing", HR_COMMAND_VALUE, "what:s", "",
       "What is played while the host's transport stands: side (it goes to a side branch), append "
       "(to the end of this one) or off (it is not kept)"},
      hr_run_standing},
     {{"silence", HR_COMMAND_VALUE, "bars:i", "",
-      "With no host rolling, shorten silences longer than so many bars; 0: never"},
+      "With no host rolling, shorten silences longer than so many bars, at most 1000; 0: never"},
      hr_run_silence},
     {{"tempo/source", HR_COMMAND_VALUE, "whose:s", "",
       "With no host rolling, replay at the tempo recorded or at the host's: recorded or host"},

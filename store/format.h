@@ -91,7 +91,7 @@ typedef struct {
   uint64_t parent; ///< Branch id, 0 for the root
   uint64_t jump;   ///< Ancestor to skip to (Myers 1983, skew-binary), self for the root
   int64_t fork_tick;
-  int64_t head_tick; ///< Last own event's tick; the fork tick while there is none
+  int64_t head_tick; ///< Where it ends; the fork tick at first
   uint64_t event_count;
   int64_t created_ns;
   uint32_t depth; ///< Ancestors

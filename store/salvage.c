@@ -504,7 +504,8 @@ static HrStatus build(Salvage* salvage, const char* path, HrError* error)
     status = make_tree(salvage, tree);
   }
   hr_store_close(salvage->store);
-  return status ? hr_error(error, status, "%s could not be written: %s.", path, hr_strerror(status))
+  return status ? hr_error(error, status, "%s could not be written: %s. %s", path,
+                           hr_strerror(status), hr_advice(status))
                 : HR_OK;
 }
 

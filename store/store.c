@@ -91,10 +91,10 @@ HrStatus hr_make_folders(const char* path, HrError* error)
     if (!mkdir(copy, 0700)) {
       chmod(copy, 0700); // Whatever the umask
     } else if (errno != EEXIST) {
-      status =
-          hr_error(error, errno == ENOSPC ? HR_ERR_NO_SPACE : HR_ERR_PERMISSION,
-                   "Cannot make the folder of the store %s: %s. Choose a path where you may write.",
-                   path, strerror(errno));
+      status = hr_error(error, errno == ENOSPC ? HR_ERR_NO_SPACE : HR_ERR_PERMISSION,
+                        "Cannot make the folder of the store %s: %s. Plug in its disk, or choose a "
+                        "path where you may write.",
+                        path, strerror(errno));
     }
     *slash = '/';
   }
@@ -436,7 +436,7 @@ static HrStatus check_pages(HrStore* store, HrError* error)
   if (status == HR_ERR_DAMAGED) {
     return hr_error(error, status,
                     "%s is damaged (page %llu: %s). It was left as it is: \"halfremembered salvage "
-                    "%s NEW\" takes all that can be read into a new store.",
+                    "'%s' NEW\" takes all that can be read into a new store.",
                     store->path, (unsigned long long)first.page, first.what, store->path);
   }
   return status;

@@ -122,11 +122,12 @@ static void test_configuration(void** state)
       {NULL, NULL, HR_OK, "127.0.0.1", ""},
       {"", "", HR_OK, "127.0.0.1", ""},
       {"0.0.0.0", "10.0.0.7", HR_OK, "0.0.0.0", ""},
-      {"10.0.0.1", "10.0.0.7", HR_OK, "10.0.0.1", ""},
+      {"127.0.0.2", "10.0.0.7", HR_OK, "127.0.0.2", ""},
       {"127.0.0.1", NULL, HR_OK, "127.0.0.1", ""},
       {"0.0.0.0", NULL, HR_ERR_ARGUMENT, "127.0.0.1", "needs HR_OSC_ALLOW"},
       {"0.0.0.0", " , ", HR_ERR_ARGUMENT, "127.0.0.1", "needs HR_OSC_ALLOW"},
       {"0.0.0.0", "10.0.0", HR_ERR_ARGUMENT, "127.0.0.1", "\"10.0.0\""},
+      {"192.0.2.1", "10.0.0.7", HR_ERR_ARGUMENT, "127.0.0.1", "\"192.0.2.1\""}, // Nobody's
       {"lan", "10.0.0.7", HR_ERR_ARGUMENT, "127.0.0.1", "\"lan\""},
       {NULL, "10.0.0.7", HR_ERR_ARGUMENT, "127.0.0.1", "needs HR_OSC_LISTEN"},
   };

@@ -90,8 +90,7 @@ static int run_osc_doc(const HrTool* tool, char* const* args, size_t count)
   (void)tool;
   (void)args;
   (void)count;
-  const HrStatus status = hr_osc_write_documentation(stdout);
-  return status ? hr_tool_fail(status, "standard output") : HR_EXIT_OK;
+  return hr_osc_write_documentation(stdout) ? HR_EXIT_FAILURE : HR_EXIT_OK; // Said in the end
 }
 
 static int run_osc_layout(const HrTool* tool, char* const* args, size_t count)
@@ -161,7 +160,8 @@ static int run_help(const HrTool* tool, char* const* args, size_t count)
     printf("  %-24s %s\n", usage, commands[i].summary);
   }
   hr_verbs_print_help(stdout);
-  printf("\nA BRANCH is a name or a number. More: man halfremembered\n");
+  printf("\nA BRANCH is a name or a number. Put -- before words that begin with a minus sign.\n"
+         "More: man halfremembered\n");
   return HR_EXIT_OK;
 }
 

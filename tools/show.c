@@ -414,9 +414,10 @@ static int verify_pages(const HrTool* tool, HrVerifyDepth depth)
     return HR_EXIT_OK;
   }
   print_count(report.problems, "problem", "problems", ".\n");
-  hr_tool_complain("%s is damaged; everything else in it can be read. \"halfremembered salvage %s "
-                   "NEW\" takes that into a new store.",
-                   tool->store, tool->store);
+  hr_tool_complain(
+      "%s is damaged; everything else in it can be read. \"halfremembered salvage '%s' "
+      "NEW\" takes that into a new store.",
+      tool->store, tool->store);
   return HR_EXIT_FAILURE;
 }
 
