@@ -375,6 +375,7 @@ static HrStatus apply(HrDrain* drain, const HrRecord* record)
   case HR_CAPTURE_SWITCH:
     return apply_switch(drain, record);
   default:
+    ++drain->lost;
     return HR_OK;
   }
 }
@@ -411,6 +412,18 @@ static HrStatus note_applied(const HrDrain* drain, uint64_t position, bool rescu
              : hr_capture_put_rescues(drain->txn, uuid, &drain->rescues);
 }
 
+/** Step over what is no record, and count what it hides: as many short events as there is room
+ * for, one at least. */
+static void step_over(HrDrain* drain, uint64_t* position)
+{
+  const uint64_t event = hr_record_bytes(sizeof(HrCaptureHeader) + 3);
+  const uint64_t begin = *position;
+  hr_capture_step_over(drain->binding->capture, position, drain->until);
+  const uint64_t bytes = *position - begin;
+  const bool known = bytes >= event && bytes <= HR_CAPTURE_CAPACITY; // Else a position is damaged
+  drain->lost += known ? bytes / event : 1;
+}
+
 /** Apply what the ring held when the batch began. HR_END if that was nothing. */
 static HrStatus apply_batch(HrDrain* drain)
 {
@@ -430,9 +443,8 @@ static HrStatus apply_batch(HrDrain* drain)
     if (record && hr_capture_is_whole(record)) {
       status = apply(drain, record);
     } else {
-      ++drain->lost;
       position = begin;
-      hr_capture_step_over(capture, &position, drain->until);
+      step_over(drain, &position);
     }
     drain->refused = is_refusal(status);
     drain->taken = status ? drain->taken : position;
