@@ -54,19 +54,24 @@ static bool is_parameter(uint16_t selected)
   return selected != HR_CHASE_NO_SELECTED && (selected & NULL_PARAMETER) != NULL_PARAMETER;
 }
 
-/** The selected parameter's value, made if there is room; NULL if none is selected. */
-static HrChaseParameter* selected_parameter(HrChaseChannel* channel)
+/** The selected parameter's value; NULL if none is known, or none selected. */
+static HrChaseParameter* known_parameter(HrChaseChannel* channel)
 {
-  if (!is_parameter(channel->selected)) {
-    return NULL;
-  }
   for (unsigned i = 0; i < channel->parameter_count; ++i) {
     if (channel->parameters[i].number == channel->selected) {
       return &channel->parameters[i];
     }
   }
-  if (channel->parameter_count == HR_CHASE_PARAMETERS) {
-    return NULL;
+  return NULL;
+}
+
+/** The same, made if there is room. */
+static HrChaseParameter* selected_parameter(HrChaseChannel* channel)
+{
+  HrChaseParameter* const known = known_parameter(channel);
+  if (known || !is_parameter(channel->selected) ||
+      channel->parameter_count == HR_CHASE_PARAMETERS) {
+    return known;
   }
   HrChaseParameter* const parameter = &channel->parameters[channel->parameter_count++];
   *parameter = (HrChaseParameter){channel->selected, HR_CHASE_UNSET, HR_CHASE_UNSET, false};
@@ -165,7 +170,7 @@ static void follow_controller(HrChaseChannel* channel, uint8_t number, uint8_t v
     break;
   case DATA_INCREMENT:
   case DATA_DECREMENT:
-    step_parameter(selected_parameter(channel), number == DATA_INCREMENT ? 1 : -1);
+    step_parameter(known_parameter(channel), number == DATA_INCREMENT ? 1 : -1);
     break;
   case NRPN_LSB:
   case NRPN_MSB:

@@ -283,6 +283,59 @@ static void test_a_tempo_that_does_not_follow_is_said(void** state)
   verify_clean();
 }
 
+/** Have the state that a node begins with set another volume, its checksum to match. */
+static void forge_volume(HrBranchId branch, uint64_t ordinal, HrTick tick, uint8_t volume)
+{
+  HrTickKey key;
+  MDB_val value;
+  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
+  uint8_t* const state = bytes + sizeof(HrNodeHeader) + sizeof(HrWord);
+  HrTxn* const txn = begin(HR_WRITE);
+  find_node(txn, branch, ordinal, tick, &key, &value);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  assert_memory_equal(state, ((const uint8_t[]){HR_META_STATE, 0xb0, 7}), 3);
+  state[3] = volume;
+  const uint64_t checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
+  memcpy(bytes + offsetof(HrNodeHeader, checksum), &checksum, sizeof checksum);
+  value.mv_data = bytes;
+  assert_true(hr_node_valid(&key, &value));
+  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_txn_commit(txn));
+}
+
+/** The state that a node begins with is what the music before it leaves, on its branch or on those
+ * that this was forked from. Where some of that cannot be read, it is not doubted. */
+static void test_a_state_that_does_not_follow_is_said(void** state)
+{
+  (void)state;
+  static const char other[] = "begins with other programs, controllers or held notes";
+  const HrTick second = (HrTick)HR_CHECKPOINT_NODES * HR_NODE_WORDS;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  append_nodes(txn, root, 0, HR_CHECKPOINT_NODES + 2, 100);
+  const HrBranchId child = fork_at(txn, root, second + 10);
+  append_nodes(txn, child, second + 10, 1, 90);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  forge_volume(root, HR_CHECKPOINT_NODES, second, 99);
+  assert_true(verify_complains(other));
+  forge_volume(root, HR_CHECKPOINT_NODES, second, 100);
+  verify_clean();
+  forge_volume(child, 0, second + 10, 99);
+  assert_true(verify_complains(other));
+  txn = begin(HR_WRITE);
+  damage_node(txn, root, HR_CHECKPOINT_NODES, second);
+  assert_ok(hr_txn_commit(txn));
+  assert_false(verify_complains(other));
+  forge_volume(child, 0, second + 10, 100);
+  forge_volume(root, HR_CHECKPOINT_NODES, second, 99);
+  assert_true(verify_complains(other));
+  txn = begin(HR_WRITE);
+  damage_node(txn, root, 3, 3 * (HrTick)HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  assert_false(verify_complains(other));
+}
+
 /** Put a branch's record otherwise than it was, its checksum to match, and back. */
 static bool is_noticed(const HrBranch* forged, const char* words)
 {
@@ -499,6 +552,7 @@ int main(void)
       TEST(test_an_empty_event_ends_the_span),
       TEST(test_no_meter_is_out_of_bounds),
       TEST(test_a_tempo_that_does_not_follow_is_said),
+      TEST(test_a_state_that_does_not_follow_is_said),
       TEST(test_a_wrong_beginning_or_end_is_said),
       TEST(test_a_hidden_tempo_is_said),
       TEST(test_a_damaged_root_hinders_no_fork),
