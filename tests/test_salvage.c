@@ -5,6 +5,7 @@
  * as it was is told of, each record and each page being damaged in turn. */
 
 #include "store/internal.h"
+#include "store/survey.h"
 #include "tests/damage_rig.h"
 
 enum { TAKES = 6, TAKE_TICKS = 1000, PLACES_MAX = 500, SENTENCES_MAX = 100 };
@@ -458,6 +459,37 @@ static void test_the_tempo_behind_a_lost_stretch_is_kept(void** state)
   hr_txn_abort(txn);
 }
 
+/** What was found is given only if it is still there: who records may have used its page again. */
+static void test_a_page_is_used_again(void** state)
+{
+  (void)state;
+  HrSurvey survey;
+  const char* const path = scratch_path("again.hr");
+  write_file(path, whole, whole_size);
+  const int fd = open(path, O_RDWR | O_CLOEXEC);
+  const uint64_t pages = whole_size / HR_PAGE_SIZE;
+  assert_ok(hr_survey(&survey, fd, NULL, true, pages, pages - 1));
+  for (size_t i = 0; i < survey.count; ++i) {
+    const HrFound* const found = &survey.found[i];
+    const HrFound* const other = &survey.found[(i + survey.count / 2) % survey.count];
+    const uint8_t* const page = whole + found->page * HR_PAGE_SIZE;
+    size_t before_size = 0, size = 0;
+    void* const before = hr_survey_value(&survey, found, &before_size);
+    assert_non_null(before);
+    assert_int_equal(pwrite(fd, whole + other->page * HR_PAGE_SIZE, HR_PAGE_SIZE,
+                            (off_t)(found->page * HR_PAGE_SIZE)),
+                     HR_PAGE_SIZE);
+    void* const after = hr_survey_value(&survey, found, &size);
+    assert_true(!after || (size == before_size && !memcmp(before, after, size)));
+    assert_int_equal(pwrite(fd, page, HR_PAGE_SIZE, (off_t)(found->page * HR_PAGE_SIZE)),
+                     HR_PAGE_SIZE);
+    free(before);
+    free(after);
+  }
+  hr_survey_free(&survey);
+  close(fd);
+}
+
 int main(void)
 {
 #undef TEST
@@ -472,6 +504,7 @@ int main(void)
       TEST(test_an_older_tree_is_said),
       TEST(test_a_stretch_is_said_exactly),
       TEST(test_the_tempo_behind_a_lost_stretch_is_kept),
+      TEST(test_a_page_is_used_again),
   };
   return cmocka_run_group_tests_name("salvage", tests, NULL, NULL);
 }
