@@ -285,23 +285,6 @@ static void append_state_message(void* data, const uint8_t* bytes, uint32_t size
   }
 }
 
-/** End the notes that sound in a branch's past where it goes on, and are not in the state: nobody
- * holds them there. Pedals and bend are then as the state has them. */
-static void end_notes(StateWriter* writer, HrChase* past, const HrChase* state)
-{
-  for (unsigned channel = 0; channel < 16; ++channel) {
-    uint8_t* const sound = past->channels[channel].velocities;
-    const uint8_t* const held = state->channels[channel].velocities;
-    for (unsigned note = 0; note < 128; ++note) {
-      const uint8_t bytes[3] = {(uint8_t)(0x80 | channel), (uint8_t)note, 64};
-      if (sound[note] && !held[note]) {
-        append_state_message(writer, bytes, sizeof bytes);
-      }
-      sound[note] = held[note];
-    }
-  }
-}
-
 /** Where a reset is all that has changed a channel, as hosts reset all of them when they locate, it
  * is one message instead of one for each thing that it sets. */
 static void reset_channels(StateWriter* writer, HrChase* past, const HrChase* state)
@@ -340,7 +323,7 @@ static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
     size = (bytes[at] & 0xe0) == 0xc0 ? 2 : 3;
     hr_chase_follow(&state, bytes + at, size <= header->size - at ? size : 0);
   }
-  end_notes(&writer, &past, &state);
+  hr_chase_end_notes(&past, &state, append_state_message, &writer); // Nobody holds them there
   reset_channels(&writer, &past, &state);
   hr_chase_send(&past, &state, append_state_message, &writer);
   return writer.status;

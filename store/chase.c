@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum {
+  NOTE_OFF = 0x80,
   NOTE_ON = 0x90,
   KEY_PRESSURE = 0xa0,
   CONTROLLER = 0xb0,
@@ -35,6 +36,7 @@ enum {
   ALL_NOTES_OFF = 123,
   BEND_CENTRE = 0x40,
   NULL_PARAMETER = 0x3fff,
+  RELEASE_VELOCITY = 64, ///< Where none is known
 };
 
 void hr_chase_init(HrChase* chase)
@@ -501,5 +503,20 @@ void hr_chase_send(const HrChase* have, const HrChase* want,
       send_controller(&sender, SOSTENUTO, to->controllers[SOSTENUTO]);
     }
     send_notes(&sender, from, to, false);
+  }
+}
+
+void hr_chase_end_notes(HrChase* have, const HrChase* want,
+                        void (*send)(void* data, const uint8_t* bytes, uint32_t size), void* data)
+{
+  for (uint8_t i = 0; i < 16; ++i) {
+    uint8_t* const sound = have->channels[i].velocities;
+    const uint8_t* const held = want->channels[i].velocities;
+    for (uint8_t note = 0; note < 128; ++note) {
+      if (sound[note] && !held[note]) {
+        send_three(&(Sender){send, data, i}, NOTE_OFF, note, RELEASE_VELOCITY);
+      }
+      sound[note] = held[note];
+    }
   }
 }

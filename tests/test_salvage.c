@@ -459,6 +459,49 @@ static void test_the_tempo_behind_a_lost_stretch_is_kept(void** state)
   hr_txn_abort(txn);
 }
 
+/** A program and a pedal that were set in a lost stretch, and a note that ended in it, are so from
+ * the next checkpoint on. */
+static void test_the_state_behind_a_lost_stretch_is_restored(void** state)
+{
+  (void)state;
+  static const uint8_t messages[][3] = {
+      {0xc0, 12, 0}, {0xb0, 64, 127}, {0x80, 50, 0}, {0x90, 51, 9}};
+  HrBranchId take;
+  const HrTick begin_tick = (HrTick)(TAKES + 1) * TAKE_TICKS;
+  const HrTick lost = begin_tick + 2 * (HrTick)HR_NODE_WORDS;
+  HrTickKey key;
+  HrChase chase;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), begin_tick, NULL, &take));
+  for (HrTick tick = begin_tick;
+       tick < begin_tick + (HrTick)HR_NODE_WORDS * (HR_CHECKPOINT_NODES + 2); ++tick) {
+    const HrTick nth = tick - lost - 1;
+    if (nth >= 0 && nth < 4) {
+      const HrEvent event = {tick, HR_EVENT_MIDI, nth ? 3 : 2, messages[nth]};
+      assert_ok(hr_append(txn, take, &event, NULL));
+    } else {
+      assert_ok(append_note(txn, take, tick, tick < lost ? 50 : 60));
+    }
+  }
+  assert_ok(hr_txn_commit(txn));
+  hr_tick_key(&key, take, lost, 2);
+  const size_t place = place_of(store->nodes, &key, sizeof key);
+  close_store();
+  free(whole);
+  whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
+  free(salvage_without(place));
+  assert_true(was_said("that were set in lost music are set from tick"));
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+  txn = begin(HR_READ);
+  assert_ok(hr_chase_at(txn, take, INT64_MAX, &chase));
+  assert_int_equal(chase.channels[0].program, 12);
+  assert_int_equal(chase.channels[0].controllers[64], 127);
+  assert_int_equal(chase.channels[0].velocities[50], 0);
+  assert_int_equal(chase.channels[0].velocities[51], 0);
+  assert_true(chase.channels[0].velocities[60]);
+  hr_txn_abort(txn);
+}
+
 /** What was found is given only if it is still there: who records may have used its page again. */
 static void test_a_page_is_used_again(void** state)
 {
@@ -504,6 +547,7 @@ int main(void)
       TEST(test_an_older_tree_is_said),
       TEST(test_a_stretch_is_said_exactly),
       TEST(test_the_tempo_behind_a_lost_stretch_is_kept),
+      TEST(test_the_state_behind_a_lost_stretch_is_restored),
       TEST(test_a_page_is_used_again),
   };
   return cmocka_run_group_tests_name("salvage", tests, NULL, NULL);
