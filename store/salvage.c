@@ -174,7 +174,7 @@ static HrStatus append_nodes(Salvage* salvage, HrBranchId branch)
 static void guess_branch(const Salvage* salvage, HrBranchId id, HrBranchRecord* record)
 {
   const HrTreeId tree = hr_branch_tree(id);
-  *record = (HrBranchRecord){.parent = hr_branch_id(tree, 1)};
+  *record = (HrBranchRecord){.parent = hr_branch_id(tree, 1), .head_tick = INT64_MIN};
   const size_t first = hr_survey_seek(&salvage->survey, HR_SURVEY_NODE, id);
   if (first < salvage->survey.count && salvage->survey.found[first].id == id) {
     record->fork_tick = salvage->survey.found[first].tick;
@@ -182,7 +182,7 @@ static void guess_branch(const Salvage* salvage, HrBranchId id, HrBranchRecord* 
   const HrFound* found;
   for (size_t i = hr_survey_seek(&salvage->survey, HR_RECORD_JOURNAL, (uint64_t)tree << 32);
        (found = found_at(salvage, i, HR_RECORD_JOURNAL)) && found->id >> 32 == tree; ++i) {
-    HrJournalEntry entry;
+    HrJournalEntry entry = {0};
     size_t size;
     void* const value = hr_survey_value(&salvage->survey, found, &size);
     const bool told = value && !hr_journal_decode((uint32_t)found->id, value, size, &entry);
@@ -452,6 +452,7 @@ static HrStatus complete_tree(Salvage* salvage, HrTreeId tree)
     }
   }
   salvage->report->trees += 1;
+  status = status ? status : hr_branch_put_state(salvage->txn, record.current, HR_BRANCH_ACTIVE);
   return status ? status : hr_tree_record_put(salvage->txn, tree, &record);
 }
 

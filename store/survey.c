@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/** Nodes without a key are tried in so many places at most. */
+/** Nodes without a key are tried in so many places at most, and so many places are looked at. */
 #define TRIES_MAX 10000000u
 
 /** What is being collected. */
@@ -230,8 +230,9 @@ static int order_of(const HrFound* a, const HrFound* b)
          : bare_a != bare_b     ? bare_a - bare_b
          : a->id != b->id       ? (a->id > b->id) - (a->id < b->id)
          : a->order != b->order ? (a->order > b->order) - (a->order < b->order)
-         : bare_a               ? (a->page > b->page) - (a->page < b->page)
-                                : 0;
+         : !bare_a              ? 0
+         : a->tick != b->tick   ? (a->tick > b->tick) - (a->tick < b->tick)
+                                : (a->page > b->page) - (a->page < b->page);
 }
 
 /** Of two versions the better comes first. */
@@ -424,25 +425,41 @@ static bool next_gap(const HrSurvey* survey, HrBranchId branch, size_t* index, u
   return false;
 }
 
-/** Try the nodes without a key at the places of a gap: a checksum that is right there proves it. */
+/** Give a node without a key this place, if its checksum is right there. */
+static bool place_node(const HrSurvey* survey, HrFound* found, HrBranchId branch, uint64_t ordinal)
+{
+  HrTickKey key;
+  size_t size;
+  void* const value = read_bare(survey, found, &size);
+  hr_tick_key(&key, branch, found->tick, ordinal);
+  const bool placed = value && hr_node_valid(&key, &(MDB_val){size, value});
+  if (placed) {
+    found->id = branch;
+    found->order = ordinal;
+  }
+  free(value);
+  return placed;
+}
+
+/** Try the nodes without a key at the places of a gap. They lie by tick, as those of a branch do:
+ * where one is found, older states of it begin at its tick, and none behind it earlier. */
 static void fill_gap(HrSurvey* survey, const Gap* gap, size_t bare, uint32_t* tries)
 {
-  for (uint64_t ordinal = gap->first; ordinal < gap->end; ++ordinal) {
-    for (size_t i = bare; i < survey->count && survey->found[i].kind == HR_SURVEY_NODE; ++i) {
+  HrTick from = gap->from;
+  for (uint64_t ordinal = gap->first; ordinal < gap->end && ++*tries < TRIES_MAX; ++ordinal) {
+    HrTick until = gap->until;
+    while (bare < survey->count && survey->found[bare].tick < from) {
+      ++bare;
+    }
+    for (size_t i = bare; i < survey->count && *tries < TRIES_MAX; ++i) {
       HrFound* const found = &survey->found[i];
-      HrTickKey key;
-      size_t size;
-      if (!is_bare(found) || found->tick < gap->from || found->tick > gap->until ||
-          ++*tries > TRIES_MAX) {
-        continue;
+      if (found->tick > until) {
+        break;
       }
-      hr_tick_key(&key, gap->branch, found->tick, ordinal);
-      void* const value = read_bare(survey, found, &size);
-      if (value && hr_node_valid(&key, &(MDB_val){size, value})) {
-        found->id = gap->branch;
-        found->order = ordinal;
+      *tries += is_bare(found);
+      if (is_bare(found) && place_node(survey, found, gap->branch, ordinal)) {
+        from = until = found->tick;
       }
-      free(value);
     }
   }
 }

@@ -470,6 +470,44 @@ static void test_no_tick_is_out_of_bounds(void** state)
   assert_int_equal(hr_txn_commit(txn), HR_ERR_ARGUMENT);
 }
 
+static int salvage(const char* path)
+{
+  HrSalvageReport report;
+  return !hr_store_salvage(path, scratch_path("rescued.hr"), NULL, NULL, &report, NULL) &&
+                 report.losses
+             ? SAID
+             : WRONG;
+}
+
+/** The nodes that would lie before one of an impossible number are not looked for one by one. */
+static void test_a_gap_without_end_is_said(void** state)
+{
+  (void)state;
+  HrTickKey key;
+  MDB_val value;
+  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  append_nodes(txn, root, 0, 1, 100);
+  assert_ok(append_note(txn, root, HR_NODE_WORDS, 60));
+  assert_ok(hr_tail_close(txn));
+  find_node(txn, root, 0, 0, &key, &value);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  remove_node(txn, root, 0, 0); // Its page, which is free now, might be that of a lost one
+  hr_tick_key(&key, root, 0, (uint64_t)1 << 60);
+  ((HrNodeHeader*)bytes)->checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
+  value = (MDB_val){HR_NODE_SIZE, bytes};
+  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+  store = NULL;
+  const int status = apart(salvage, scratch_path("a/b/test.hr"));
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), SAID);
+}
+
 /** Commit, close the store, and look at its file page by page. */
 static int close_and_open_pages(HrTxn* txn, HrPages* pages)
 {
@@ -557,6 +595,7 @@ int main(void)
       TEST(test_a_hidden_tempo_is_said),
       TEST(test_a_damaged_root_hinders_no_fork),
       TEST(test_no_tick_is_out_of_bounds),
+      TEST(test_a_gap_without_end_is_said),
       TEST(test_keys_of_another_kind_are_refused),
       TEST(test_no_count_hides_damage),
   };

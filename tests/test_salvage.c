@@ -502,6 +502,94 @@ static void test_the_state_behind_a_lost_stretch_is_restored(void** state)
   hr_txn_abort(txn);
 }
 
+/** Damage a record of a tree that was made in one commit, so that no older state of it is left. */
+static void salvage_tree_without(MDB_dbi dbi, uint64_t id)
+{
+  const size_t place = place_of(dbi, &id, sizeof id);
+  close_store();
+  free(whole);
+  whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
+  free(salvage_without(place));
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+}
+
+/** One that lies before tick 0 gets no silence behind it. */
+static void test_a_branch_without_a_record_ends_with_its_music(void** state)
+{
+  (void)state;
+  HrTreeId third;
+  HrBranchId early;
+  HrBranch branch;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "third", piano, &third));
+  assert_ok(append_note(txn, hr_branch_id(third, 1), -5000, 60));
+  assert_ok(hr_branch_fork(txn, hr_branch_id(third, 1), -4000, NULL, &early));
+  assert_ok(append_note(txn, early, -3000, 60));
+  assert_ok(hr_txn_commit(txn));
+  salvage_tree_without(store->branches, early);
+  assert_true(was_said("its record is lost"));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, early, &branch));
+  assert_int_equal(branch.head_tick, -3000);
+  hr_txn_abort(txn);
+}
+
+/** Where it is not known which branch was current, the first is, and that is not hidden then. */
+static void test_a_tree_without_a_record_has_a_current_branch(void** state)
+{
+  (void)state;
+  HrTreeId third;
+  HrBranchId fork;
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "third", piano, &third));
+  assert_ok(
+      hr_branch_fork(txn, hr_branch_id(third, 1), 0, &(HrForkOptions){.go_there = true}, &fork));
+  assert_ok(hr_branch_set_state(txn, hr_branch_id(third, 1), HR_BRANCH_HIDDEN, piano));
+  assert_ok(hr_txn_commit(txn));
+  salvage_tree_without(store->trees, third);
+  assert_true(was_said("its record is lost, and which branch was current"));
+  verify_clean();
+}
+
+/** Overwrite the pages that say where nodes are, all of them. */
+static void damage_node_keys(uint8_t* bytes, size_t size)
+{
+  for (uint8_t* page = bytes + 2 * HR_PAGE_SIZE; page < bytes + size; page += HR_PAGE_SIZE) {
+    HrPageHeader header;
+    HrPageEntry entry;
+    memcpy(&header, page, sizeof header);
+    if (header.flags == HR_PAGE_LEAF && hr_page_entries(page) && hr_page_entry(page, 0, &entry) &&
+        entry.key_size == sizeof(HrTickKey) && !entry.value) {
+      memset(page, 0xff, HR_PAGE_SIZE);
+    }
+  }
+}
+
+/** Thousands of nodes find their places as well. */
+static void test_many_nodes_without_a_key_find_their_place(void** state)
+{
+  (void)state;
+  enum { NODES = 6000 };
+  HrTreeId third;
+  HrBranch branch;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "third", piano, &third));
+  for (HrTick tick = 0; tick < (HrTick)NODES * HR_NODE_WORDS; ++tick) {
+    assert_ok(append_note(txn, hr_branch_id(third, 1), tick, 60));
+  }
+  assert_ok(hr_txn_commit(txn));
+  close_store();
+  free(whole);
+  whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
+  damage_node_keys(whole, whole_size);
+  free(salvage(whole));
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, hr_branch_id(third, 1), &branch));
+  assert_true(branch.event_count > (uint64_t)(NODES - 1) * HR_NODE_WORDS); // The last may lie there
+  hr_txn_abort(txn);
+}
+
 /** What was found is given only if it is still there: who records may have used its page again. */
 static void test_a_page_is_used_again(void** state)
 {
@@ -548,6 +636,9 @@ int main(void)
       TEST(test_a_stretch_is_said_exactly),
       TEST(test_the_tempo_behind_a_lost_stretch_is_kept),
       TEST(test_the_state_behind_a_lost_stretch_is_restored),
+      TEST(test_a_branch_without_a_record_ends_with_its_music),
+      TEST(test_a_tree_without_a_record_has_a_current_branch),
+      TEST(test_many_nodes_without_a_key_find_their_place),
       TEST(test_a_page_is_used_again),
   };
   return cmocka_run_group_tests_name("salvage", tests, NULL, NULL);
