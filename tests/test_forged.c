@@ -10,6 +10,7 @@
 #include "tests/damage_rig.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static HrTreeId make_tree(HrTxn* txn)
 {
@@ -470,6 +471,36 @@ static void test_no_tick_is_out_of_bounds(void** state)
   assert_int_equal(hr_txn_commit(txn), HR_ERR_ARGUMENT);
 }
 
+static int read_beyond(const char* path)
+{
+  size_t size = (size_t)1 << 30;
+  char* const pages =
+      mmap(NULL, 2 * HR_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  (void)path;
+  return pages != MAP_FAILED && !mprotect(pages + HR_PAGE_SIZE, HR_PAGE_SIZE, PROT_NONE) &&
+                 !hr_record_valid(HR_RECORD_JOURNAL, pages, 8, pages, &size)
+             ? SAID
+             : WRONG;
+}
+
+/** Whatever size a damaged page gives to a record, nothing is read beyond the end of the file. */
+static void test_no_record_is_longer_than_any(void** state)
+{
+  (void)state;
+  const int status = apart(read_beyond, NULL);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), SAID);
+  char text[HR_NOTE_TEXT_MAX + 1] = "";
+  memset(text, 'x', HR_NOTE_TEXT_MAX);
+  HrNote note = {.kind = HR_NOTE_TEXT, .text = text};
+  HrTxn* const txn = begin(HR_WRITE);
+  note.branch = hr_branch_id(make_tree(txn), 1);
+  assert_ok(hr_note_add(txn, &note, &note.id));
+  assert_ok(hr_note_get(txn, hr_branch_tree(note.branch), note.id, &note));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
 static int salvage(const char* path)
 {
   HrSalvageReport report;
@@ -595,6 +626,7 @@ int main(void)
       TEST(test_a_hidden_tempo_is_said),
       TEST(test_a_damaged_root_hinders_no_fork),
       TEST(test_no_tick_is_out_of_bounds),
+      TEST(test_no_record_is_longer_than_any),
       TEST(test_a_gap_without_end_is_said),
       TEST(test_keys_of_another_kind_are_refused),
       TEST(test_no_count_hides_damage),
