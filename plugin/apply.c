@@ -285,23 +285,6 @@ static void append_state_message(void* data, const uint8_t* bytes, uint32_t size
   }
 }
 
-/** End the notes that sound in a branch's past where it goes on, and are not in the state: nobody
- * holds them there. Pedals and bend are then as the state has them. */
-static void end_notes(StateWriter* writer, HrChase* past, const HrChase* state)
-{
-  for (unsigned channel = 0; channel < 16; ++channel) {
-    uint8_t* const sound = past->channels[channel].velocities;
-    const uint8_t* const held = state->channels[channel].velocities;
-    for (unsigned note = 0; note < 128; ++note) {
-      const uint8_t bytes[3] = {(uint8_t)(0x80 | channel), (uint8_t)note, 64};
-      if (sound[note] && !held[note]) {
-        append_state_message(writer, bytes, sizeof bytes);
-      }
-      sound[note] = held[note];
-    }
-  }
-}
-
 /** Where a reset is all that has changed a channel, as hosts reset all of them when they locate, it
  * is one message instead of one for each thing that it sets. */
 static void reset_channels(StateWriter* writer, HrChase* past, const HrChase* state)
@@ -340,7 +323,7 @@ static HrStatus apply_state(HrDrain* drain, const HrCaptureHeader* header)
     size = (bytes[at] & 0xe0) == 0xc0 ? 2 : 3;
     hr_chase_follow(&state, bytes + at, size <= header->size - at ? size : 0);
   }
-  end_notes(&writer, &past, &state);
+  hr_chase_end_notes(&past, &state, append_state_message, &writer); // Nobody holds them there
   reset_channels(&writer, &past, &state);
   hr_chase_send(&past, &state, append_state_message, &writer);
   return writer.status;
@@ -375,6 +358,7 @@ static HrStatus apply(HrDrain* drain, const HrRecord* record)
   case HR_CAPTURE_SWITCH:
     return apply_switch(drain, record);
   default:
+    ++drain->lost;
     return HR_OK;
   }
 }
@@ -411,6 +395,18 @@ static HrStatus note_applied(const HrDrain* drain, uint64_t position, bool rescu
              : hr_capture_put_rescues(drain->txn, uuid, &drain->rescues);
 }
 
+/** Step over what is no record, and count what it hides: as many short events as there is room
+ * for, one at least. */
+static void step_over(HrDrain* drain, uint64_t* position)
+{
+  const uint64_t event = hr_record_bytes(sizeof(HrCaptureHeader) + 3);
+  const uint64_t begin = *position;
+  hr_capture_step_over(drain->binding->capture, position, drain->until);
+  const uint64_t bytes = *position - begin;
+  const bool known = bytes >= event && bytes <= HR_CAPTURE_CAPACITY; // Else a position is damaged
+  drain->lost += known ? bytes / event : 1;
+}
+
 /** Apply what the ring held when the batch began. HR_END if that was nothing. */
 static HrStatus apply_batch(HrDrain* drain)
 {
@@ -430,9 +426,8 @@ static HrStatus apply_batch(HrDrain* drain)
     if (record && hr_capture_is_whole(record)) {
       status = apply(drain, record);
     } else {
-      ++drain->lost;
       position = begin;
-      hr_capture_step_over(capture, &position, drain->until);
+      step_over(drain, &position);
     }
     drain->refused = is_refusal(status);
     drain->taken = status ? drain->taken : position;

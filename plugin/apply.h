@@ -50,7 +50,7 @@ typedef struct {
   bool more;        ///< The transaction had room for no more
   int64_t begun;    ///< When `until` was read: what waits beyond it is younger
   uint64_t saved;   ///< Events rescued: all of a dead process' ring
-  uint64_t lost;    ///< Records, or stretches of them, that were damaged in memory
+  uint64_t lost;    ///< Records that were damaged in memory; where many were, about so many
   HrRescue rescued; ///< The last rescue; number 0: none
 } HrDrain;
 

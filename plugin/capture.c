@@ -140,6 +140,20 @@ const HrCaptureHeader* hr_capture_next(const HrCapture* capture, uint64_t* posit
 /** What lies among the bytes of a record looks like another now and then, but not like several. */
 enum { RECORDS_IN_A_ROW = 4 };
 
+/** Numbers beyond it leave too few for others: none was ever set aside. */
+#define HIGHEST_NUMBER ((uint32_t)INT32_MAX)
+
+static bool is_fork(const HrCaptureHeader* header)
+{
+  return header->branch && header->branch <= HIGHEST_NUMBER;
+}
+
+/** In rings of older times no cause was said. */
+static bool has_cause(uint32_t rest)
+{
+  return !rest || rest == sizeof(HrCaptureCause);
+}
+
 bool hr_capture_is_whole(const HrRecord* record)
 {
   const HrCaptureHeader* const header = (const HrCaptureHeader*)(record + 1);
@@ -155,6 +169,10 @@ bool hr_capture_is_whole(const HrRecord* record)
     return header->size && header->size <= rest;
   case HR_CAPTURE_STATE:
     return header->size == rest;
+  case HR_CAPTURE_FORK:
+    return is_fork(header) && has_cause(rest);
+  case HR_CAPTURE_SWITCH:
+    return has_cause(rest);
   default:
     return true;
   }

@@ -104,7 +104,8 @@ void hr_capture_free(HrCapture* capture, bool remove);
 const HrCaptureHeader* hr_capture_next(const HrCapture* capture, uint64_t* position,
                                        const HrRecord** record);
 
-/** False if the size of a record contradicts what it holds: others may lie in it. */
+/** False if the size of a record contradicts what it holds, as others may lie in it, or if it
+ * makes a branch of an impossible number. */
 bool hr_capture_is_whole(const HrRecord* record);
 
 /** Move `*position`, where no whole record lies, to where the next ones do; to `end`, where the

@@ -68,7 +68,7 @@ bool hr_session_wanted(HrSession* session, HrWhere* where);
  * hr_session_attach() does so; a program that reads a store without a session
  * calls it itself. Nothing happens to a store opened read-only. Returns how many
  * events there were, and in `*lost`, which may be NULL, how many
- * more were damaged in memory. */
+ * more were damaged in memory: of a damaged stretch, how many short ones it has room for. */
 uint64_t hr_session_recover(HrStore* store, uint64_t* lost);
 
 /** The periodic work: answer the engine, read ahead, drain, commit when due,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum {
+  NOTE_OFF = 0x80,
   NOTE_ON = 0x90,
   KEY_PRESSURE = 0xa0,
   CONTROLLER = 0xb0,
@@ -35,6 +36,7 @@ enum {
   ALL_NOTES_OFF = 123,
   BEND_CENTRE = 0x40,
   NULL_PARAMETER = 0x3fff,
+  RELEASE_VELOCITY = 64, ///< Where none is known
 };
 
 void hr_chase_init(HrChase* chase)
@@ -54,19 +56,24 @@ static bool is_parameter(uint16_t selected)
   return selected != HR_CHASE_NO_SELECTED && (selected & NULL_PARAMETER) != NULL_PARAMETER;
 }
 
-/** The selected parameter's value, made if there is room; NULL if none is selected. */
-static HrChaseParameter* selected_parameter(HrChaseChannel* channel)
+/** The selected parameter's value; NULL if none is known, or none selected. */
+static HrChaseParameter* known_parameter(HrChaseChannel* channel)
 {
-  if (!is_parameter(channel->selected)) {
-    return NULL;
-  }
   for (unsigned i = 0; i < channel->parameter_count; ++i) {
     if (channel->parameters[i].number == channel->selected) {
       return &channel->parameters[i];
     }
   }
-  if (channel->parameter_count == HR_CHASE_PARAMETERS) {
-    return NULL;
+  return NULL;
+}
+
+/** The same, made if there is room. */
+static HrChaseParameter* selected_parameter(HrChaseChannel* channel)
+{
+  HrChaseParameter* const known = known_parameter(channel);
+  if (known || !is_parameter(channel->selected) ||
+      channel->parameter_count == HR_CHASE_PARAMETERS) {
+    return known;
   }
   HrChaseParameter* const parameter = &channel->parameters[channel->parameter_count++];
   *parameter = (HrChaseParameter){channel->selected, HR_CHASE_UNSET, HR_CHASE_UNSET, false};
@@ -165,7 +172,7 @@ static void follow_controller(HrChaseChannel* channel, uint8_t number, uint8_t v
     break;
   case DATA_INCREMENT:
   case DATA_DECREMENT:
-    step_parameter(selected_parameter(channel), number == DATA_INCREMENT ? 1 : -1);
+    step_parameter(known_parameter(channel), number == DATA_INCREMENT ? 1 : -1);
     break;
   case NRPN_LSB:
   case NRPN_MSB:
@@ -496,5 +503,20 @@ void hr_chase_send(const HrChase* have, const HrChase* want,
       send_controller(&sender, SOSTENUTO, to->controllers[SOSTENUTO]);
     }
     send_notes(&sender, from, to, false);
+  }
+}
+
+void hr_chase_end_notes(HrChase* have, const HrChase* want,
+                        void (*send)(void* data, const uint8_t* bytes, uint32_t size), void* data)
+{
+  for (uint8_t i = 0; i < 16; ++i) {
+    uint8_t* const sound = have->channels[i].velocities;
+    const uint8_t* const held = want->channels[i].velocities;
+    for (uint8_t note = 0; note < 128; ++note) {
+      if (sound[note] && !held[note]) {
+        send_three(&(Sender){send, data, i}, NOTE_OFF, note, RELEASE_VELOCITY);
+      }
+      sound[note] = held[note];
+    }
   }
 }

@@ -85,6 +85,11 @@ void hr_chase_follow_words(HrChase* chase, const HrWord* words, size_t count);
 void hr_chase_send(const HrChase* have, const HrChase* want,
                    void (*send)(void* data, const uint8_t* bytes, uint32_t size), void* data);
 
+/** Send the ends of the notes that are held in `have` and not in `want`; in `have` are held then
+ * those of `want`, whose beginnings are not sent. */
+void hr_chase_end_notes(HrChase* have, const HrChase* want,
+                        void (*send)(void* data, const uint8_t* bytes, uint32_t size), void* data);
+
 /** The state on the path of `branch` just before `tick`. Reads at most
  * HR_CHECKPOINT_NODES nodes, however long the path is. Damaged nodes are passed
  * over. */

@@ -51,9 +51,22 @@ void hr_chase_node(HrChase* chase, const HrNodeHeader* node, HrTick tick)
   }
 }
 
+void hr_checkpoint_read(const HrNodeHeader* node, HrChase* state)
+{
+  const HrSpan span = {
+      .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
+  uint32_t index = 0;
+  HrEvent event;
+  hr_chase_init(state);
+  if (hr_span_next(&span, &index, &event) && event.kind == HR_EVENT_META &&
+      event.bytes[0] == HR_META_STATE) {
+    follow_state(state, &event);
+  }
+}
+
 /** From the node under the cursor back to its checkpoint, then forward. */
 static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* value, HrTick tick,
-                                  HrChase* chase)
+                                  HrChase* chase, uint64_t* damaged)
 {
   HrTickKey last, node_key;
   memcpy(&last, key->mv_data, sizeof last);
@@ -73,20 +86,30 @@ static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* val
     hr_page_run_add(&pages, value);
   }
   hr_page_run_will_need(&pages);
+  uint64_t whole = 0;
   while (!code && hr_node_is_of(key, branch)) {
     memcpy(&node_key, key->mv_data, sizeof node_key);
     if (hr_node_valid(&node_key, value)) {
       hr_chase_node(chase, value->mv_data, tick);
+      whole += 1;
     }
     if (!memcmp(&node_key, &last, sizeof last)) {
       break;
     }
     code = mdb_cursor_get(cursor, key, value, MDB_NEXT);
   }
+  *damaged += hr_tick_key_ordinal(&last) % HR_CHECKPOINT_NODES + 1 - whole;
   return code;
 }
 
 HrStatus hr_chase_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chase)
+{
+  uint64_t damaged = 0;
+  return hr_chase_read(txn, branch, tick, chase, &damaged);
+}
+
+HrStatus hr_chase_read(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chase,
+                       uint64_t* damaged)
 {
   HrBranch owner;
   MDB_cursor* cursor = NULL;
@@ -101,7 +124,7 @@ HrStatus hr_chase_at(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chase)
   while (!code && !status) {
     code = hr_node_before(cursor, owner.id, tick, &key, &value);
     if (!code) {
-      code = follow_from_checkpoint(cursor, &key, &value, tick, chase);
+      code = follow_from_checkpoint(cursor, &key, &value, tick, chase, damaged);
       break;
     }
     if (code != MDB_NOTFOUND || !owner.parent) {

@@ -243,6 +243,11 @@ HrStatus hr_tempo_read(HrTxn* txn, HrBranchId branch, HrTick tick, HrTempo* temp
 
 /** Follow the events of a valid node before `tick`. */
 void hr_chase_node(HrChase* chase, const HrNodeHeader* node, HrTick tick);
+/** hr_chase_at(), adding to `damaged` the count of nodes that are damaged or missing. */
+HrStatus hr_chase_read(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chase,
+                       uint64_t* damaged);
+/** The state that a valid node begins with, if one is due there. */
+void hr_checkpoint_read(const HrNodeHeader* node, HrChase* state);
 /** A state as the bytes of an HR_META_STATE; `*size` is 0 if it is empty. The
  * caller frees `*bytes`, also after an error. */
 HrStatus hr_checkpoint_make(const HrChase* state, uint8_t** bytes, uint32_t* size);

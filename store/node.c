@@ -73,11 +73,14 @@ uint32_t hr_record_checksum(HrRecordKind kind, const void* key, size_t key_size,
   return (uint32_t)XXH3_64bits_withSeed(value, size, seed);
 }
 
+/** The longest record, that of a note: LMDB takes any size that a damaged page says. */
+#define RECORD_SIZE_MAX (sizeof(HrNoteRecord) + HR_NAME_MAX + HR_NOTE_TEXT_MAX + 1)
+
 bool hr_record_valid(HrRecordKind kind, const void* key, size_t key_size, const void* value,
                      size_t* size)
 {
   uint32_t checksum;
-  if (*size < sizeof checksum) {
+  if (*size < sizeof checksum || *size > RECORD_SIZE_MAX + sizeof checksum) {
     return false;
   }
   *size -= sizeof checksum;

@@ -83,7 +83,48 @@ static HrStatus restore_tempo(Salvage* salvage, HrBranchId branch, const HrNodeH
   return status;
 }
 
-static HrStatus append_node(Salvage* salvage, HrBranchId branch, const HrNodeHeader* node)
+/** Where messages go that stand for others, which are lost. */
+typedef struct {
+  Salvage* salvage;
+  HrBranchId branch;
+  const HrNodeHeader* node;
+  HrStatus status;
+  bool any;
+} Restoring;
+
+static void append_message(void* data, const uint8_t* bytes, uint32_t size)
+{
+  Restoring* const restoring = data;
+  const HrEvent event = {restoring->node->base_tick, HR_EVENT_MIDI, size, bytes};
+  if (!restoring->status) {
+    restoring->status =
+        append_event(restoring->salvage, restoring->branch, &event, restoring->node);
+    restoring->any = true;
+  }
+}
+
+/** A checkpoint says what is set before it and which notes are held. Behind music that is lost,
+ * what was set in that is set here, and what ended is ended. What began in it is not heard. */
+static HrStatus restore_state(Salvage* salvage, HrBranchId branch, const HrNodeHeader* node)
+{
+  Restoring restoring = {.salvage = salvage, .branch = branch, .node = node};
+  HrChase made, told;
+  hr_checkpoint_read(node, &told);
+  restoring.status = hr_chase_at(salvage->txn, branch, INT64_MAX, &made);
+  hr_chase_end_notes(&made, &told, append_message, &restoring);
+  hr_chase_send(&made, &told, append_message, &restoring);
+  if (restoring.any && !restoring.status) {
+    char label[HR_NAME_MAX + 32];
+    say_lost(salvage,
+             "Branch %s: programs, controllers and pedals that were set in lost music are set from "
+             "tick %" PRId64 " on only, and notes that ended in it end there.",
+             hr_survey_label(&salvage->survey, branch, label), node->base_tick);
+  }
+  return restoring.status;
+}
+
+static HrStatus append_node(Salvage* salvage, HrBranchId branch, const HrNodeHeader* node,
+                            bool checkpoint)
 {
   const HrSpan span = {
       .words = (const HrWord*)(node + 1), .count = node->word_count, .base = node->base_tick};
@@ -91,6 +132,7 @@ static HrStatus append_node(Salvage* salvage, HrBranchId branch, const HrNodeHea
   uint64_t past = 0;
   HrEvent event;
   HrStatus status = restore_tempo(salvage, branch, node);
+  status = status || !checkpoint ? status : restore_state(salvage, branch, node);
   status = status == HR_ERR_PAST || status == HR_ERR_ARGUMENT ? HR_OK : status; // As its events
   while (!status && hr_span_next(&span, &index, &event)) {
     const bool own = event.kind == HR_EVENT_META && event.bytes[0] == HR_META_STATE;
@@ -119,7 +161,8 @@ static HrStatus append_nodes(Salvage* salvage, HrBranchId branch)
     }
     size_t size;
     void* const node = hr_survey_value(&salvage->survey, found, &size);
-    status = node ? append_node(salvage, branch, node) : HR_ERR_IO;
+    status = node ? append_node(salvage, branch, node, found->order % HR_CHECKPOINT_NODES == 0)
+                  : HR_ERR_IO;
     free(node);
   }
   return status;
@@ -131,7 +174,7 @@ static HrStatus append_nodes(Salvage* salvage, HrBranchId branch)
 static void guess_branch(const Salvage* salvage, HrBranchId id, HrBranchRecord* record)
 {
   const HrTreeId tree = hr_branch_tree(id);
-  *record = (HrBranchRecord){.parent = hr_branch_id(tree, 1)};
+  *record = (HrBranchRecord){.parent = hr_branch_id(tree, 1), .head_tick = INT64_MIN};
   const size_t first = hr_survey_seek(&salvage->survey, HR_SURVEY_NODE, id);
   if (first < salvage->survey.count && salvage->survey.found[first].id == id) {
     record->fork_tick = salvage->survey.found[first].tick;
@@ -139,7 +182,7 @@ static void guess_branch(const Salvage* salvage, HrBranchId id, HrBranchRecord* 
   const HrFound* found;
   for (size_t i = hr_survey_seek(&salvage->survey, HR_RECORD_JOURNAL, (uint64_t)tree << 32);
        (found = found_at(salvage, i, HR_RECORD_JOURNAL)) && found->id >> 32 == tree; ++i) {
-    HrJournalEntry entry;
+    HrJournalEntry entry = {0};
     size_t size;
     void* const value = hr_survey_value(&salvage->survey, found, &size);
     const bool told = value && !hr_journal_decode((uint32_t)found->id, value, size, &entry);
@@ -409,6 +452,7 @@ static HrStatus complete_tree(Salvage* salvage, HrTreeId tree)
     }
   }
   salvage->report->trees += 1;
+  status = status ? status : hr_branch_put_state(salvage->txn, record.current, HR_BRANCH_ACTIVE);
   return status ? status : hr_tree_record_put(salvage->txn, tree, &record);
 }
 

@@ -674,9 +674,11 @@ typedef struct {
 /** Take everything that can be read in the file `damaged` into a new store at
  * `path`; the damaged file is only read, and this program must not have it open. Calls `lost` with
  * a sentence for everything that cannot: stretches of music, records, names. A branch whose record
- * is lost is forked where the journal says, or hung on its tree's first. What capture rings have
- * still to be drained is not taken over. HR_ERR_EXISTS if there is a file at `path`; after other
- * failures there may be one. */
+ * is lost is forked where the journal says, or hung on its tree's first. Programs, controllers and
+ * pedals that were set in a lost stretch are set again where the store has noted the state, at the
+ * next node of HR_CHECKPOINT_NODES, and the notes end there that ended in it; tempo and meter at
+ * its end. What capture rings have still to be drained is not taken over. HR_ERR_EXISTS if there is
+ * a file at `path`; after other failures there may be one. */
 HrStatus hr_store_salvage(const char* damaged, const char* path,
                           void (*lost)(void* data, const char* sentence), void* data,
                           HrSalvageReport* report, HrError* error);

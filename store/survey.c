@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/** Nodes without a key are tried in so many places at most. */
+/** Nodes without a key are tried in so many places at most, and so many places are looked at. */
 #define TRIES_MAX 10000000u
 
 /** What is being collected. */
@@ -135,23 +135,31 @@ static bool recognise_name(const HrPageEntry* entry, const void* value, HrFound*
   return hr_name_valid(name);
 }
 
-static HrStatus scan_entry(Scan* scan, unsigned index, const HrPageEntry* entry)
+/** Read an entry's value and fill in what it is: NULL if it is nothing of a store. */
+static void* recognise(int fd, const HrPageEntry* entry, HrFound* found)
 {
-  HrFound found = {.page = scan->page, .index = (uint16_t)index, .rank = scan->rank};
   if (entry->is_tree ||
       (entry->key_size != 8 && entry->key_size != 9 && entry->key_size != sizeof(HrTickKey)) ||
       entry->size > sizeof(HrNodeHeader) + 2 * (size_t)HR_EVENT_SIZE_MAX) {
-    return HR_OK;
+    return NULL;
   }
-  void* const value = read_value(scan->survey->fd, entry);
-  if (!value) {
-    return HR_OK;
+  void* const value = read_value(fd, entry);
+  const bool known = value && (entry->key_size == 8   ? recognise_numbered(entry, value, found)
+                               : entry->key_size == 9 ? recognise_name(entry, value, found)
+                                                      : recognise_placed(entry, value, found));
+  if (!known) {
+    free(value);
+    return NULL;
   }
-  const bool known = entry->key_size == 8   ? recognise_numbered(entry, value, &found)
-                     : entry->key_size == 9 ? recognise_name(entry, value, &found)
-                                            : recognise_placed(entry, value, &found);
+  return value;
+}
+
+static HrStatus scan_entry(Scan* scan, unsigned index, const HrPageEntry* entry)
+{
+  HrFound found = {.page = scan->page, .index = (uint16_t)index, .rank = scan->rank};
+  void* const value = recognise(scan->survey->fd, entry, &found);
   free(value);
-  return known ? add(scan, &found) : HR_OK;
+  return value ? add(scan, &found) : HR_OK;
 }
 
 /* ---- Pages ----------------------------------------------------------- */
@@ -222,8 +230,9 @@ static int order_of(const HrFound* a, const HrFound* b)
          : bare_a != bare_b     ? bare_a - bare_b
          : a->id != b->id       ? (a->id > b->id) - (a->id < b->id)
          : a->order != b->order ? (a->order > b->order) - (a->order < b->order)
-         : bare_a               ? (a->page > b->page) - (a->page < b->page)
-                                : 0;
+         : !bare_a              ? 0
+         : a->tick != b->tick   ? (a->tick > b->tick) - (a->tick < b->tick)
+                                : (a->page > b->page) - (a->page < b->page);
 }
 
 /** Of two versions the better comes first. */
@@ -303,20 +312,39 @@ static void* read_bare(const HrSurvey* survey, const HrFound* found, size_t* siz
   return read_value(survey->fd, &(HrPageEntry){.page = found->page, .size = (uint32_t)*size});
 }
 
+/** The value of a node without a key that has found its place. */
+static void* read_placed(const HrSurvey* survey, const HrFound* found, size_t* size)
+{
+  HrTickKey key;
+  void* const value = read_bare(survey, found, size);
+  hr_tick_key(&key, found->id, found->tick, found->order);
+  if (value && hr_node_valid(&key, &(MDB_val){*size, value})) {
+    return value;
+  }
+  free(value);
+  return NULL;
+}
+
 void* hr_survey_value(const HrSurvey* survey, const HrFound* found, size_t* size)
 {
   uint8_t page[HR_PAGE_SIZE];
   HrPageHeader header;
   HrPageEntry entry;
+  HrFound now = {0};
   if (found->index == HR_SURVEY_BARE) {
-    return read_bare(survey, found, size);
+    return read_placed(survey, found, size);
   }
   if (!read_leaf(survey->fd, found->page, page, &header) ||
       !hr_page_entry(page, found->index, &entry)) {
     return NULL;
   }
+  void* const value = recognise(survey->fd, &entry, &now);
+  if (!value || now.kind != found->kind || now.id != found->id || now.order != found->order) {
+    free(value); // Who records has used a free page again
+    return NULL;
+  }
   *size = entry.size - (found->kind == HR_SURVEY_NODE ? 0 : sizeof(uint32_t));
-  return read_value(survey->fd, &entry);
+  return value;
 }
 
 static bool read_record(const HrSurvey* survey, const HrFound* found, void* record, size_t size)
@@ -397,25 +425,41 @@ static bool next_gap(const HrSurvey* survey, HrBranchId branch, size_t* index, u
   return false;
 }
 
-/** Try the nodes without a key at the places of a gap: a checksum that is right there proves it. */
+/** Give a node without a key this place, if its checksum is right there. */
+static bool place_node(const HrSurvey* survey, HrFound* found, HrBranchId branch, uint64_t ordinal)
+{
+  HrTickKey key;
+  size_t size;
+  void* const value = read_bare(survey, found, &size);
+  hr_tick_key(&key, branch, found->tick, ordinal);
+  const bool placed = value && hr_node_valid(&key, &(MDB_val){size, value});
+  if (placed) {
+    found->id = branch;
+    found->order = ordinal;
+  }
+  free(value);
+  return placed;
+}
+
+/** Try the nodes without a key at the places of a gap. They lie by tick, as those of a branch do:
+ * where one is found, older states of it begin at its tick, and none behind it earlier. */
 static void fill_gap(HrSurvey* survey, const Gap* gap, size_t bare, uint32_t* tries)
 {
-  for (uint64_t ordinal = gap->first; ordinal < gap->end; ++ordinal) {
-    for (size_t i = bare; i < survey->count && survey->found[i].kind == HR_SURVEY_NODE; ++i) {
+  HrTick from = gap->from;
+  for (uint64_t ordinal = gap->first; ordinal < gap->end && ++*tries < TRIES_MAX; ++ordinal) {
+    HrTick until = gap->until;
+    while (bare < survey->count && survey->found[bare].tick < from) {
+      ++bare;
+    }
+    for (size_t i = bare; i < survey->count && *tries < TRIES_MAX; ++i) {
       HrFound* const found = &survey->found[i];
-      HrTickKey key;
-      size_t size;
-      if (!is_bare(found) || found->tick < gap->from || found->tick > gap->until ||
-          ++*tries > TRIES_MAX) {
-        continue;
+      if (found->tick > until) {
+        break;
       }
-      hr_tick_key(&key, gap->branch, found->tick, ordinal);
-      void* const value = read_bare(survey, found, &size);
-      if (value && hr_node_valid(&key, &(MDB_val){size, value})) {
-        found->id = gap->branch;
-        found->order = ordinal;
+      *tries += is_bare(found);
+      if (is_bare(found) && place_node(survey, found, gap->branch, ordinal)) {
+        from = until = found->tick;
       }
-      free(value);
     }
   }
 }

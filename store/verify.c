@@ -110,6 +110,61 @@ static void verify_words(Verify* verify, const char* name, const HrNodeHeader* n
   }
 }
 
+/** What the nodes so far leave a synthesizer in. */
+typedef struct {
+  HrChase chase;
+  bool known; ///< All of them could be read
+} LeftState;
+
+/** The same where a branch begins. */
+static LeftState state_before(const Verify* verify, const HrBranch* branch)
+{
+  LeftState left;
+  uint64_t damaged = 0;
+  hr_chase_init(&left.chase);
+  left.known = !branch->parent || (!hr_chase_read(verify->txn, branch->parent, branch->fork_tick,
+                                                  &left.chase, &damaged) &&
+                                   !damaged);
+  return left;
+}
+
+/** Whether two states sound alike: as messages, they are the same. */
+static HrStatus compare_states(const HrChase* a, const HrChase* b, bool* alike)
+{
+  uint8_t *bytes_a = NULL, *bytes_b = NULL;
+  uint32_t size_a = 0, size_b = 0;
+  HrStatus status = hr_checkpoint_make(a, &bytes_a, &size_a);
+  status = status ? status : hr_checkpoint_make(b, &bytes_b, &size_b);
+  *alike = !status && size_a == size_b && !memcmp(bytes_a, bytes_b, size_a);
+  free(bytes_a);
+  free(bytes_b);
+  return status;
+}
+
+/** Check that the state which a node begins with, if one is due, is what the events before it
+ * leave. `left` becomes what the node leaves. */
+static HrStatus verify_state(Verify* verify, const char* name, const HrNodeHeader* node,
+                             uint64_t ordinal, LeftState* left)
+{
+  HrStatus status = HR_OK;
+  if (ordinal % HR_CHECKPOINT_NODES == 0) {
+    HrChase checkpoint;
+    bool alike = true;
+    hr_checkpoint_read(node, &checkpoint);
+    status = left->known ? compare_states(&left->chase, &checkpoint, &alike) : HR_OK;
+    if (!status && !alike) {
+      complain(verify,
+               "Branch %s: what is replayed from behind tick %" PRId64
+               " begins with other programs, controllers or held notes than those that the events "
+               "before it leave.",
+               name, node->base_tick);
+    }
+    *left = (LeftState){checkpoint, true};
+  }
+  hr_chase_node(&left->chase, node, INT64_MAX);
+  return status;
+}
+
 /** Walk a branch's own nodes; their totals must be what its record says. */
 static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char* name)
 {
@@ -117,6 +172,8 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
   HrTickKey first;
   HrTick last = branch->fork_tick;
   HrTempo tempo = tempo_before(verify, branch);
+  LeftState state = state_before(verify, branch);
+  HrStatus status = HR_OK;
   uint64_t events = 0;
   uint64_t nodes = 0;
   hr_tick_key(&first, branch->id, INT64_MIN, 0);
@@ -138,6 +195,7 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
                name, tick, nodes, hr_tick_key_ordinal(&node_key));
       nodes = hr_tick_key_ordinal(&node_key);
       tempo.tempo = 0.0;
+      state.known = false;
     }
     if (tick < last && (nodes || branch->parent)) {
       complain(verify, "Branch %s: the node at tick %" PRId64 " overlaps the one before.", name,
@@ -146,12 +204,14 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
     if (hr_node_valid(&node_key, &value)) {
       const HrNodeHeader* const node = value.mv_data;
       verify_words(verify, name, node, &tempo);
+      status = status ? status : verify_state(verify, name, node, nodes, &state);
       last = node->last_tick;
       events += node->event_count;
     } else {
       complain(verify, "Branch %s: the node at tick %" PRId64 " is damaged; its notes are lost.",
                name, tick);
       tempo.tempo = 0.0;
+      state.known = false;
     }
     nodes += 1;
     code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -169,7 +229,9 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
   }
   verify->report->events += events;
   verify->report->nodes += nodes;
-  return code && code != MDB_NOTFOUND ? hr_status_from_lmdb(verify->txn->store, code) : HR_OK;
+  return status                         ? status
+         : code && code != MDB_NOTFOUND ? hr_status_from_lmdb(verify->txn->store, code)
+                                        : HR_OK;
 }
 
 /** Check that a child sits where its parent and its jump pointer say. */

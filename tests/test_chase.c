@@ -130,6 +130,26 @@ static void test_data_without_a_parameter_is_a_slider(void** state)
   assert_int_equal(have.channels[0].selected, 0);
 }
 
+/** Steps from a value that is not known take no room from parameters that have one. */
+static void test_a_step_from_the_unknown_is_none(void** state)
+{
+  (void)state;
+  static const uint8_t up[] = {0xb0, 96, 0}, value[] = {0xb0, 6, 5};
+  static HrChase chase;
+  hr_chase_init(&chase);
+  follow(&chase, (const uint8_t[]){0xb0, 99, 1}, 3);
+  for (uint8_t i = 0; i < HR_CHASE_PARAMETERS; ++i) {
+    follow(&chase, (const uint8_t[]){0xb0, 98, i}, 3);
+    follow(&chase, up, sizeof up);
+  }
+  follow(&chase, (const uint8_t[]){0xb0, 98, 100}, 3);
+  follow(&chase, value, sizeof value);
+  follow(&chase, up, sizeof up);
+  assert_int_equal(chase.channels[0].parameter_count, 1);
+  assert_int_equal(chase.channels[0].parameters[0].msb, 5);
+  assert_int_equal(chase.channels[0].parameters[0].lsb, 1);
+}
+
 /** Keys and pedal of a synthesizer with sostenuto. */
 typedef struct {
   bool down, held[128], caught[128];
@@ -181,6 +201,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_both_halves_are_sent),
       cmocka_unit_test(test_data_without_a_parameter_is_a_slider),
+      cmocka_unit_test(test_a_step_from_the_unknown_is_none),
       cmocka_unit_test(test_sostenuto_holds_what_it_held),
   };
   return cmocka_run_group_tests_name("chase", tests, NULL, NULL);

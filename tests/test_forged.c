@@ -10,6 +10,7 @@
 #include "tests/damage_rig.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static HrTreeId make_tree(HrTxn* txn)
 {
@@ -283,6 +284,59 @@ static void test_a_tempo_that_does_not_follow_is_said(void** state)
   verify_clean();
 }
 
+/** Have the state that a node begins with set another volume, its checksum to match. */
+static void forge_volume(HrBranchId branch, uint64_t ordinal, HrTick tick, uint8_t volume)
+{
+  HrTickKey key;
+  MDB_val value;
+  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
+  uint8_t* const state = bytes + sizeof(HrNodeHeader) + sizeof(HrWord);
+  HrTxn* const txn = begin(HR_WRITE);
+  find_node(txn, branch, ordinal, tick, &key, &value);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  assert_memory_equal(state, ((const uint8_t[]){HR_META_STATE, 0xb0, 7}), 3);
+  state[3] = volume;
+  const uint64_t checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
+  memcpy(bytes + offsetof(HrNodeHeader, checksum), &checksum, sizeof checksum);
+  value.mv_data = bytes;
+  assert_true(hr_node_valid(&key, &value));
+  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_txn_commit(txn));
+}
+
+/** The state that a node begins with is what the music before it leaves, on its branch or on those
+ * that this was forked from. Where some of that cannot be read, it is not doubted. */
+static void test_a_state_that_does_not_follow_is_said(void** state)
+{
+  (void)state;
+  static const char other[] = "begins with other programs, controllers or held notes";
+  const HrTick second = (HrTick)HR_CHECKPOINT_NODES * HR_NODE_WORDS;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  append_nodes(txn, root, 0, HR_CHECKPOINT_NODES + 2, 100);
+  const HrBranchId child = fork_at(txn, root, second + 10);
+  append_nodes(txn, child, second + 10, 1, 90);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  forge_volume(root, HR_CHECKPOINT_NODES, second, 99);
+  assert_true(verify_complains(other));
+  forge_volume(root, HR_CHECKPOINT_NODES, second, 100);
+  verify_clean();
+  forge_volume(child, 0, second + 10, 99);
+  assert_true(verify_complains(other));
+  txn = begin(HR_WRITE);
+  damage_node(txn, root, HR_CHECKPOINT_NODES, second);
+  assert_ok(hr_txn_commit(txn));
+  assert_false(verify_complains(other));
+  forge_volume(child, 0, second + 10, 100);
+  forge_volume(root, HR_CHECKPOINT_NODES, second, 99);
+  assert_true(verify_complains(other));
+  txn = begin(HR_WRITE);
+  damage_node(txn, root, 3, 3 * (HrTick)HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  assert_false(verify_complains(other));
+}
+
 /** Put a branch's record otherwise than it was, its checksum to match, and back. */
 static bool is_noticed(const HrBranch* forged, const char* words)
 {
@@ -417,6 +471,74 @@ static void test_no_tick_is_out_of_bounds(void** state)
   assert_int_equal(hr_txn_commit(txn), HR_ERR_ARGUMENT);
 }
 
+static int read_beyond(const char* path)
+{
+  size_t size = (size_t)1 << 30;
+  char* const pages =
+      mmap(NULL, 2 * HR_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  (void)path;
+  return pages != MAP_FAILED && !mprotect(pages + HR_PAGE_SIZE, HR_PAGE_SIZE, PROT_NONE) &&
+                 !hr_record_valid(HR_RECORD_JOURNAL, pages, 8, pages, &size)
+             ? SAID
+             : WRONG;
+}
+
+/** Whatever size a damaged page gives to a record, nothing is read beyond the end of the file. */
+static void test_no_record_is_longer_than_any(void** state)
+{
+  (void)state;
+  const int status = apart(read_beyond, NULL);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), SAID);
+  char text[HR_NOTE_TEXT_MAX + 1] = "";
+  memset(text, 'x', HR_NOTE_TEXT_MAX);
+  HrNote note = {.kind = HR_NOTE_TEXT, .text = text};
+  HrTxn* const txn = begin(HR_WRITE);
+  note.branch = hr_branch_id(make_tree(txn), 1);
+  assert_ok(hr_note_add(txn, &note, &note.id));
+  assert_ok(hr_note_get(txn, hr_branch_tree(note.branch), note.id, &note));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
+static int salvage(const char* path)
+{
+  HrSalvageReport report;
+  return !hr_store_salvage(path, scratch_path("rescued.hr"), NULL, NULL, &report, NULL) &&
+                 report.losses
+             ? SAID
+             : WRONG;
+}
+
+/** The nodes that would lie before one of an impossible number are not looked for one by one. */
+static void test_a_gap_without_end_is_said(void** state)
+{
+  (void)state;
+  HrTickKey key;
+  MDB_val value;
+  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  append_nodes(txn, root, 0, 1, 100);
+  assert_ok(append_note(txn, root, HR_NODE_WORDS, 60));
+  assert_ok(hr_tail_close(txn));
+  find_node(txn, root, 0, 0, &key, &value);
+  memcpy(bytes, value.mv_data, value.mv_size);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  remove_node(txn, root, 0, 0); // Its page, which is free now, might be that of a lost one
+  hr_tick_key(&key, root, 0, (uint64_t)1 << 60);
+  ((HrNodeHeader*)bytes)->checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
+  value = (MDB_val){HR_NODE_SIZE, bytes};
+  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(store);
+  store = NULL;
+  const int status = apart(salvage, scratch_path("a/b/test.hr"));
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), SAID);
+}
+
 /** Commit, close the store, and look at its file page by page. */
 static int close_and_open_pages(HrTxn* txn, HrPages* pages)
 {
@@ -499,10 +621,13 @@ int main(void)
       TEST(test_an_empty_event_ends_the_span),
       TEST(test_no_meter_is_out_of_bounds),
       TEST(test_a_tempo_that_does_not_follow_is_said),
+      TEST(test_a_state_that_does_not_follow_is_said),
       TEST(test_a_wrong_beginning_or_end_is_said),
       TEST(test_a_hidden_tempo_is_said),
       TEST(test_a_damaged_root_hinders_no_fork),
       TEST(test_no_tick_is_out_of_bounds),
+      TEST(test_no_record_is_longer_than_any),
+      TEST(test_a_gap_without_end_is_said),
       TEST(test_keys_of_another_kind_are_refused),
       TEST(test_no_count_hides_damage),
   };

@@ -118,7 +118,7 @@ static void apart(void (*act)(const void* with), const void* with, bool killed)
 
 static uint64_t events_in_ring;
 
-enum { DAMAGED = 4 };
+enum { DAMAGED = 8 };
 
 /** Have records of the ring be none, each in another way. All are of events. */
 static void damage_ring(void* unused, HrCapture* capture)
@@ -141,6 +141,8 @@ static void damage_ring(void* unused, HrCapture* capture)
   ((HrCaptureHeader*)(records[40] + 1))->tick = INT64_MIN;
   memset(records[60], 0, hr_record_bytes(records[60]->size));
   records[80]->size += 2 * (uint32_t)hr_record_bytes(records[80]->size); // With others in it
+  records[90]->type = UINT32_MAX;
+  memset(records[50], 0, (size_t)((uint8_t*)records[53] - (uint8_t*)records[50]));
 }
 
 static void play_into_memory(const void* path)
@@ -183,6 +185,53 @@ static void test_a_ring_damaged_while_played_into(void** state)
   assert_ok(hr_session_flush(rig.session));
   assert_int_equal(events_in(path), before + events_in_ring - DAMAGED + 2);
   rig_close(&rig);
+}
+
+/** What a fork's record says that no recorder writes. */
+static void number_impossibly(HrRecord* record)
+{
+  ((HrCaptureHeader*)(record + 1))->branch = UINT32_MAX;
+}
+
+static void lengthen(HrRecord* record)
+{
+  record->size += (uint32_t)hr_record_bytes(sizeof(HrCaptureHeader) + 3); // With an event in it
+}
+
+/** What was played on a fork whose record is damaged is on another one. */
+static void assert_kept_without_fork(void (*damage_fork)(HrRecord* record))
+{
+  const HrRecord* record;
+  HrRecord* fork_record = NULL;
+  uint64_t events = 0;
+  const char* const path = in_data("store.hr");
+  play_into_memory(path);
+  assert_ok(rig_say(&rig, "fork", "x"));
+  play_notes(NOTES);
+  const uint64_t before = events_in(path);
+  const HrRing* const ring = &rig.session->binding.capture->ring;
+  for (uint64_t position = hr_ring_read_position(ring); (record = hr_ring_next(ring, &position));) {
+    fork_record = record->type == HR_CAPTURE_FORK ? (HrRecord*)record : fork_record;
+    events += record->type == HR_CAPTURE_MIDI || record->type == HR_CAPTURE_META;
+  }
+  assert_true(fork_record && events >= EVENTS);
+  damage_fork(fork_record);
+  assert_ok(hr_session_flush(rig.session));
+  assert_int_equal(state_now().dropped, 1);
+  assert_int_equal(events_in(path), before + events);
+  rig_close(&rig);
+}
+
+static void test_a_damaged_fork_in_a_ring(void** state)
+{
+  (void)state;
+  assert_kept_without_fork(number_impossibly);
+}
+
+static void test_a_fork_in_a_ring_that_hides_others(void** state)
+{
+  (void)state;
+  assert_kept_without_fork(lengthen);
 }
 
 /** The search for a record ends, also where there is nothing for as long as the ring is. */
@@ -886,6 +935,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_a_damaged_ring_of_a_killed_host),
       TEST(test_a_ring_damaged_while_played_into),
+      TEST(test_a_damaged_fork_in_a_ring),
+      TEST(test_a_fork_in_a_ring_that_hides_others),
       TEST(test_a_ring_of_zeros),
       TEST(test_the_default_store_comes_later),
       TEST(test_the_default_store_comes_after_the_host),

@@ -5,6 +5,7 @@
  * as it was is told of, each record and each page being damaged in turn. */
 
 #include "store/internal.h"
+#include "store/survey.h"
 #include "tests/damage_rig.h"
 
 enum { TAKES = 6, TAKE_TICKS = 1000, PLACES_MAX = 500, SENTENCES_MAX = 100 };
@@ -458,6 +459,168 @@ static void test_the_tempo_behind_a_lost_stretch_is_kept(void** state)
   hr_txn_abort(txn);
 }
 
+/** A program and a pedal that were set in a lost stretch, and a note that ended in it, are so from
+ * the next checkpoint on. */
+static void test_the_state_behind_a_lost_stretch_is_restored(void** state)
+{
+  (void)state;
+  static const uint8_t messages[][3] = {
+      {0xc0, 12, 0}, {0xb0, 64, 127}, {0x80, 50, 0}, {0x90, 51, 9}};
+  HrBranchId take;
+  const HrTick begin_tick = (HrTick)(TAKES + 1) * TAKE_TICKS;
+  const HrTick lost = begin_tick + 2 * (HrTick)HR_NODE_WORDS;
+  HrTickKey key;
+  HrChase chase;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), begin_tick, NULL, &take));
+  for (HrTick tick = begin_tick;
+       tick < begin_tick + (HrTick)HR_NODE_WORDS * (HR_CHECKPOINT_NODES + 2); ++tick) {
+    const HrTick nth = tick - lost - 1;
+    if (nth >= 0 && nth < 4) {
+      const HrEvent event = {tick, HR_EVENT_MIDI, nth ? 3 : 2, messages[nth]};
+      assert_ok(hr_append(txn, take, &event, NULL));
+    } else {
+      assert_ok(append_note(txn, take, tick, tick < lost ? 50 : 60));
+    }
+  }
+  assert_ok(hr_txn_commit(txn));
+  hr_tick_key(&key, take, lost, 2);
+  const size_t place = place_of(store->nodes, &key, sizeof key);
+  close_store();
+  free(whole);
+  whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
+  free(salvage_without(place));
+  assert_true(was_said("that were set in lost music are set from tick"));
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+  txn = begin(HR_READ);
+  assert_ok(hr_chase_at(txn, take, INT64_MAX, &chase));
+  assert_int_equal(chase.channels[0].program, 12);
+  assert_int_equal(chase.channels[0].controllers[64], 127);
+  assert_int_equal(chase.channels[0].velocities[50], 0);
+  assert_int_equal(chase.channels[0].velocities[51], 0);
+  assert_true(chase.channels[0].velocities[60]);
+  hr_txn_abort(txn);
+}
+
+/** Damage a record of a tree that was made in one commit, so that no older state of it is left. */
+static void salvage_tree_without(MDB_dbi dbi, uint64_t id)
+{
+  const size_t place = place_of(dbi, &id, sizeof id);
+  close_store();
+  free(whole);
+  whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
+  free(salvage_without(place));
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+}
+
+/** One that lies before tick 0 gets no silence behind it. */
+static void test_a_branch_without_a_record_ends_with_its_music(void** state)
+{
+  (void)state;
+  HrTreeId third;
+  HrBranchId early;
+  HrBranch branch;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "third", piano, &third));
+  assert_ok(append_note(txn, hr_branch_id(third, 1), -5000, 60));
+  assert_ok(hr_branch_fork(txn, hr_branch_id(third, 1), -4000, NULL, &early));
+  assert_ok(append_note(txn, early, -3000, 60));
+  assert_ok(hr_txn_commit(txn));
+  salvage_tree_without(store->branches, early);
+  assert_true(was_said("its record is lost"));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, early, &branch));
+  assert_int_equal(branch.head_tick, -3000);
+  hr_txn_abort(txn);
+}
+
+/** Where it is not known which branch was current, the first is, and that is not hidden then. */
+static void test_a_tree_without_a_record_has_a_current_branch(void** state)
+{
+  (void)state;
+  HrTreeId third;
+  HrBranchId fork;
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "third", piano, &third));
+  assert_ok(
+      hr_branch_fork(txn, hr_branch_id(third, 1), 0, &(HrForkOptions){.go_there = true}, &fork));
+  assert_ok(hr_branch_set_state(txn, hr_branch_id(third, 1), HR_BRANCH_HIDDEN, piano));
+  assert_ok(hr_txn_commit(txn));
+  salvage_tree_without(store->trees, third);
+  assert_true(was_said("its record is lost, and which branch was current"));
+  verify_clean();
+}
+
+/** Overwrite the pages that say where nodes are, all of them. */
+static void damage_node_keys(uint8_t* bytes, size_t size)
+{
+  for (uint8_t* page = bytes + 2 * HR_PAGE_SIZE; page < bytes + size; page += HR_PAGE_SIZE) {
+    HrPageHeader header;
+    HrPageEntry entry;
+    memcpy(&header, page, sizeof header);
+    if (header.flags == HR_PAGE_LEAF && hr_page_entries(page) && hr_page_entry(page, 0, &entry) &&
+        entry.key_size == sizeof(HrTickKey) && !entry.value) {
+      memset(page, 0xff, HR_PAGE_SIZE);
+    }
+  }
+}
+
+/** Thousands of nodes find their places as well. */
+static void test_many_nodes_without_a_key_find_their_place(void** state)
+{
+  (void)state;
+  enum { NODES = 6000 };
+  HrTreeId third;
+  HrBranch branch;
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, "third", piano, &third));
+  for (HrTick tick = 0; tick < (HrTick)NODES * HR_NODE_WORDS; ++tick) {
+    assert_ok(append_note(txn, hr_branch_id(third, 1), tick, 60));
+  }
+  assert_ok(hr_txn_commit(txn));
+  close_store();
+  free(whole);
+  whole = read_file(scratch_path("a/b/test.hr"), &whole_size);
+  damage_node_keys(whole, whole_size);
+  free(salvage(whole));
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &store, NULL));
+  txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, hr_branch_id(third, 1), &branch));
+  assert_true(branch.event_count > (uint64_t)(NODES - 1) * HR_NODE_WORDS); // The last may lie there
+  hr_txn_abort(txn);
+}
+
+/** What was found is given only if it is still there: who records may have used its page again. */
+static void test_a_page_is_used_again(void** state)
+{
+  (void)state;
+  HrSurvey survey;
+  const char* const path = scratch_path("again.hr");
+  write_file(path, whole, whole_size);
+  const int fd = open(path, O_RDWR | O_CLOEXEC);
+  const uint64_t pages = whole_size / HR_PAGE_SIZE;
+  assert_ok(hr_survey(&survey, fd, NULL, true, pages, pages - 1));
+  for (size_t i = 0; i < survey.count; ++i) {
+    const HrFound* const found = &survey.found[i];
+    const HrFound* const other = &survey.found[(i + survey.count / 2) % survey.count];
+    const uint8_t* const page = whole + found->page * HR_PAGE_SIZE;
+    size_t before_size = 0, size = 0;
+    void* const before = hr_survey_value(&survey, found, &before_size);
+    assert_non_null(before);
+    assert_int_equal(pwrite(fd, whole + other->page * HR_PAGE_SIZE, HR_PAGE_SIZE,
+                            (off_t)(found->page * HR_PAGE_SIZE)),
+                     HR_PAGE_SIZE);
+    void* const after = hr_survey_value(&survey, found, &size);
+    assert_true(!after || (size == before_size && !memcmp(before, after, size)));
+    assert_int_equal(pwrite(fd, page, HR_PAGE_SIZE, (off_t)(found->page * HR_PAGE_SIZE)),
+                     HR_PAGE_SIZE);
+    free(before);
+    free(after);
+  }
+  hr_survey_free(&survey);
+  close(fd);
+}
+
 int main(void)
 {
 #undef TEST
@@ -472,6 +635,11 @@ int main(void)
       TEST(test_an_older_tree_is_said),
       TEST(test_a_stretch_is_said_exactly),
       TEST(test_the_tempo_behind_a_lost_stretch_is_kept),
+      TEST(test_the_state_behind_a_lost_stretch_is_restored),
+      TEST(test_a_branch_without_a_record_ends_with_its_music),
+      TEST(test_a_tree_without_a_record_has_a_current_branch),
+      TEST(test_many_nodes_without_a_key_find_their_place),
+      TEST(test_a_page_is_used_again),
   };
   return cmocka_run_group_tests_name("salvage", tests, NULL, NULL);
 }
