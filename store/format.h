@@ -43,7 +43,7 @@
 #endif
 
 #if UINTPTR_MAX < UINT64_MAX
-#error "HalfRemembered needs a 64-bit system (getconf LONG_BIT says 64): LMDB's files are others on 32 bits"
+#error "This needs a 64-bit system (getconf LONG_BIT says 64): on 32, LMDB's files are others"
 #endif
 
 #define HR_FORMAT_VERSION 2u
