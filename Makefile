@@ -13,6 +13,8 @@ LV2DIR     ?= $(PREFIX)/lib/lv2
 BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
 PKG_CONFIG ?= pkg-config
+# Runs what was built for another machine: qemu-aarch64 -L SYSROOT
+EMULATOR   ?=
 OPTIMISE   ?= -O2 -g
 CARGO      ?= /usr/bin/cargo
 RUSTC      ?= /usr/bin/rustc
@@ -172,7 +174,7 @@ $(BUNDLE)/halfremembered.pd: KIND = pure-data
 $(LAYOUTS): $(TOOL)
 	@mkdir -p $(@D)
 	$(call say,make,$@)
-	$(Q)$(TOOL) osc-layout $(KIND) >$@.new && mv $@.new $@
+	$(Q)$(EMULATOR) $(TOOL) osc-layout $(KIND) >$@.new && mv $@.new $@
 
 layouts: $(LAYOUTS) ## The controllers alone: TouchOSC, Open Stage Control, Pure Data
 

@@ -19,14 +19,19 @@ uint64_t hr_osc_schedule_now(void)
   return ((uint64_t)now.tv_sec + NTP_UNIX_SECONDS) << 32 | fraction;
 }
 
-uint64_t hr_osc_schedule_clock(HrOscSchedule* schedule, int64_t now_ns)
+static uint64_t steady(int64_t now_ns)
 {
   const uint64_t ns = (uint64_t)now_ns;
-  const uint64_t steady = ns / 1000000000U << 32 | (ns % 1000000000U << 32) / 1000000000U;
+  return ns / 1000000000U << 32 | (ns % 1000000000U << 32) / 1000000000U;
+}
+
+uint64_t hr_osc_schedule_clock(HrOscSchedule* schedule, int64_t now_ns)
+{
   if (!schedule->count) {
-    schedule->offset = hr_osc_schedule_now() - steady;
+    /* Both now: on a busy machine `now_ns` is of a while ago. */
+    schedule->offset = hr_osc_schedule_now() - steady(hr_monotonic_ns());
   }
-  return steady + schedule->offset;
+  return steady(now_ns) + schedule->offset;
 }
 
 static bool earlier(const HrOscPending* a, const HrOscPending* b)

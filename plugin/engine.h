@@ -38,7 +38,8 @@ typedef struct {
   _Atomic uint32_t pending_number; ///< Branch to switch to; 0: none
   _Atomic double pending_beats;
   _Atomic uint32_t streams;      ///< Bits: rings being played or waiting to be
-  _Atomic uint32_t playing;      ///< The ring being played, HR_NO_STREAM: none
+  _Atomic uint32_t playing;      ///< The ring being played, HR_NO_STREAM: none; what was recorded
+                                 ///< before it began is in the capture ring
   _Atomic uint32_t numbers_left; ///< For forks
   _Atomic uint64_t recorded, replayed, dropped, malformed, unheard;
   _Atomic uint64_t sends_done;    ///< Of the messages sent with a time

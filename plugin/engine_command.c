@@ -14,7 +14,7 @@ void hr_engine_publish_streams(HrEngine* engine)
   const uint32_t playing = engine->player.stream.ring;
   const uint32_t waiting = engine->pending.what ? engine->pending.stream.ring : HR_NO_STREAM;
   const uint32_t used = 1u << playing | 1u << waiting | 1u << engine->ahead.ring;
-  atomic_store_explicit(&shared->playing, playing, memory_order_relaxed);
+  atomic_store_explicit(&shared->playing, playing, memory_order_release);
   atomic_store_explicit(&shared->streams, used & ((1u << HR_STREAMS) - 1), memory_order_release);
 }
 

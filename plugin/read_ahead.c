@@ -418,7 +418,7 @@ static void end_live_part(HrSession* session, HrReader* reader)
 void hr_session_read_ahead(HrSession* session)
 {
   const uint32_t playing =
-      atomic_load_explicit(&session->engine->shared.playing, memory_order_relaxed);
+      atomic_load_explicit(&session->engine->shared.playing, memory_order_acquire);
   for (unsigned i = 0; i < HR_STREAMS; ++i) {
     HrReader* const reader = &session->readers[i];
     if (!(rings_in_use(session) & 1u << i)) {

@@ -142,10 +142,12 @@ HR_REALTIME static inline void hr_ring_release(HrRing* ring, uint64_t position)
   atomic_store_explicit(&ring->positions->read, position, memory_order_release);
 }
 
-/** Bytes waiting to be read. */
+/** Bytes waiting to be read; for the writer too, who then also sees what the reader did
+ * before it released the others. */
 HR_REALTIME static inline uint64_t hr_ring_used(const HrRing* ring)
 {
-  return hr_ring_write_position(ring) - hr_ring_read_position(ring);
+  const uint64_t written = hr_ring_write_position(ring);
+  return written - atomic_load_explicit(&ring->positions->read, memory_order_acquire);
 }
 
 #endif

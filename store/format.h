@@ -42,6 +42,10 @@
 #error "The store is used where it lies in memory: little-endian machines only"
 #endif
 
+#if UINTPTR_MAX < UINT64_MAX
+#error "This needs a 64-bit system (getconf LONG_BIT says 64): on 32, LMDB's files are others"
+#endif
+
 #define HR_FORMAT_VERSION 2u
 #define HR_HEADER_KEY     "halfremembered"
 #define HR_HEADER_MAGIC   "HALFREM"

@@ -7,20 +7,18 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /** Nothing tells whether mlockall() is in force but its effect: a new page is
  * there before it is touched. */
 static bool new_pages_are_resident(void)
 {
-  const size_t size = (size_t)sysconf(_SC_PAGESIZE);
   unsigned char resident = 0;
-  void* const page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const page = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) {
     return false;
   }
-  mincore(page, size, &resident);
-  munmap(page, size);
+  mincore(page, 1, &resident);
+  munmap(page, 1);
   return resident & 1;
 }
 

@@ -6,6 +6,7 @@
 #include <endian.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -113,9 +114,10 @@ void hr_page_run_add(HrPageRun* pages, const MDB_val* value)
 void hr_page_run_will_need(const HrPageRun* pages)
 {
   if (pages->start < pages->end) {
-    /* Advice: if it is not taken, the pages are read when they are touched. */
-    madvise((void*)pages->start, pages->end - pages->start, // NOLINT(performance-no-int-to-ptr)
-            MADV_WILLNEED);
+    /* The system's pages may be larger than ours, and it takes no advice on a part of one.
+     * If it takes none, they are read when they are touched. */
+    const uintptr_t start = pages->start & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+    madvise((void*)start, pages->end - start, MADV_WILLNEED); // NOLINT(performance-no-int-to-ptr)
   }
 }
 

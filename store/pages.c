@@ -3,6 +3,7 @@
 
 #include "store/pages.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,30 @@ enum {
   KEY_MAX = 511,
   NAME_MAX_SIZE = 32,
 };
+
+bool hr_pages_begin(int fd)
+{
+  uint8_t pages[2][HR_PAGE_SIZE] = {0};
+  const HrPageMeta meta = {
+      .magic = HR_PAGES_MAGIC,
+      .version = HR_PAGES_VERSION,
+      .free_list = {.pad = HR_PAGE_SIZE, .flags = TREE_INTEGER_KEYS, .root = HR_NO_PAGE},
+      .main.root = HR_NO_PAGE,
+      .last_page = 1};
+  for (uint64_t number = 0; number < 2; ++number) {
+    const HrPageHeader header = {.number = number, .flags = HR_PAGE_META};
+    memcpy(pages[number], &header, sizeof header);
+    memcpy(pages[number] + sizeof header, &meta, sizeof meta);
+  }
+  const ssize_t written = pwrite(fd, pages, sizeof pages, 0);
+  if (written == (ssize_t)sizeof pages) {
+    return true;
+  }
+  const int code = written < 0 ? errno : ENOSPC;
+  const int emptied = ftruncate(fd, 0);
+  errno = emptied ? EIO : code;
+  return false;
+}
 
 bool hr_page_read(int fd, uint64_t number, uint8_t page[HR_PAGE_SIZE])
 {

@@ -9,7 +9,7 @@
  *
  * Source of the layout: LMDB 0.9 data format version 1 (mdb.c, "Page structures").
  *
- * Thread: any; a file may be read by several. Nothing is written.
+ * Thread: any; a file may be read by several. Nothing is written but by hr_pages_begin().
  */
 
 #ifndef HR_STORE_PAGES_H
@@ -70,6 +70,11 @@ typedef struct {
   bool is_tree;         ///< The value is an HrPageTree
   uint64_t page;        ///< The child; first of the overflow pages; 0 if neither
 } HrPageEntry;
+
+/** Make an empty file into an empty database. LMDB by itself would give it pages of the
+ * system's size, which on some ARM machines is 16 or 64 KiB. False if it cannot be written,
+ * and errno says why: it is empty still. */
+bool hr_pages_begin(int fd);
 
 /** Read a page. False if the file ends before it or cannot be read. */
 bool hr_page_read(int fd, uint64_t number, uint8_t page[HR_PAGE_SIZE]);

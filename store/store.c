@@ -332,6 +332,25 @@ static int try_environment(HrStore* store, size_t map, unsigned flags)
   return code;
 }
 
+/** See to it that the file has our pages before LMDB finds it empty. Of two programs that
+ * do so at once, one does. */
+static HrStatus begin_file(const HrStore* store, HrError* error)
+{
+  struct stat info;
+  const int fd = open(store->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  int code = fd < 0 || fstat(fd, &info) ? errno : 0;
+  if (!code && !info.st_size) {
+    const bool locked = !flock(fd, LOCK_EX) && !fstat(fd, &info);
+    code = !locked || (!info.st_size && !hr_pages_begin(fd)) ? errno : 0;
+  }
+  if (fd >= 0) {
+    close(fd);
+  }
+  return code ? hr_error(error, status_from_errno(code), "Cannot open the store %s: %s.",
+                         store->path, strerror(code))
+              : HR_OK;
+}
+
 static HrStatus open_environment(HrStore* store, HrError* error)
 {
   const unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD |
@@ -461,7 +480,8 @@ static HrStatus open_store(HrStore* store, HrError* error)
   HrSizeSignal held;
   hr_memlock_suspend(&memlock);
   hr_size_signal_hold(&held);
-  status = open_environment(store, error);
+  status = store->read_only ? HR_OK : begin_file(store, error);
+  status = status ? status : open_environment(store, error);
   if (!status) {
     close_on_exec(store);
     note_lock_file(store);

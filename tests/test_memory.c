@@ -137,7 +137,7 @@ static unsigned nodes_in_memory(HrTxn* txn, HrTick from, unsigned count)
   for (unsigned i = 0;
        i < count && !mdb_cursor_get(cursor, &key, &value, i ? MDB_NEXT : MDB_SET_RANGE); ++i) {
     unsigned char is_there = 0;
-    const uintptr_t page = (uintptr_t)value.mv_data & ~(uintptr_t)(HR_PAGE_SIZE - 1);
+    const uintptr_t page = (uintptr_t)value.mv_data & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
     assert_int_equal(mincore((void*)page, 1, &is_there), 0);
     resident += is_there & 1;
   }

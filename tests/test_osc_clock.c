@@ -22,9 +22,13 @@
 #define DAY (INT64_C(24) * 3600)
 
 static _Atomic int64_t wall_step; ///< Seconds the wall clock was set on by
+static _Atomic long busy_ns;      ///< So long others run before it is read
 
 __attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct timespec* now)
 {
+  if (clock == CLOCK_REALTIME && busy_ns) {
+    nanosleep(&(struct timespec){.tv_nsec = busy_ns}, NULL);
+  }
   const int result = (int)syscall(SYS_clock_gettime, clock, now);
   now->tv_sec += clock == CLOCK_REALTIME ? wall_step : 0;
   return result;
@@ -33,6 +37,7 @@ __attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct
 static int restore_clock(void** state)
 {
   wall_step = 0;
+  busy_ns = 0;
   return teardown(state);
 }
 
@@ -88,6 +93,19 @@ static void test_bundles_wait_as_long_as_they_were_to(void** state)
   assert_bundles_hold(client, 2);
 }
 
+static void test_on_a_busy_machine_they_are_not_early(void** state)
+{
+  Client* client = *state;
+  static uint8_t bytes[WIRE_SIZE];
+  const int64_t begun_ms = now_ms();
+  size_t size = serialise(bytes, "/hr/ping", "");
+  size = wrap(bytes, in_ms(500), bytes, size);
+  busy_ns = 100000000;
+  client_send_bytes(client, bytes, size);
+  client_ok(client, "/hr/ping");
+  assert_true(now_ms() - begun_ms >= 499);
+}
+
 static void test_subscriptions_hold(void** state)
 {
   static const int64_t steps[] = {365 * DAY, -2 * 365 * DAY, 365 * DAY};
@@ -115,6 +133,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, setup, restore_clock)
       SERVED(test_bundles_wait_as_long_as_they_were_to),
+      SERVED(test_on_a_busy_machine_they_are_not_early),
       SERVED(test_subscriptions_hold),
   };
   return cmocka_run_group_tests_name("osc clock", tests, group_setup, group_teardown);
