@@ -425,9 +425,9 @@ static HrStatus add_instance(HrSession* session, HrError* error)
 
 /** Take the instance of a session, which is in the list, out of it; false if that cannot be
  * done in time. */
-static bool remove_instance(const HrSession* session, HrOscInstance** removed)
+static bool remove_instance(HrSession* session, HrOscInstance** removed)
 {
-  if (!enter_in_time()) {
+  if (!hr_session_on_change(session, NULL, NULL) || !enter_in_time()) {
     return false;
   }
   HrOscInstance** place = &server.endpoint.instances;
@@ -481,7 +481,6 @@ bool hr_osc_detach(HrSession* session)
   const bool removed =
       !server.started || !is_served(session) || remove_instance(session, &instance);
   if (instance) {
-    hr_session_on_change(session, NULL, NULL);
     if (server.endpoint.instances) {
       wake_up(server.wake);
     } else {

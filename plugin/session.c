@@ -19,6 +19,9 @@
 /** The host's worker is taken to do the work if it did some within this time. */
 #define WORKER_NS 300000000
 
+/** Whoever holds the mutex for longer hangs in a page that its disk does not give. */
+#define HANG_SECONDS 10
+
 static pthread_mutex_t numbers_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t numbers_taken[16]; ///< Bits: session numbers in use, from 1
 
@@ -49,6 +52,18 @@ void hr_session_lock(HrSession* session)
 {
   pthread_mutex_lock(&session->lock);
   ++session->depth;
+}
+
+static bool lock_in_time(HrSession* session)
+{
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_sec += HANG_SECONDS;
+  if (pthread_mutex_clocklock(&session->lock, CLOCK_MONOTONIC, &until)) {
+    return false;
+  }
+  ++session->depth;
+  return true;
 }
 
 void hr_session_unlock(HrSession* session)
@@ -599,12 +614,15 @@ uint32_t hr_session_number(const HrSession* session)
   return session->number;
 }
 
-void hr_session_on_change(HrSession* session, void (*changed)(void* data), void* data)
+bool hr_session_on_change(HrSession* session, void (*changed)(void* data), void* data)
 {
-  hr_session_lock(session);
+  if (!lock_in_time(session)) {
+    return false;
+  }
   session->changed = changed;
   session->changed_data = data;
   hr_session_unlock(session);
+  return true;
 }
 
 void hr_session_on_request(HrSession* session, HrRequestHandler handler, void* data)
