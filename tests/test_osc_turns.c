@@ -265,6 +265,23 @@ static void test_what_finds_no_room_is_told(void** state)
   client_free(other);
 }
 
+/** However small the packets are, they take no more memory than is said. */
+static void test_small_packets_are_bounded_as_well(void** state)
+{
+  (void)state;
+  HrOscInbox inbox = {0};
+  struct sockaddr_in from = {.sin_family = AF_INET};
+  HrError error;
+  size_t count = 0;
+  while (hr_osc_inbox_add(&inbox, &from, 4, 0, &error)) {
+    from.sin_addr.s_addr = htonl((uint32_t)++count % 1024); // Of a lane each
+  }
+  assert_int_equal(error.status, HR_ERR_BUSY);
+  assert_in_range(count, 1, HR_OSC_INBOX_BYTES_MAX / sizeof(HrOscPacket) - 1);
+  hr_osc_inbox_clear(&inbox);
+  assert_int_equal(inbox.bytes, 0);
+}
+
 /* ---- With a slow disk ----------------------------------------------- */
 
 enum {
@@ -559,6 +576,7 @@ int main(void)
       TURNS(test_each_has_its_turn),
       TURNS(test_a_pattern_in_turns),
       TURNS(test_what_finds_no_room_is_told),
+      cmocka_unit_test(test_small_packets_are_bounded_as_well),
       SLOW(test_a_slow_bundle_holds_up_nobody),
       SLOW(test_what_waits_at_the_end_is_answered),
       SLOW(test_a_command_that_hangs_does_not_hang_the_host),
