@@ -33,7 +33,7 @@
 #define PACKETS_NS      INT64_C(50000000)    // Packets run before other work has its turn
 #define RECEIVE_NS      INT64_C(10000000)    // The same of taking them in
 
-enum { STACK_BYTES = 512 << 10 };
+enum { STACK_BYTES = 256 << 10 };
 
 /** The endpoint of the process and the thread that serves it.
  *
