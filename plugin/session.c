@@ -12,7 +12,8 @@
 #define RUNNING_NS 500000000
 
 /** How long the engine may take to hear of what it is sent: the longest block of any
- * host, 8192 frames, takes 186 ms at 44.1 kHz. And how often to look whether it has. */
+ * host, 8192 frames, takes 186 ms at 44.1 kHz. And how often to look whether it has,
+ * or whether a mutex is free. */
 #define ANSWER_NS 200000000
 #define LOOK_NS   500000
 
@@ -20,7 +21,7 @@
 #define WORKER_NS 300000000
 
 /** Whoever holds the mutex for longer hangs in a page that its disk does not give. */
-#define HANG_SECONDS 10
+#define HANG_NS INT64_C(10000000000)
 
 static pthread_mutex_t numbers_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t numbers_taken[16]; ///< Bits: session numbers in use, from 1
@@ -56,11 +57,12 @@ void hr_session_lock(HrSession* session)
 
 static bool lock_in_time(HrSession* session)
 {
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_sec += HANG_SECONDS;
-  if (pthread_mutex_clocklock(&session->lock, CLOCK_MONOTONIC, &until)) {
-    return false;
+  const int64_t until = hr_monotonic_ns() + HANG_NS;
+  while (pthread_mutex_trylock(&session->lock)) {
+    if (hr_monotonic_ns() >= until) {
+      return false;
+    }
+    nanosleep(&(struct timespec){0, LOOK_NS}, NULL);
   }
   ++session->depth;
   return true;
