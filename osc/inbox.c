@@ -17,6 +17,11 @@ static HrOscLane* find_lane(const HrOscInbox* inbox, const struct sockaddr_in* f
   return lane;
 }
 
+static size_t packet_bytes(size_t room)
+{
+  return sizeof(HrOscPacket) + room + HR_OSC_PADDING;
+}
+
 static void append_lane(HrOscInbox* inbox, HrOscLane* lane)
 {
   lane->next = NULL;
@@ -35,11 +40,12 @@ static void append_packet(HrOscInbox* inbox, HrOscLane* lane, HrOscPacket* packe
   } else {
     lane->first = packet;
     append_lane(inbox, lane);
+    inbox->bytes += sizeof *lane;
   }
   lane->last = packet;
   lane->count += 1;
-  lane->bytes += packet->room;
-  inbox->bytes += packet->room;
+  lane->bytes += packet_bytes(packet->room);
+  inbox->bytes += packet_bytes(packet->room);
 }
 
 HrOscPacket* hr_osc_inbox_add(HrOscInbox* inbox, const struct sockaddr_in* from, size_t size,
@@ -47,14 +53,15 @@ HrOscPacket* hr_osc_inbox_add(HrOscInbox* inbox, const struct sockaddr_in* from,
 {
   HrOscLane* lane = find_lane(inbox, from);
   const size_t room = HR_OSC_BUNDLE_HEADER_SIZE + HR_OSC_BUNDLE_LENGTH_SIZE + size;
-  if (inbox->bytes + room > HR_OSC_INBOX_BYTES_MAX ||
-      (lane && (lane->count == HR_OSC_LANE_MAX || lane->bytes + room > HR_OSC_LANE_BYTES_MAX))) {
+  const size_t bytes = packet_bytes(room);
+  if (inbox->bytes + bytes + (lane ? 0 : sizeof *lane) > HR_OSC_INBOX_BYTES_MAX ||
+      (lane && (lane->count == HR_OSC_LANE_MAX || lane->bytes + bytes > HR_OSC_LANE_BYTES_MAX))) {
     hr_error(error, HR_ERR_BUSY,
              "Nothing of this packet was done, as too much that was sent before still waits: "
              "send it again in a moment.");
     return NULL;
   }
-  HrOscPacket* const packet = calloc(1, sizeof *packet + room + HR_OSC_PADDING);
+  HrOscPacket* const packet = calloc(1, bytes);
   HrOscLane* const fresh = lane || !packet ? NULL : calloc(1, sizeof *fresh);
   lane = lane ? lane : fresh;
   if (!packet || !lane) {
@@ -74,8 +81,8 @@ static void drop_first(HrOscInbox* inbox, HrOscLane* lane)
   HrOscPacket* const packet = lane->first;
   lane->first = packet->next;
   lane->count -= 1;
-  lane->bytes -= packet->room;
-  inbox->bytes -= packet->room;
+  lane->bytes -= packet_bytes(packet->room);
+  inbox->bytes -= packet_bytes(packet->room);
   free(packet);
 }
 
@@ -89,6 +96,7 @@ void hr_osc_inbox_turn(HrOscInbox* inbox, bool done)
   if (lane->first) {
     append_lane(inbox, lane);
   } else {
+    inbox->bytes -= sizeof *lane;
     free(lane);
   }
 }

@@ -21,7 +21,7 @@
 
 enum {
   HR_OSC_LANE_MAX = 1024,            ///< Packets of one sender: a burst, as rate_limit.h has it
-  HR_OSC_LANE_BYTES_MAX = 512 << 10, ///< Of one sender
+  HR_OSC_LANE_BYTES_MAX = 512 << 10, ///< Of memory for the packets of one sender
   HR_OSC_INBOX_BYTES_MAX = 8 << 20,  ///< In all
 };
 

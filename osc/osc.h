@@ -13,8 +13,8 @@
  * there is none, /tmp/halfremembered-<uid>/osc-<pid>.url.
  *
  * Threads: any but the audio thread. hr_osc_attach() and hr_osc_detach() wait
- * for the command being run, if any, but for no more than 10 s; neither may be called with a lock
- * held that a session's work could want.
+ * for the command being run, if any, and for the session's mutex, but for no more than 10 s each;
+ * neither may be called with a lock held that a session's work could want.
  */
 
 #ifndef HR_OSC_H

@@ -33,7 +33,7 @@
 #define PACKETS_NS      INT64_C(50000000)    // Packets run before other work has its turn
 #define RECEIVE_NS      INT64_C(10000000)    // The same of taking them in
 
-enum { STACK_BYTES = 512 << 10 };
+enum { STACK_BYTES = 256 << 10 };
 
 /** The endpoint of the process and the thread that serves it.
  *
@@ -425,9 +425,9 @@ static HrStatus add_instance(HrSession* session, HrError* error)
 
 /** Take the instance of a session, which is in the list, out of it; false if that cannot be
  * done in time. */
-static bool remove_instance(const HrSession* session, HrOscInstance** removed)
+static bool remove_instance(HrSession* session, HrOscInstance** removed)
 {
-  if (!enter_in_time()) {
+  if (!hr_session_on_change(session, NULL, NULL) || !enter_in_time()) {
     return false;
   }
   HrOscInstance** place = &server.endpoint.instances;
@@ -481,7 +481,6 @@ bool hr_osc_detach(HrSession* session)
   const bool removed =
       !server.started || !is_served(session) || remove_instance(session, &instance);
   if (instance) {
-    hr_session_on_change(session, NULL, NULL);
     if (server.endpoint.instances) {
       wake_up(server.wake);
     } else {

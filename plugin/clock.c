@@ -276,6 +276,24 @@ HR_REALTIME static const HrTempoSegment* segment_at(HrClock* clock, const HrPosi
   return known ? known : new_segment(clock, p, host_frame);
 }
 
+/** Note where the host stands, by its own tempo: the own clock may be at another. */
+HR_REALTIME static unsigned note_cue(HrClock* clock, const HrPosition* p)
+{
+  const HrTempo own = clock->tempo;
+  clock->tempo = hr_clock_said(clock, own);
+  const HrTempoSegment* const segment = segment_at(clock, p, p->frame);
+  clock->tempo = own;
+  const HrTick cue = segment_tick(segment, p->frame);
+  const bool moved = !clock->cued || cue != clock->cue_tick;
+  clock->cued = true;
+  clock->cue_tick = cue;
+  if (clock->ever_rolled && !clock->running) { // Then it is where the clock goes
+    clock->bar_tick = segment->bar_tick;
+    clock->bar = segment->bar;
+  }
+  return moved ? HR_CLOCK_CUED : 0;
+}
+
 /** The host stands still: note where, and the tempo it will have. Where that changes the meter,
  * a bar begins. */
 HR_REALTIME static unsigned stand(HrClock* clock, const HrPosition* p, bool was_rolling,
@@ -290,25 +308,11 @@ HR_REALTIME static unsigned stand(HrClock* clock, const HrPosition* p, bool was_
   clock->host_frame = p->has & HR_HAS_FRAME ? p->frame : clock->host_frame;
   /* Its tempo is the one to play at, but not while a branch is heard at its own. */
   const HrTempo tempo = hear_tempo(clock, p);
-  if (clock->running) {
-    return what;
-  }
-  if (!same_tempo(&tempo, &clock->tempo)) {
+  if (!clock->running && !same_tempo(&tempo, &clock->tempo)) {
     hr_clock_set_tempo(clock, frame, here, &tempo);
     what |= HR_CLOCK_TEMPO;
   }
-  if (p->has & HR_HAS_FRAME) {
-    const HrTempoSegment* const segment = segment_at(clock, p, p->frame);
-    const HrTick cue = segment_tick(segment, p->frame);
-    what |= !clock->cued || cue != clock->cue_tick ? HR_CLOCK_CUED : 0u;
-    clock->cued = true;
-    clock->cue_tick = cue;
-    if (clock->ever_rolled) { // Then it is where the clock goes
-      clock->bar_tick = segment->bar_tick;
-      clock->bar = segment->bar;
-    }
-  }
-  return what;
+  return p->has & HR_HAS_FRAME ? what | note_cue(clock, p) : what;
 }
 
 unsigned hr_clock_host(HrClock* clock, int64_t frame, const HrPosition* p)

@@ -412,7 +412,7 @@ void hr_engine_position(HrEngine* engine, uint32_t frame, const HrPosition* posi
     }
     hr_engine_park(engine, engine->cursor, clock->cue_tick);
   }
-  if (what & (HR_CLOCK_STOPPED | HR_CLOCK_CUED) && !clock->running) {
+  if (what & (HR_CLOCK_STOPPED | HR_CLOCK_CUED)) {
     hr_engine_look_ahead(engine, clock->cued ? clock->cue_tick : here);
   }
   if (what & HR_CLOCK_TEMPO && clock->rolling && hr_engine_records(engine)) {

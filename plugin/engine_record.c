@@ -69,6 +69,12 @@ HR_REALTIME static void record_releases(HrEngine* engine)
   }
 }
 
+/** A loop is heard along a host, which is elsewhere: it has the sound of its own place. */
+HR_REALTIME static bool hears_elsewhere(const HrEngine* engine)
+{
+  return engine->clock.rolling && hr_engine_looping(engine);
+}
+
 /** Play over a branch that goes round: when it begins again, it is the current one again. */
 HR_REALTIME static void note_over(HrEngine* engine, const HrTarget* looped)
 {
@@ -90,6 +96,9 @@ void hr_engine_leave_replay(HrEngine* engine, uint32_t frame)
     engine->layered = engine->layered || (hr_engine_looping(engine) && !engine->clock.rolling);
     hr_engine_look_ahead_again(engine);
     return;
+  }
+  if (hears_elsewhere(engine)) {
+    return; // Nothing that sounds has its beginning in the record
   }
   record_releases(engine);
   if (plays && hr_engine_looping(engine)) {
@@ -134,13 +143,14 @@ HR_REALTIME_SELDOM static bool fork_by_playing(HrEngine* engine, HrTick tick, Hr
 }
 
 /** Where the synthesizer comes from another branch or place, or replay has turned it, the sound
- * is said with the next event. While music is replayed it is that of the music. */
+ * is said with the next event. While the music of the place is replayed it is that of the music. */
 HR_REALTIME static bool is_sound_due(HrEngine* engine)
 {
   const HrPlayer* const player = &engine->player;
   engine->unsaid =
       engine->unsaid || engine->unkept || !engine->straight || engine->turned != player->turned;
-  return engine->unsaid && !(engine->replay && hr_player_plays(player));
+  const bool heard = engine->replay && hr_player_plays(player) && !hears_elsewhere(engine);
+  return engine->unsaid && !heard;
 }
 
 /** Play on while the host stands at `tick`: one tick later, much less than a
@@ -182,7 +192,7 @@ HR_REALTIME_SELDOM static bool fork_from_past(HrEngine* engine, uint32_t frame, 
   const HrCaptureCause cause = {pass ? HR_CAUSE_PASS : HR_CAUSE_PLAYING, pass ? engine->pass : 0,
                                 0};
   const HrTick at = pass && !heard && engine->pass_start < tick ? engine->pass_start : tick;
-  const bool elsewhere = engine->clock.rolling && hr_engine_looping(engine);
+  const bool elsewhere = hears_elsewhere(engine);
   HrTarget left = engine->recorder.target;
   if (!fork_by_playing(engine, at, cause, heard && !elsewhere)) {
     return false;
@@ -263,7 +273,7 @@ void hr_engine_record(HrEngine* engine, uint32_t frame, const uint8_t* bytes, ui
   if (!clock->running) {
     tick = start_own_clock(engine, frame, tick);
   }
-  if (engine->settings[HR_SET_OVERDUB] && clock->rolling && hr_engine_looping(engine)) {
+  if (engine->settings[HR_SET_OVERDUB] && hears_elsewhere(engine)) {
     engine->overdubbing = true; // Nothing forks where the clock runs straight on
   }
   record_at(engine, frame, tick, bytes, size);

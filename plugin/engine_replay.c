@@ -197,17 +197,48 @@ HR_REALTIME_SELDOM static void replay_ended(HrEngine* engine, uint32_t frame)
   }
 }
 
+/** Keep what is heard, if it is overdubbed. */
+HR_REALTIME static void overdub(HrEngine* engine, HrTick tick, const uint8_t* bytes, uint32_t size)
+{
+  if (engine->overdubbing && engine->settings[HR_SET_RECORD]) {
+    const HrTick head = engine->recorder.target.head;
+    hr_recorder_append(&engine->recorder, tick > head ? tick : head, &engine->clock.tempo, bytes,
+                       size);
+  }
+}
+
+/** The same of what the end of a lap cuts off. */
+HR_REALTIME static void overdub_releases(HrEngine* engine, HrTick tick)
+{
+  HrSounding sounding = engine->player.sounding;
+  uint8_t bytes[3];
+  while (hr_sounding_release(&sounding, bytes)) {
+    overdub(engine, tick, bytes, sizeof bytes);
+  }
+}
+
+/** Where chased messages are kept. */
+typedef struct {
+  HrEngine* engine;
+  HrTick tick;
+} Overdubbed;
+
+HR_REALTIME static void overdub_chased(void* data, const uint8_t* bytes, uint32_t size)
+{
+  const Overdubbed* const overdubbed = data;
+  overdub(overdubbed->engine, overdubbed->tick, bytes, size);
+}
+
 void hr_engine_play_event(HrEngine* engine, uint32_t frame, const HrRecord* record, uint64_t after)
 {
   const HrStreamEvent* const event = (const HrStreamEvent*)(record + 1);
   const uint8_t* const bytes = (const uint8_t*)(event + 1);
   const HrTick tick = hr_player_tick(&engine->player, event);
   if (record->type == HR_STREAM_MIDI) {
-    if (engine->overdubbing && engine->settings[HR_SET_RECORD]) {
-      const HrTick head = engine->recorder.target.head;
-      hr_recorder_append(&engine->recorder, tick > head ? tick : head, &engine->clock.tempo, bytes,
-                         event->size);
-    }
+    overdub(engine, tick, bytes, event->size);
+  } else if (record->type == HR_STREAM_STATE_END) {
+    Overdubbed overdubbed = {engine, tick};
+    hr_chase_send(&engine->output.heard, &engine->player.wanted, overdub_chased, &overdubbed);
   } else if (record->type == HR_STREAM_END) {
     replay_ended(engine, frame);
     return;
@@ -235,6 +266,9 @@ bool hr_engine_play_ahead(HrEngine* engine, HrTick tick)
 void hr_engine_end_lap(HrEngine* engine, uint32_t frame)
 {
   const HrLoopMessage loop = *hr_engine_loop(engine);
+  if (engine->clock.rolling) {
+    overdub_releases(engine, hr_engine_lap_end(engine));
+  }
   hr_player_release(&engine->player, frame);
   if (engine->clock.rolling) {
     hr_player_lap(&engine->player);

@@ -71,12 +71,12 @@ static void enlist(HrPlugin* plugin)
   pthread_mutex_unlock(&alive_lock);
 }
 
-/** Take the handle out of the list and wait for work inside; false if that does not end. */
-static bool delist(HrPlugin* plugin)
+/** Take the handle out of the list and wait so long for work inside; false if that does not end. */
+static bool delist(HrPlugin* plugin, time_t seconds)
 {
   struct timespec until;
   clock_gettime(CLOCK_MONOTONIC, &until); // The wall clock may be set meanwhile
-  until.tv_sec += CLEANUP_WAIT_SECONDS;
+  until.tv_sec += seconds;
   pthread_mutex_lock(&alive_lock);
   for (HrPlugin** link = &alive; *link; link = &(*link)->next) {
     if (*link == plugin) {
@@ -131,11 +131,15 @@ static void run_port(HrPlugin* plugin, const HrPortRequest* request)
 static void handle_request(void* data, uint32_t type, const void* payload, uint32_t size)
 {
   HrPlugin* const plugin = data;
+  if (!enter(plugin)) {
+    return; // It would speak to a host that is gone
+  }
   if (type == HR_REQUEST_PORT && size == sizeof(HrPortRequest)) {
     run_port(plugin, payload);
   } else if (type == HR_REQUEST_PATCH && size >= sizeof(LV2_Atom_Object)) {
     hr_properties_receive(plugin, payload);
   }
+  leave(plugin);
 }
 
 void hr_plugin_log_trouble(HrPlugin* plugin)
@@ -247,10 +251,7 @@ static void cleanup(LV2_Handle handle)
 {
   HrPlugin* const plugin = handle;
   const bool left = hr_osc_detach(plugin->session);
-  if (!left) {
-    hr_session_on_request(plugin->session, NULL, NULL); // It would speak to a host that is gone
-  }
-  if (delist(plugin) && left) {
+  if (delist(plugin, left ? CLEANUP_WAIT_SECONDS : 0) && left) {
     destroy(plugin);
   } // else a disk hangs inside a worker call or an OSC command: a leak is better than a
     // crash, and what was captured waits in shared memory

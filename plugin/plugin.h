@@ -55,7 +55,7 @@ enum { HR_PROPERTIES = 9 };
 
 typedef struct HrPlugin {
   struct HrPlugin* next; ///< Instances alive, for work that comes late
-  unsigned working;      ///< Worker calls inside
+  unsigned working;      ///< Calls of the worker and of the session inside
   HrUris uris;
   LV2_URID_Map* map;
   LV2_Worker_Schedule* schedule;

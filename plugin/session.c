@@ -12,12 +12,16 @@
 #define RUNNING_NS 500000000
 
 /** How long the engine may take to hear of what it is sent: the longest block of any
- * host, 8192 frames, takes 186 ms at 44.1 kHz. And how often to look whether it has. */
+ * host, 8192 frames, takes 186 ms at 44.1 kHz. And how often to look whether it has,
+ * or whether a mutex is free. */
 #define ANSWER_NS 200000000
 #define LOOK_NS   500000
 
 /** The host's worker is taken to do the work if it did some within this time. */
 #define WORKER_NS 300000000
+
+/** Whoever holds the mutex for longer hangs in a page that its disk does not give. */
+#define HANG_NS INT64_C(10000000000)
 
 static pthread_mutex_t numbers_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t numbers_taken[16]; ///< Bits: session numbers in use, from 1
@@ -49,6 +53,19 @@ void hr_session_lock(HrSession* session)
 {
   pthread_mutex_lock(&session->lock);
   ++session->depth;
+}
+
+static bool lock_in_time(HrSession* session)
+{
+  const int64_t until = hr_monotonic_ns() + HANG_NS;
+  while (pthread_mutex_trylock(&session->lock)) {
+    if (hr_monotonic_ns() >= until) {
+      return false;
+    }
+    nanosleep(&(struct timespec){0, LOOK_NS}, NULL);
+  }
+  ++session->depth;
+  return true;
 }
 
 void hr_session_unlock(HrSession* session)
@@ -599,12 +616,15 @@ uint32_t hr_session_number(const HrSession* session)
   return session->number;
 }
 
-void hr_session_on_change(HrSession* session, void (*changed)(void* data), void* data)
+bool hr_session_on_change(HrSession* session, void (*changed)(void* data), void* data)
 {
-  hr_session_lock(session);
+  if (!lock_in_time(session)) {
+    return false;
+  }
   session->changed = changed;
   session->changed_data = data;
   hr_session_unlock(session);
+  return true;
 }
 
 void hr_session_on_request(HrSession* session, HrRequestHandler handler, void* data)

@@ -168,7 +168,8 @@ void hr_session_on_request(HrSession* session, HrRequestHandler handler, void* d
 
 /** Have `changed` called after every change that a subscriber can see, on
  * whatever thread made it, with the session's mutex held: it may only wake
- * somebody. NULL ends it. */
-void hr_session_on_change(HrSession* session, void (*changed)(void* data), void* data);
+ * somebody. NULL ends it. False, and nothing is changed, if the mutex was not to be
+ * had within ten seconds, as its holder waits for a disk that does not answer. */
+bool hr_session_on_change(HrSession* session, void (*changed)(void* data), void* data);
 
 #endif

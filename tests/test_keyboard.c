@@ -297,6 +297,55 @@ static void test_what_is_played_over_a_loop_along_a_host_sounds_so(void** state)
   assert_int_equal(heard_with("take 2", 80).program, 1);
 }
 
+/** The same of what goes on the end of the song, or is overdubbed there. */
+static void append_over_a_loop(int overdub)
+{
+  roll_two_sounds();
+  assert_ok(say("loop/range", "1", "2", NULL));
+  say_number("follow", 1);
+  say_number("overdub", overdub);
+  rig_run(&rig, BEAT);
+  rig_transport(&rig, true, BAR);
+  rig_run(&rig, 9 * BEAT / 2);
+  play_note(0, 80, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_int_equal(heard_with("main", 80).program, 1);
+}
+
+static void test_what_is_appended_over_a_loop_along_a_host_sounds_so(void** state)
+{
+  (void)state;
+  append_over_a_loop(0);
+}
+
+static void test_what_is_overdubbed_on_a_loop_along_a_host_sounds_so(void** state)
+{
+  (void)state;
+  append_over_a_loop(1);
+}
+
+/** The pedal that a loop has down along a host is down in the record of what is played to it. */
+static void test_a_loop_s_pedal_along_a_host(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  play_note(0, 60, BEAT / 2);
+  rig_play(&rig, BEAT, 0xb0, 64, 127);
+  rig_play(&rig, 4 * BEAT - 64, 0xb0, 64, 0);
+  play_note(4 * BEAT, 61, 4 * BEAT - 64);
+  rig_run(&rig, 2 * BAR);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, BEAT);
+  assert_ok(say("loop/range", "1", "2", NULL));
+  say_number("follow", 1);
+  rig_run(&rig, BEAT);
+  rig_transport(&rig, true, BAR);
+  rig_run(&rig, 5 * BEAT / 2);
+  play_note(0, 80, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_int_equal(heard_with("take 2", 80).controllers[64], 127);
+}
+
 /** What is held while a replay ends, and leaves the synthesizer otherwise, is held on. */
 static void test_a_key_held_over_the_end_of_a_replay(void** state)
 {
@@ -464,6 +513,9 @@ int main(void)
       TEST(test_what_follows_a_pause_in_recording_sounds_as_it_was_played),
       TEST(test_what_follows_a_pause_over_a_replay_sounds_as_it_was_played),
       TEST(test_what_is_played_over_a_loop_along_a_host_sounds_so),
+      TEST(test_what_is_appended_over_a_loop_along_a_host_sounds_so),
+      TEST(test_what_is_overdubbed_on_a_loop_along_a_host_sounds_so),
+      TEST(test_a_loop_s_pedal_along_a_host),
       TEST(test_what_was_turned_while_the_host_stood_sounds_on),
       TEST(test_a_reset_of_all_channels_is_said_as_such),
       TEST(test_a_key_held_over_the_end_of_a_replay),

@@ -148,6 +148,51 @@ static void test_overdubbing_a_loop(void** state)
   assert_nothing_hangs(0);
 }
 
+/** Overdub a bar along a host, on the end of two, with a note over the line between them. Then
+ * the record has that note where it is heard the last time: from one beat to another. */
+static void overdub_along_a_host(const char* bar, const char* next, HrTick on, HrTick off)
+{
+  rig_transport(&rig, true, 0);
+  play_note(7 * BEAT / 2, 60, BEAT);
+  play_note(7 * BEAT, 61, BEAT - 64);
+  rig_run(&rig, 2 * BAR);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, BEAT);
+  const HrValue range[2] = {hr_value_text(bar), hr_value_text(next)};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  say_number("follow", 1);
+  say_number("overdub", 1);
+  rig_run(&rig, BEAT);
+  rig_transport(&rig, true, BAR);
+  rig_run(&rig, BEAT);
+  play_note(7 * BEAT / 2, 90, BEAT / 4); // On the end
+  rig_run(&rig, 2 * BAR);
+  const Music music = music_of("main");
+  int at = music.count - 1;
+  while (at >= 0 && (music.bytes[at][0] != 0x90 || music.bytes[at][1] != 60)) {
+    --at;
+  }
+  assert_true(at >= 0 && at + 1 < music.count);
+  assert_true(music.tick[at] == on);
+  assert_int_equal(music.bytes[at + 1][0], 0x80);
+  assert_int_equal(music.bytes[at + 1][1], 60);
+  assert_true(music.tick[at + 1] == off);
+}
+
+/** A note that the loop's end cuts off is as long in the record, */
+static void test_overdubbing_what_a_loop_cuts_off(void** state)
+{
+  (void)state;
+  overdub_along_a_host("1", "2", ticks(11) + ticks(1) / 2, ticks(12));
+}
+
+/** and one that is held where the loop begins is begun there. */
+static void test_overdubbing_what_a_loop_begins_with(void** state)
+{
+  (void)state;
+  overdub_along_a_host("2", "3", ticks(12), ticks(12) + ticks(1) / 2);
+}
+
 /** Blocks, and the session works only when the plugin would wake a host's worker. */
 static void run_with_a_worker(int64_t frames)
 {
@@ -256,10 +301,16 @@ static void test_nothing_to_grab(void** state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      TEST(test_a_host_s_loop_is_exact),   TEST(test_a_loop_along_a_rolling_host),
-      TEST(test_playing_over_a_loop),      TEST(test_overdubbing_a_loop),
-      TEST(test_overdubbing_a_short_loop), TEST(test_grab),
-      TEST(test_grab_while_rolling),       TEST(test_nothing_to_grab),
+      TEST(test_a_host_s_loop_is_exact),
+      TEST(test_a_loop_along_a_rolling_host),
+      TEST(test_playing_over_a_loop),
+      TEST(test_overdubbing_a_loop),
+      TEST(test_overdubbing_a_short_loop),
+      TEST(test_overdubbing_what_a_loop_cuts_off),
+      TEST(test_overdubbing_what_a_loop_begins_with),
+      TEST(test_grab),
+      TEST(test_grab_while_rolling),
+      TEST(test_nothing_to_grab),
 
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);

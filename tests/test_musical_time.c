@@ -151,6 +151,50 @@ static void test_standing_off(void** state)
   assert_int_equal(state_now().branch, hr_branch_id(state_now().tree, 1));
 }
 
+/** Tell, while a branch is heard on the own clock at another tempo, that the host was moved to the
+ * second beat. */
+static void move_host_during_replay(void)
+{
+  record_beats(2, 60);
+  rig_transport(&rig, false, BAR);
+  rig_run(&rig, 512);
+  assert_ok(rig_say(&rig, "quantum", "now"));
+  assert_ok(rig_say(&rig, "replay/at", "1"));
+  rig_run(&rig, BEAT / 2);
+  rig.tempo = 90.0;
+  rig_transport(&rig, false, 2 * RIG_RATE / 3);
+  rig_run(&rig, 512);
+}
+
+/** What is played after the replay belongs to where the host stands now. */
+static void test_moved_during_a_replay(void** state)
+{
+  (void)state;
+  move_host_during_replay();
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, 512);
+  play_note(0, 90, BEAT / 2);
+  rig_run(&rig, BEAT);
+  const Music music = music_of(state_now().branch_name);
+  assert_int_equal(music.bytes[4][1], 90);
+  assert_true(music.tick[4] == ticks(1) + 1);
+}
+
+/** The host starts there: what is there is heard at once. */
+static void test_started_during_a_replay(void** state)
+{
+  (void)state;
+  move_host_during_replay();
+  rig.output_count = 0;
+  rig_transport(&rig, true, rig.host_frame);
+  const int64_t begun = rig.now;
+  rig_run(&rig, 512);
+  const RigEvent* ons[16];
+  assert_int_equal(note_ons(ons, 16), 1);
+  assert_int_equal(ons[0]->bytes[1], 61);
+  assert_true(ons[0]->frame == begun);
+}
+
 static void test_silences_as_wished(void** state)
 {
   (void)state;
@@ -354,6 +398,8 @@ int main(void)
       TEST(test_bars_are_counted_along_the_music),
       TEST(test_standing_appends),
       TEST(test_standing_off),
+      TEST(test_moved_during_a_replay),
+      TEST(test_started_during_a_replay),
       TEST(test_silences_as_wished),
       TEST(test_slower),
       TEST(test_faster),

@@ -7,6 +7,8 @@
 #include "osc/dispatch.h"
 #include "osc/packet.h"
 #include "osc/schedule.h"
+#include "plugin/plugin.h"
+#include "plugin/session_internal.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -22,6 +24,7 @@
 #include "tests/osc_rig.h"
 #include "tests/rig.h"
 #include "tests/test_osc_wire.h"
+#include "tests/uri_map.h"
 
 /* ---- A slow disk ---------------------------------------------------- */
 
@@ -262,6 +265,23 @@ static void test_what_finds_no_room_is_told(void** state)
   client_free(other);
 }
 
+/** However small the packets are, they take no more memory than is said. */
+static void test_small_packets_are_bounded_as_well(void** state)
+{
+  (void)state;
+  HrOscInbox inbox = {0};
+  struct sockaddr_in from = {.sin_family = AF_INET};
+  HrError error;
+  size_t count = 0;
+  while (hr_osc_inbox_add(&inbox, &from, 4, 0, &error)) {
+    from.sin_addr.s_addr = htonl((uint32_t)++count % 1024); // Of a lane each
+  }
+  assert_int_equal(error.status, HR_ERR_BUSY);
+  assert_in_range(count, 1, HR_OSC_INBOX_BYTES_MAX / sizeof(HrOscPacket) - 1);
+  hr_osc_inbox_clear(&inbox);
+  assert_int_equal(inbox.bytes, 0);
+}
+
 /* ---- With a slow disk ----------------------------------------------- */
 
 enum {
@@ -427,6 +447,8 @@ static void test_what_the_socket_cannot_hold_is_counted(void** state)
 
 /* ---- A disk that hangs ---------------------------------------------- */
 
+enum { HELD_MS = 15000 }; // The host waits ten seconds
+
 static Rig rig;
 static atomic_bool over;
 
@@ -495,6 +517,57 @@ static void test_a_disk_that_hangs_holds_up_nobody(void** state)
   assert_non_null(fork);
 }
 
+static LV2_Worker_Status schedule(LV2_Worker_Schedule_Handle unused, uint32_t size,
+                                  const void* data)
+{
+  (void)unused;
+  (void)size;
+  (void)data;
+  return LV2_WORKER_SUCCESS;
+}
+
+static HrSession* held;
+static atomic_bool holds;
+
+/** As a command that meets a page of the store that the disk does not give. */
+static void* hold(void* unused)
+{
+  (void)unused;
+  hr_session_lock(held);
+  atomic_store(&holds, true);
+  sleep_ms(HELD_MS);
+  hr_session_unlock(held);
+  return NULL;
+}
+
+/** Neither does the host when it removes an instance of which a page does not come. */
+static void test_a_page_that_does_not_come_does_not_hang_the_host(void** state)
+{
+  (void)state;
+  LV2_URID_Map map = {NULL, map_uri};
+  LV2_Worker_Schedule worker = {NULL, schedule};
+  const LV2_Feature map_feature = {LV2_URID__map, &map};
+  const LV2_Feature worker_feature = {LV2_WORKER__schedule, &worker};
+  const LV2_Feature* const features[] = {&map_feature, &worker_feature, NULL};
+  const LV2_Descriptor* const descriptor = lv2_descriptor(0);
+  setenv("HR_STORE", scratch_path("page.hr"), 1);
+  HrPlugin* const plugin = descriptor->instantiate(descriptor, 48000.0, "", features);
+  assert_non_null(plugin);
+  descriptor->activate(plugin);
+  held = plugin->session;
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, hold, NULL), 0);
+  while (!atomic_load(&holds)) {
+    sleep_ms(1);
+  }
+  const int64_t begun_ns = hr_monotonic_ns();
+  descriptor->cleanup(plugin);
+  const int64_t took_ns = hr_monotonic_ns() - begun_ns;
+  pthread_join(thread, NULL);
+  descriptor->cleanup(plugin); // Now it can go
+  assert_in_range(took_ns / 1000000, 0, HELD_MS - 1000);
+}
+
 int main(void)
 {
 #define SLOW(test)  cmocka_unit_test_setup_teardown(test, setup, teardown_slow)
@@ -503,11 +576,13 @@ int main(void)
       TURNS(test_each_has_its_turn),
       TURNS(test_a_pattern_in_turns),
       TURNS(test_what_finds_no_room_is_told),
+      cmocka_unit_test(test_small_packets_are_bounded_as_well),
       SLOW(test_a_slow_bundle_holds_up_nobody),
       SLOW(test_what_waits_at_the_end_is_answered),
       SLOW(test_a_command_that_hangs_does_not_hang_the_host),
       SLOW(test_what_the_socket_cannot_hold_is_counted),
       SLOW(test_a_disk_that_hangs_holds_up_nobody),
+      SLOW(test_a_page_that_does_not_come_does_not_hang_the_host),
   };
   return cmocka_run_group_tests_name("osc turns", tests, group_setup, group_teardown);
 }
