@@ -117,19 +117,27 @@ static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
   hr_txn_abort(txn);
 }
 
+/** The disk fails, and has what it had before. */
+static void lose(const uint8_t* before, size_t size)
+{
+  const int fd = open(scratch_path("a/b/test.hr"), O_WRONLY | O_CLOEXEC);
+  assert_int_equal(pwrite(fd, before, size, 0), size);
+  close(fd);
+  hr_status_from_lmdb(store, EIO);
+}
+
 /** What was committed before a disk failed, and is not on it: where a branch came from then
  * says nothing of the one that has its number now. */
 static void test_what_a_disk_lost_is_forgotten(void** state)
 {
   (void)state;
-  const char* const path = scratch_path("a/b/test.hr");
   HrBranch owner;
   size_t size;
   HrTxn* txn = begin(HR_WRITE);
   const HrBranchId root = hr_branch_id(make_tree(txn), 1);
   assert_ok(append_note(txn, root, 0, 60));
   assert_ok(hr_txn_commit(txn));
-  uint8_t* const before = read_file(path, &size);
+  uint8_t* const before = read_file(scratch_path("a/b/test.hr"), &size);
   txn = begin(HR_WRITE);
   const HrBranchId lost = fork_at(txn, root, 1000);
   assert_ok(hr_txn_commit(txn));
@@ -138,17 +146,60 @@ static void test_what_a_disk_lost_is_forgotten(void** state)
   assert_true(owner.id == lost);
   hr_txn_abort(txn);
 
-  const int fd = open(path, O_WRONLY | O_CLOEXEC);
-  assert_int_equal(pwrite(fd, before, size, 0), size);
-  close(fd);
+  lose(before, size);
   free(before);
-  hr_status_from_lmdb(store, EIO);
   txn = begin(HR_WRITE);
   assert_true(fork_at(txn, root, 2000) == lost);
   assert_ok(hr_txn_commit(txn));
   txn = begin(HR_READ);
   assert_ok(hr_branch_owner(txn, lost, 1500, &owner));
   assert_true(owner.id == root);
+  hr_txn_abort(begin(HR_WRITE)); // It is open again, once for all
+  hr_txn_abort(txn);
+}
+
+/** The same of the state that its last nodes left: it is in no checkpoint. */
+static void test_the_state_that_a_disk_lost_is_forgotten(void** state)
+{
+  (void)state;
+  HrChase chase;
+  size_t size;
+  HrTick tick = 1;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
+  append_controller(txn, branch, 0, 5);
+  assert_ok(hr_txn_commit(txn));
+  uint8_t* const before = read_file(scratch_path("a/b/test.hr"), &size);
+  txn = begin(HR_WRITE);
+  append_nodes(txn, branch, tick, 1, 5);
+  assert_ok(append_note(txn, branch, HR_NODE_WORDS + 1, 36));
+  assert_ok(append_note(txn, branch, HR_NODE_WORDS + 2, 36));
+  append_nodes(txn, branch, HR_NODE_WORDS + 3, 1, 5);
+  assert_ok(hr_txn_commit(txn));
+  lose(before, size);
+  free(before);
+  for (; tick < (HR_CHECKPOINT_NODES + 1) * HR_NODE_WORDS; tick += HR_NODE_WORDS) {
+    txn = begin(HR_WRITE);
+    append_nodes(txn, branch, tick, 1, 100);
+    assert_ok(hr_txn_commit(txn));
+  }
+  txn = begin(HR_READ);
+  assert_ok(hr_chase_at(txn, branch, INT64_MAX, &chase));
+  assert_int_equal(chase.channels[0].controllers[7], 100);
+  assert_int_equal(chase.channels[0].velocities[36], 0);
+  hr_txn_abort(txn);
+}
+
+/** A record of another size, its checksum right. */
+static void test_a_short_record_is_said(void** state)
+{
+  (void)state;
+  HrBranch branch;
+  const uint64_t parent = 0;
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId id = hr_branch_id(make_tree(txn), 1);
+  assert_ok(hr_put(txn, store->branches, &id, sizeof id, &parent, sizeof parent));
+  assert_int_equal(hr_branch_get(txn, id, &branch), HR_ERR_DAMAGED);
   hr_txn_abort(txn);
 }
 
@@ -487,6 +538,7 @@ static void test_no_count_hides_damage(void** state)
                    sizeof nothing);
   close(fd);
   assert_int_equal(hr_store_open(scratch_path("a/b/test.hr"), 0, &store, &error), HR_ERR_DAMAGED);
+  assert_non_null(strstr(error.text, "bears another number"));
 }
 
 int main(void)
@@ -495,6 +547,8 @@ int main(void)
       TEST(test_no_other_branch_is_chased),
       TEST(test_the_tempo_is_that_of_the_last_whole_node),
       TEST(test_what_a_disk_lost_is_forgotten),
+      TEST(test_the_state_that_a_disk_lost_is_forgotten),
+      TEST(test_a_short_record_is_said),
       TEST(test_a_circle_is_said),
       TEST(test_an_empty_event_ends_the_span),
       TEST(test_no_meter_is_out_of_bounds),

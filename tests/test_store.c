@@ -89,6 +89,9 @@ static void test_bad_files_are_refused(void** state)
   assert_refused("text", HR_ERR_NOT_A_STORE);
   assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
   assert_refused("pipe", HR_ERR_NOT_A_STORE);
+  HrStore* refused; // Nor waited for
+  assert_int_equal(hr_store_open(scratch_path("pipe"), HR_STORE_READ_ONLY, &refused, NULL),
+                   HR_ERR_NOT_A_STORE);
   write_file("in-the-way", "x", 1);
   assert_refused("in-the-way/store.hr", HR_ERR_IO); // ENOTDIR
 

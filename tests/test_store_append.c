@@ -19,6 +19,7 @@ enum { WORDS = 200000 };
 static HrWord music[WORDS];
 static unsigned syncs;
 static bool sync_fails;
+static void (*at_write)(void);
 
 /** LMDB's, counted. */
 __attribute__((visibility("default"))) int fdatasync(int fd)
@@ -29,6 +30,18 @@ __attribute__((visibility("default"))) int fdatasync(int fd)
     return -1;
   }
   return (int)syscall(SYS_fdatasync, fd);
+}
+
+/** LMDB's, of its meta page at the end of a commit. */
+__attribute__((visibility("default"))) ssize_t pwrite(int fd, const void* bytes, size_t size,
+                                                      off_t offset)
+{
+  void (*const act)(void) = at_write;
+  at_write = NULL;
+  if (act) {
+    act();
+  }
+  return syscall(SYS_pwrite64, fd, bytes, size, offset);
 }
 
 /** Notes, controllers, programs; several events at one tick; long silences. */
@@ -319,6 +332,42 @@ static void test_words_far_apart_fill_several_nodes(void** state)
   verify_clean();
 }
 
+static void append_controllers(HrTxn* txn, HrBranchId branch, HrTick from, uint32_t count,
+                               uint8_t number)
+{
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint8_t bytes[3] = {0xb0, number, 1};
+    assert_ok(hr_append(txn, branch, &(HrEvent){from + i, HR_EVENT_MIDI, 3, bytes}, NULL));
+  }
+}
+
+/** What was not committed is in no checkpoint. */
+static void test_a_failed_commit_leaves_no_state(void** state)
+{
+  (void)state;
+  const HrWord bad = {0, 0, {0}};
+  enum { LOST = 20, KEPT = 21, CHECKPOINT = HR_NODE_WORDS * HR_CHECKPOINT_NODES };
+  HrChase chase;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = make_branch(txn);
+  append_controllers(txn, branch, 0, 1, 7);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  append_controllers(txn, branch, 1, HR_NODE_WORDS, LOST);
+  assert_int_equal(hr_append_words(txn, branch, 10000, &bad, 1, NULL), HR_ERR_ARGUMENT);
+  assert_int_equal(hr_txn_commit(txn), HR_ERR_ARGUMENT);
+  for (HrTick tick = 1; tick < CHECKPOINT + 10; tick += HR_NODE_WORDS) {
+    txn = begin(HR_WRITE);
+    append_controllers(txn, branch, tick, HR_NODE_WORDS, KEPT);
+    assert_ok(hr_txn_commit(txn));
+  }
+  txn = begin(HR_READ);
+  assert_ok(hr_chase_at(txn, branch, INT64_MAX, &chase));
+  assert_int_equal(chase.channels[0].controllers[KEPT], 1);
+  assert_int_equal(chase.channels[0].controllers[LOST], HR_CHASE_UNSET);
+  hr_txn_abort(txn);
+}
+
 static void commit_ten(void)
 {
   for (int i = 0; i < 10; ++i) {
@@ -373,6 +422,29 @@ static void test_unsynced_is_synced_once_opened_so(void** state)
   assert_true(syncs >= 10);
 }
 
+static HrStore* keeper;
+
+static void open_to_keep(void)
+{
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), 0, &keeper, NULL));
+  syncs = 0;
+}
+
+/** Also what is on its way to the disk unsynced at that moment. */
+static void test_a_commit_under_way_is_synced_once_opened_so(void** state)
+{
+  (void)state;
+  hr_store_close(store);
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_UNSYNCED, &store, NULL));
+  HrTxn* const txn = begin(HR_WRITE);
+  make_branch(txn);
+  at_write = open_to_keep;
+  assert_ok(hr_txn_commit(txn));
+  assert_non_null(keeper);
+  assert_true(syncs > 0);
+  hr_store_close(keeper);
+}
+
 /** If what was written before cannot be synced, it is not promised. */
 static void test_what_cannot_be_synced_is_not_opened_so(void** state)
 {
@@ -386,7 +458,11 @@ static void test_what_cannot_be_synced_is_not_opened_so(void** state)
   assert_int_equal(hr_store_open(scratch_path("a/b/test.hr"), 0, &other, &error), HR_ERR_IO);
   assert_null(other);
   assert_non_null(strstr(error.text, "test.hr"));
+  assert_int_equal(hr_store_open(scratch_path("a/b/test.hr"), 0, &other, NULL), HR_ERR_IO);
   sync_fails = false;
+  hr_store_close(store); // The only reference
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_READ_ONLY, &store, NULL));
+  assert_true(hr_store_read_only(store));
 }
 
 int main(int argc, char** argv)
@@ -403,8 +479,10 @@ int main(int argc, char** argv)
       TEST(test_a_branch_goes_on_from_where_another_program_left_it),
       TEST(test_bad_words_change_nothing),
       TEST(test_words_far_apart_fill_several_nodes),
+      TEST(test_a_failed_commit_leaves_no_state),
       TEST(test_unsynced_is_synced_when_closed),
       TEST(test_unsynced_is_synced_once_opened_so),
+      TEST(test_a_commit_under_way_is_synced_once_opened_so),
       TEST(test_what_cannot_be_synced_is_not_opened_so),
   };
   return cmocka_run_group_tests_name("append", tests, NULL, NULL);
