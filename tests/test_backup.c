@@ -171,6 +171,21 @@ static void test_only_what_is_new_is_copied(void** state)
   assert_int_equal(report.damaged, 0);
 }
 
+static void test_what_is_only_removed_goes_from_the_backup(void** state)
+{
+  (void)state;
+  const uint8_t ring[16] = {1};
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_capture_put(txn, ring, &(HrCaptureRecord){1, tree}));
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  txn = begin(HR_WRITE);
+  assert_ok(hr_capture_delete(txn, ring));
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  assert_backup_is_the_store();
+}
+
 static void test_forks_names_notes_and_states_follow(void** state)
 {
   (void)state;
@@ -630,6 +645,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_a_backup_is_the_store),
       TEST(test_only_what_is_new_is_copied),
+      TEST(test_what_is_only_removed_goes_from_the_backup),
       TEST(test_forks_names_notes_and_states_follow),
       TEST(test_another_store_is_never_mixed_in),
       TEST(test_one_that_has_parted_is_left),
