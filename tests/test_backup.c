@@ -571,6 +571,23 @@ static void test_a_file_size_limit_is_said(void** state)
   assert_backup_is_the_store();
 }
 
+/** One that was on its way before is left to whom it belongs. */
+static void test_anothers_signal_is_left(void** state)
+{
+  (void)state;
+  sigset_t file_size, before, pending;
+  sigemptyset(&file_size);
+  sigaddset(&file_size, SIGXFSZ);
+  sigprocmask(SIG_BLOCK, &file_size, &before);
+  raise(SIGXFSZ);
+  play("main", 2000, 1);
+  sigpending(&pending);
+  const int number = sigtimedwait(&file_size, NULL, &(struct timespec){0, 0});
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  assert_true(sigismember(&pending, SIGXFSZ));
+  assert_int_equal(number, SIGXFSZ);
+}
+
 /* ---- Compact copies -------------------------------------------------------------- */
 
 static void test_compact_never_replaces_unasked(void** state)
@@ -659,6 +676,7 @@ int main(void)
       TEST(test_no_room_is_said),
       TEST(test_no_room_for_what_is_new_is_said),
       TEST(test_a_file_size_limit_is_said),
+      TEST(test_anothers_signal_is_left),
       TEST(test_compact_never_replaces_unasked),
       TEST(test_a_copy_is_not_closed_under),
       TEST(test_no_link_is_followed),

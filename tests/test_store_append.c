@@ -19,6 +19,7 @@ enum { WORDS = 200000 };
 static HrWord music[WORDS];
 static unsigned syncs;
 static bool sync_fails;
+static bool no_room_for_meta;
 static void (*at_write)(void);
 
 /** LMDB's, counted. */
@@ -32,7 +33,7 @@ __attribute__((visibility("default"))) int fdatasync(int fd)
   return (int)syscall(SYS_fdatasync, fd);
 }
 
-/** LMDB's, of its meta page at the end of a commit. */
+/** LMDB's; its meta pages are the first two. */
 __attribute__((visibility("default"))) ssize_t pwrite(int fd, const void* bytes, size_t size,
                                                       off_t offset)
 {
@@ -40,6 +41,10 @@ __attribute__((visibility("default"))) ssize_t pwrite(int fd, const void* bytes,
   at_write = NULL;
   if (act) {
     act();
+  }
+  if (no_room_for_meta && offset < 2 * (off_t)HR_PAGE_SIZE) {
+    errno = ENOSPC;
+    return -1;
   }
   return syscall(SYS_pwrite64, fd, bytes, size, offset);
 }
@@ -293,6 +298,11 @@ static void test_bad_words_change_nothing(void** state)
   }
   HrTxn* const txn = begin(HR_WRITE);
   const HrBranchId branch = make_branch(txn);
+  const uint8_t byte = 0xf0;
+  const HrEvent sizes[] = {{0, HR_EVENT_MIDI, 0, &byte},
+                           {0, HR_EVENT_MIDI, HR_EVENT_SIZE_MAX + 1, &byte}};
+  assert_int_equal(hr_append(txn, branch, &sizes[0], NULL), HR_ERR_ARGUMENT);
+  assert_int_equal(hr_append(txn, branch, &sizes[1], NULL), HR_ERR_ARGUMENT);
   assert_ok(hr_append_words(txn, branch, 0, words, 0, NULL));
   assert_int_equal(event_count(txn, branch), 0);
   assert_ok(hr_append_words(txn, branch, 0, words, 2, NULL));
@@ -465,6 +475,25 @@ static void test_what_cannot_be_synced_is_not_opened_so(void** state)
   assert_true(hr_store_read_only(store));
 }
 
+/** LMDB then takes no more commits: it is opened again. */
+static void test_a_meta_page_that_has_no_room_is_recovered_from(void** state)
+{
+  (void)state;
+  HrTree tree;
+  HrTxn* txn = begin(HR_WRITE);
+  make_branch(txn);
+  no_room_for_meta = true;
+  const HrStatus full = hr_txn_commit(txn);
+  no_room_for_meta = false;
+  assert_int_equal(full, HR_ERR_NO_SPACE);
+  assert_int_equal(hr_txn_begin(store, HR_WRITE, &txn), HR_ERR_IO);
+  txn = begin(HR_WRITE);
+  assert_int_equal(hr_tree_next(txn, 0, &tree), HR_END);
+  make_branch(txn);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+}
+
 int main(int argc, char** argv)
 {
   if (argc == 5) {
@@ -484,6 +513,7 @@ int main(int argc, char** argv)
       TEST(test_unsynced_is_synced_once_opened_so),
       TEST(test_a_commit_under_way_is_synced_once_opened_so),
       TEST(test_what_cannot_be_synced_is_not_opened_so),
+      TEST(test_a_meta_page_that_has_no_room_is_recovered_from),
   };
   return cmocka_run_group_tests_name("append", tests, NULL, NULL);
 }
