@@ -135,23 +135,30 @@ static bool recognise_name(const HrPageEntry* entry, const void* value, HrFound*
   return hr_name_valid(name);
 }
 
-static HrStatus scan_entry(Scan* scan, unsigned index, const HrPageEntry* entry)
+/** The value of an entry, and what it is; NULL if nothing whole of a store. */
+static void* read_known(int fd, const HrPageEntry* entry, HrFound* found)
 {
-  HrFound found = {.page = scan->page, .index = (uint16_t)index, .rank = scan->rank};
   if (entry->is_tree ||
       (entry->key_size != 8 && entry->key_size != 9 && entry->key_size != sizeof(HrTickKey)) ||
       entry->size > sizeof(HrNodeHeader) + 2 * (size_t)HR_EVENT_SIZE_MAX) {
-    return HR_OK;
+    return NULL;
   }
-  void* const value = read_value(scan->survey->fd, entry);
-  if (!value) {
-    return HR_OK;
+  void* const value = read_value(fd, entry);
+  const bool known = value && (entry->key_size == 8   ? recognise_numbered(entry, value, found)
+                               : entry->key_size == 9 ? recognise_name(entry, value, found)
+                                                      : recognise_placed(entry, value, found));
+  if (!known) {
+    free(value);
   }
-  const bool known = entry->key_size == 8   ? recognise_numbered(entry, value, &found)
-                     : entry->key_size == 9 ? recognise_name(entry, value, &found)
-                                            : recognise_placed(entry, value, &found);
+  return known ? value : NULL;
+}
+
+static HrStatus scan_entry(Scan* scan, unsigned index, const HrPageEntry* entry)
+{
+  HrFound found = {.page = scan->page, .index = (uint16_t)index, .rank = scan->rank};
+  void* const value = read_known(scan->survey->fd, entry, &found);
   free(value);
-  return known ? add(scan, &found) : HR_OK;
+  return value ? add(scan, &found) : HR_OK;
 }
 
 /* ---- Pages ----------------------------------------------------------- */
@@ -303,20 +310,40 @@ static void* read_bare(const HrSurvey* survey, const HrFound* found, size_t* siz
   return read_value(survey->fd, &(HrPageEntry){.page = found->page, .size = (uint32_t)*size});
 }
 
+/** The value of a node that was given its place. */
+static void* read_placed(const HrSurvey* survey, const HrFound* found, size_t* size)
+{
+  HrTickKey key;
+  void* const value = read_bare(survey, found, size);
+  hr_tick_key(&key, found->id, found->tick, found->order);
+  if (value && !hr_node_valid(&key, &(MDB_val){*size, value})) {
+    free(value);
+    return NULL;
+  }
+  return value;
+}
+
+/* Who writes meanwhile may have used a free page: it is looked at once more. */
 void* hr_survey_value(const HrSurvey* survey, const HrFound* found, size_t* size)
 {
   uint8_t page[HR_PAGE_SIZE];
   HrPageHeader header;
   HrPageEntry entry;
+  HrFound now = {.index = found->index};
   if (found->index == HR_SURVEY_BARE) {
-    return read_bare(survey, found, size);
+    return read_placed(survey, found, size);
   }
   if (!read_leaf(survey->fd, found->page, page, &header) ||
       !hr_page_entry(page, found->index, &entry)) {
     return NULL;
   }
+  void* const value = read_known(survey->fd, &entry, &now);
+  if (value && order_of(found, &now)) {
+    free(value);
+    return NULL;
+  }
   *size = entry.size - (found->kind == HR_SURVEY_NODE ? 0 : sizeof(uint32_t));
-  return read_value(survey->fd, &entry);
+  return value;
 }
 
 static bool read_record(const HrSurvey* survey, const HrFound* found, void* record, size_t size)

@@ -7,6 +7,7 @@
 #include "store/chase.h"
 #include "store/internal.h"
 #include "store/pages.h"
+#include "store/survey.h"
 #include "tests/damage_rig.h"
 
 #include <stdlib.h>
@@ -782,6 +783,33 @@ static void test_damaged_pages_are_said(void** state)
   close(fd);
 }
 
+/** A page that nothing refers to may be written anew while a survey goes on: what was found there
+ * is there no more. */
+static void test_what_changes_under_a_survey_is_gone(void** state)
+{
+  (void)state;
+  HrPages pages;
+  HrSurvey survey;
+  HrPageEntry entry;
+  char name[HR_NAME_MAX + 1];
+  uint8_t page[HR_PAGE_SIZE];
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  const int fd = close_and_open_pages(txn, &pages);
+  const uint64_t last = pages.meta.last_page;
+  assert_ok(hr_survey(&survey, fd, NULL, true, last + 1, last));
+  assert_true(hr_survey_name(&survey, HR_NAMES_BRANCH, root, name));
+  assert_string_equal(name, "main");
+  const HrFound* const found = hr_survey_find(&survey, HR_RECORD_NAME, root, 'B');
+  assert_true(hr_page_read(fd, found->page, page));
+  assert_true(hr_page_entry(page, found->index, &entry));
+  assert_int_equal(pwrite(fd, "r", 1, (off_t)(found->page * HR_PAGE_SIZE) + (entry.value - page)),
+                   1);
+  assert_false(hr_survey_name(&survey, HR_NAMES_BRANCH, root, name));
+  hr_survey_free(&survey);
+  close(fd);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -806,6 +834,7 @@ int main(void)
       TEST(test_keys_of_another_kind_are_refused),
       TEST(test_no_count_hides_damage),
       TEST(test_damaged_pages_are_said),
+      TEST(test_what_changes_under_a_survey_is_gone),
   };
   return cmocka_run_group_tests_name("forged", tests, NULL, NULL);
 }
