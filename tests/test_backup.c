@@ -261,6 +261,20 @@ static void test_one_that_has_parted_is_left(void** state)
   in_backup(verify_clean);
 }
 
+/** Of all that was done, one thing was another. */
+static void test_another_past_has_parted(void** state)
+{
+  (void)state;
+  HrBackupReport report;
+  const uint64_t first = (uint64_t)tree << 32 | 1;
+  const HrJournalRecord entry = {.branch = hr_branch_id(tree, 1), .time_ns = 1};
+  back_up();
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_put(txn, store->journal, &first, sizeof first, &entry, sizeof entry));
+  assert_ok(hr_txn_commit(txn));
+  assert_int_equal(hr_store_backup(store, backup_path(), &report, NULL), HR_ERR_EXISTS);
+}
+
 /** Damage in the store does not replace what is whole in the backup. */
 static void test_a_damaged_node_replaces_no_whole_one(void** state)
 {
@@ -666,6 +680,7 @@ int main(void)
       TEST(test_forks_names_notes_and_states_follow),
       TEST(test_another_store_is_never_mixed_in),
       TEST(test_one_that_has_parted_is_left),
+      TEST(test_another_past_has_parted),
       TEST(test_a_damaged_node_replaces_no_whole_one),
       TEST(test_a_damaged_record_replaces_no_whole_one),
       TEST(test_a_killed_backup_is_completed),

@@ -598,6 +598,19 @@ static void damage_record(HrTxn* txn, HrBranchId id)
 }
 
 /** A fork needs its parent; where jumps would lead, it does without. */
+/** What is played next goes behind it. */
+static void test_a_branch_that_lost_its_nodes_goes_on(void** state)
+{
+  (void)state;
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  append_nodes(txn, root, 0, 1, 100);
+  assert_ok(hr_tail_close(txn));
+  remove_node(txn, root, 0, 0);
+  assert_ok(append_note(txn, root, HR_NODE_WORDS, 60));
+  hr_txn_abort(txn);
+}
+
 /** It seems to be another tree's, and its own seems to end. */
 static void test_a_branch_with_a_damaged_key_is_said(void** state)
 {
@@ -828,6 +841,7 @@ int main(void)
       TEST(test_what_contradicts_a_node_is_said),
       TEST(test_a_value_on_a_damaged_page_is_left),
       TEST(test_a_hidden_tempo_is_said),
+      TEST(test_a_branch_that_lost_its_nodes_goes_on),
       TEST(test_a_branch_with_a_damaged_key_is_said),
       TEST(test_a_damaged_root_hinders_no_fork),
       TEST(test_no_tick_is_out_of_bounds),
