@@ -432,7 +432,7 @@ static HrStatus update_all(HrStore* store, HrStore* backup, Update* update)
 {
   HrStatus status = hr_txn_begin(backup, HR_WRITE, &update->to);
   status = status ? status : update_databases(store, update);
-  if (status || !update->report->records) {
+  if (status) {
     hr_txn_abort(update->to);
     return status;
   }

@@ -747,9 +747,6 @@ static HrStatus become_synced(HrStore* store, HrError* error)
   code = code ? code : mdb_env_sync(store->env, 1);
   if (code) {
     store->unsynced = true;
-    if (store->env) {
-      mdb_env_set_flags(store->env, MDB_NOSYNC, 1);
-    }
   }
   pthread_mutex_unlock(&store->gate);
   return code ? hr_error(error, hr_status_from_lmdb(store, code),

@@ -158,8 +158,9 @@ static HrStatus scan_entry(Scan* scan, unsigned index, const HrPageEntry* entry)
 {
   HrFound found = {.page = scan->page, .index = (uint16_t)index, .rank = scan->rank};
   void* const value = recognise(scan->survey->fd, entry, &found);
+  const HrStatus status = value ? add(scan, &found) : HR_OK;
   free(value);
-  return value ? add(scan, &found) : HR_OK;
+  return status;
 }
 
 /* ---- Pages ----------------------------------------------------------- */

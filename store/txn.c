@@ -12,7 +12,7 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
-/** The file is not cut short: reading the map beyond its end would kill the host. */
+/** It is open, and the file not cut short: reading the map beyond its end would kill the host. */
 static HrStatus look_at_file(HrStore* store)
 {
   mdb_filehandle_t fd;
@@ -35,8 +35,6 @@ static HrStatus enter(HrStore* store, HrTxnMode mode)
   /* Readers may hold locks that others wait for: they do not wait for the disk. */
   if (store->failed && mode == HR_WRITE) {
     status = store->transactions ? HR_ERR_IO : hr_store_reopen(store);
-  } else if (!store->env) {
-    status = HR_ERR_IO;
   }
   status = status ? status : look_at_file(store);
   store->transactions += !status;

@@ -7,20 +7,38 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "store/internal.h"
 #include "tests/store_rig.h"
 
 static HrTreeId tree;
+static bool named_meanwhile;
 
 static const char* backup_path(void)
 {
   return scratch_path("backup.hr");
+}
+
+static const char* part_path(void)
+{
+  return scratch_path("backup.hr.part");
+}
+
+/** Of a backup. */
+__attribute__((visibility("default"))) int flock(int fd, int operation)
+{
+  if (named_meanwhile) {
+    named_meanwhile = false;
+    rename(part_path(), scratch_path("whole.hr"));
+  }
+  return (int)syscall(SYS_flock, fd, operation);
 }
 
 /** Note-ons from tick `from` on, one a tick; the velocity tells them apart. */
@@ -134,7 +152,7 @@ static void test_a_backup_is_the_store(void** state)
   assert_int_equal(stat(backup_path(), &info), 0);
   assert_int_equal(info.st_mode & 07777, 0600);
   assert_int_equal(report.bytes, info.st_size);
-  assert_int_equal(access(scratch_path("backup.hr.part"), F_OK), -1);
+  assert_int_equal(access(part_path(), F_OK), -1);
   assert_backup_is_the_store();
 }
 
@@ -151,6 +169,21 @@ static void test_only_what_is_new_is_copied(void** state)
   report = back_up();
   assert_int_equal(report.records, 0);
   assert_int_equal(report.damaged, 0);
+}
+
+static void test_what_is_only_removed_goes_from_the_backup(void** state)
+{
+  (void)state;
+  const uint8_t ring[16] = {1};
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_capture_put(txn, ring, &(HrCaptureRecord){1, tree}));
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  txn = begin(HR_WRITE);
+  assert_ok(hr_capture_delete(txn, ring));
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  assert_backup_is_the_store();
 }
 
 static void test_forks_names_notes_and_states_follow(void** state)
@@ -226,6 +259,20 @@ static void test_one_that_has_parted_is_left(void** state)
   in_backup(fork_elsewhere);
   assert_int_equal(hr_store_backup(store, backup_path(), &report, &error), HR_ERR_EXISTS);
   in_backup(verify_clean);
+}
+
+/** Of all that was done, one thing was another. */
+static void test_another_past_has_parted(void** state)
+{
+  (void)state;
+  HrBackupReport report;
+  const uint64_t first = (uint64_t)tree << 32 | 1;
+  const HrJournalRecord entry = {.branch = hr_branch_id(tree, 1), .time_ns = 1};
+  back_up();
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_put(txn, store->journal, &first, sizeof first, &entry, sizeof entry));
+  assert_ok(hr_txn_commit(txn));
+  assert_int_equal(hr_store_backup(store, backup_path(), &report, NULL), HR_ERR_EXISTS);
 }
 
 /** Damage in the store does not replace what is whole in the backup. */
@@ -364,6 +411,66 @@ static int record_until_killed(_Atomic int* committed)
   }
 }
 
+static int open_part(const char* text)
+{
+  const int fd = open(part_path(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  assert_int_equal(pwrite(fd, text, strlen(text), 0), strlen(text));
+  return fd;
+}
+
+/** A backup is refused, and a file is still what open_part() made it. */
+static void assert_left(HrStatus expected, const char* path, const char* text)
+{
+  HrBackupReport report;
+  char read_back[64] = "";
+  assert_int_equal(hr_store_backup(store, backup_path(), &report, NULL), expected);
+  assert_int_equal(access(backup_path(), F_OK), -1);
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  assert_true(read(fd, read_back, sizeof read_back - 1) >= 0);
+  close(fd);
+  assert_string_equal(read_back, text);
+}
+
+/** What another program writes, or has just given its name, is not written over. */
+static void test_two_backups_at_once(void** state)
+{
+  (void)state;
+  int fd = open_part("written by another");
+  assert_int_equal(flock(fd, LOCK_EX), 0);
+  assert_left(HR_ERR_BUSY, part_path(), "written by another");
+  close(fd);
+  named_meanwhile = true;
+  assert_left(HR_ERR_BUSY, scratch_path("whole.hr"), "written by another");
+  back_up();
+  assert_backup_is_the_store();
+}
+
+static void test_what_only_bears_the_name_of_a_part(void** state)
+{
+  (void)state;
+  close(open_part("another file"));
+  assert_int_equal(link(part_path(), scratch_path("linked")), 0);
+  assert_left(HR_ERR_PERMISSION, scratch_path("linked"), "another file");
+  unlink(scratch_path("linked"));
+  if (!chown(part_path(), 1, 1)) {
+    assert_left(HR_ERR_PERMISSION, part_path(), "another file");
+  }
+}
+
+/** Nothing of it is left in the next one. */
+static void test_a_killed_backup_was_longer(void** state)
+{
+  (void)state;
+  struct stat info;
+  const int fd = open_part("longer");
+  assert_int_equal(ftruncate(fd, 10000000), 0);
+  close(fd);
+  back_up();
+  assert_int_equal(stat(backup_path(), &info), 0);
+  assert_true(info.st_size < 10000000);
+  assert_backup_is_the_store();
+}
+
 static void assert_no_hole(void)
 {
   HrTxn* txn = begin(HR_READ);
@@ -466,7 +573,7 @@ static void test_a_file_size_limit_is_said(void** state)
   setrlimit(RLIMIT_FSIZE, &old);
   assert_int_equal(status, HR_ERR_NO_SPACE);
   assert_int_equal(access(backup_path(), F_OK), -1);
-  assert_int_equal(access(scratch_path("backup.hr.part"), F_OK), -1);
+  assert_int_equal(access(part_path(), F_OK), -1);
   report = back_up();
   assert_backup_is_the_store();
   play("main", 2000, 20000);
@@ -476,6 +583,23 @@ static void test_a_file_size_limit_is_said(void** state)
   assert_int_equal(again, HR_ERR_NO_SPACE);
   back_up();
   assert_backup_is_the_store();
+}
+
+/** One that was on its way before is left to whom it belongs. */
+static void test_anothers_signal_is_left(void** state)
+{
+  (void)state;
+  sigset_t file_size, before, pending;
+  sigemptyset(&file_size);
+  sigaddset(&file_size, SIGXFSZ);
+  sigprocmask(SIG_BLOCK, &file_size, &before);
+  raise(SIGXFSZ);
+  play("main", 2000, 1);
+  sigpending(&pending);
+  const int number = sigtimedwait(&file_size, NULL, &(struct timespec){0, 0});
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  assert_true(sigismember(&pending, SIGXFSZ));
+  assert_int_equal(number, SIGXFSZ);
 }
 
 /* ---- Compact copies -------------------------------------------------------------- */
@@ -534,10 +658,10 @@ static void test_no_link_is_followed(void** state)
   uint64_t bytes;
   struct stat info;
   HrBackupReport report;
-  assert_int_equal(symlink(scratch_path("victim"), scratch_path("backup.hr.part")), 0);
+  assert_int_equal(symlink(scratch_path("victim"), part_path()), 0);
   assert_int_equal(hr_store_backup(store, backup_path(), &report, NULL), HR_ERR_PERMISSION);
   assert_int_equal(access(scratch_path("victim"), F_OK), -1);
-  unlink(scratch_path("backup.hr.part"));
+  unlink(part_path());
   assert_int_equal(symlink(scratch_path("victim"), backup_path()), 0);
   assert_int_equal(hr_store_compact(store, backup_path(), true, &bytes, NULL), HR_ERR_EXISTS);
   assert_int_equal(access(scratch_path("victim"), F_OK), -1);
@@ -552,16 +676,22 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_a_backup_is_the_store),
       TEST(test_only_what_is_new_is_copied),
+      TEST(test_what_is_only_removed_goes_from_the_backup),
       TEST(test_forks_names_notes_and_states_follow),
       TEST(test_another_store_is_never_mixed_in),
       TEST(test_one_that_has_parted_is_left),
+      TEST(test_another_past_has_parted),
       TEST(test_a_damaged_node_replaces_no_whole_one),
       TEST(test_a_damaged_record_replaces_no_whole_one),
       TEST(test_a_killed_backup_is_completed),
+      TEST(test_two_backups_at_once),
+      TEST(test_what_only_bears_the_name_of_a_part),
+      TEST(test_a_killed_backup_was_longer),
       TEST(test_backups_while_somebody_records),
       TEST(test_no_room_is_said),
       TEST(test_no_room_for_what_is_new_is_said),
       TEST(test_a_file_size_limit_is_said),
+      TEST(test_anothers_signal_is_left),
       TEST(test_compact_never_replaces_unasked),
       TEST(test_a_copy_is_not_closed_under),
       TEST(test_no_link_is_followed),

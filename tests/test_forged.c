@@ -118,19 +118,27 @@ static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
   hr_txn_abort(txn);
 }
 
+/** The disk fails, and has what it had before. */
+static void lose(const uint8_t* before, size_t size)
+{
+  const int fd = open(scratch_path("a/b/test.hr"), O_WRONLY | O_CLOEXEC);
+  assert_int_equal(pwrite(fd, before, size, 0), size);
+  close(fd);
+  hr_status_from_lmdb(store, EIO);
+}
+
 /** What was committed before a disk failed, and is not on it: where a branch came from then
  * says nothing of the one that has its number now. */
 static void test_what_a_disk_lost_is_forgotten(void** state)
 {
   (void)state;
-  const char* const path = scratch_path("a/b/test.hr");
   HrBranch owner;
   size_t size;
   HrTxn* txn = begin(HR_WRITE);
   const HrBranchId root = hr_branch_id(make_tree(txn), 1);
   assert_ok(append_note(txn, root, 0, 60));
   assert_ok(hr_txn_commit(txn));
-  uint8_t* const before = read_file(path, &size);
+  uint8_t* const before = read_file(scratch_path("a/b/test.hr"), &size);
   txn = begin(HR_WRITE);
   const HrBranchId lost = fork_at(txn, root, 1000);
   assert_ok(hr_txn_commit(txn));
@@ -139,17 +147,60 @@ static void test_what_a_disk_lost_is_forgotten(void** state)
   assert_true(owner.id == lost);
   hr_txn_abort(txn);
 
-  const int fd = open(path, O_WRONLY | O_CLOEXEC);
-  assert_int_equal(pwrite(fd, before, size, 0), size);
-  close(fd);
+  lose(before, size);
   free(before);
-  hr_status_from_lmdb(store, EIO);
   txn = begin(HR_WRITE);
   assert_true(fork_at(txn, root, 2000) == lost);
   assert_ok(hr_txn_commit(txn));
   txn = begin(HR_READ);
   assert_ok(hr_branch_owner(txn, lost, 1500, &owner));
   assert_true(owner.id == root);
+  hr_txn_abort(begin(HR_WRITE)); // It is open again, once for all
+  hr_txn_abort(txn);
+}
+
+/** The same of the state that its last nodes left: it is in no checkpoint. */
+static void test_the_state_that_a_disk_lost_is_forgotten(void** state)
+{
+  (void)state;
+  HrChase chase;
+  size_t size;
+  HrTick tick = 1;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
+  append_controller(txn, branch, 0, 5);
+  assert_ok(hr_txn_commit(txn));
+  uint8_t* const before = read_file(scratch_path("a/b/test.hr"), &size);
+  txn = begin(HR_WRITE);
+  append_nodes(txn, branch, tick, 1, 5);
+  assert_ok(append_note(txn, branch, HR_NODE_WORDS + 1, 36));
+  assert_ok(append_note(txn, branch, HR_NODE_WORDS + 2, 36));
+  append_nodes(txn, branch, HR_NODE_WORDS + 3, 1, 5);
+  assert_ok(hr_txn_commit(txn));
+  lose(before, size);
+  free(before);
+  for (; tick < (HR_CHECKPOINT_NODES + 1) * HR_NODE_WORDS; tick += HR_NODE_WORDS) {
+    txn = begin(HR_WRITE);
+    append_nodes(txn, branch, tick, 1, 100);
+    assert_ok(hr_txn_commit(txn));
+  }
+  txn = begin(HR_READ);
+  assert_ok(hr_chase_at(txn, branch, INT64_MAX, &chase));
+  assert_int_equal(chase.channels[0].controllers[7], 100);
+  assert_int_equal(chase.channels[0].velocities[36], 0);
+  hr_txn_abort(txn);
+}
+
+/** A record of another size, its checksum right. */
+static void test_a_short_record_is_said(void** state)
+{
+  (void)state;
+  HrBranch branch;
+  const uint64_t parent = 0;
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId id = hr_branch_id(make_tree(txn), 1);
+  assert_ok(hr_put(txn, store->branches, &id, sizeof id, &parent, sizeof parent));
+  assert_int_equal(hr_branch_get(txn, id, &branch), HR_ERR_DAMAGED);
   hr_txn_abort(txn);
 }
 
@@ -216,27 +267,46 @@ static void test_an_empty_event_ends_the_span(void** state)
   assert_int_equal(index, 2);
 }
 
-/** Have the node at tick 0 say another tempo and meter, its checksum to match. */
-static void forge_tempo(HrBranchId branch, double tempo, uint16_t beats, uint16_t unit)
+/** A node as it lies in the store. */
+typedef struct {
+  HrNodeHeader header;
+  HrWord words[HR_NODE_WORDS];
+} Node;
+
+/** Copy the node at tick 0. */
+static Node copy_node(HrBranchId branch)
 {
+  Node node;
   HrTickKey key;
   MDB_val value;
-  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
-  HrNodeHeader header;
-  HrTxn* const txn = begin(HR_WRITE);
+  HrTxn* const txn = begin(HR_READ);
   find_node(txn, branch, 0, 0, &key, &value);
-  memcpy(bytes, value.mv_data, value.mv_size);
-  memcpy(&header, bytes, sizeof header);
-  header.tempo = tempo;
-  header.beats_per_bar = beats;
-  header.beat_unit = unit;
-  memcpy(bytes, &header, sizeof header);
-  header.checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
-  memcpy(bytes, &header, sizeof header);
-  value.mv_data = bytes;
+  memcpy(&node, value.mv_data, value.mv_size);
+  hr_txn_abort(txn);
+  return node;
+}
+
+/** Put it in the place of the one at tick 0, its checksum to match. */
+static void put_node(HrBranchId branch, Node* node)
+{
+  HrTickKey key;
+  HrTxn* const txn = begin(HR_WRITE);
+  hr_tick_key(&key, branch, 0, 0);
+  node->header.checksum = hr_node_checksum(&node->header, &key);
+  MDB_val value = {hr_node_bytes(&node->header), node};
   assert_true(hr_node_valid(&key, &value));
   assert_ok(hr_node_put(txn, &key, &value));
   assert_ok(hr_txn_commit(txn));
+}
+
+/** Have the node at tick 0 say another tempo and meter. */
+static void forge_tempo(HrBranchId branch, double tempo, uint16_t beats, uint16_t unit)
+{
+  Node node = copy_node(branch);
+  node.header.tempo = tempo;
+  node.header.beats_per_bar = beats;
+  node.header.beat_unit = unit;
+  put_node(branch, &node);
 }
 
 /** Bars and beats are divided by what a node's header says. */
@@ -248,13 +318,16 @@ static void test_no_meter_is_out_of_bounds(void** state)
   const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
   assert_ok(append_note(txn, branch, 0, 60));
   assert_ok(hr_txn_commit(txn));
-  forge_tempo(branch, -1.0, 0, 0);
-  txn = begin(HR_READ);
-  assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
-  assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
-  assert_int_equal(tempo.beats_per_bar, 4);
-  assert_int_equal(tempo.beat_unit, 4);
-  hr_txn_abort(txn);
+  static const uint16_t meters[][2] = {{0, 8}, {3, 0}, {3, 1025}};
+  for (size_t i = 0; i < sizeof meters / sizeof *meters; ++i) {
+    forge_tempo(branch, -1.0, meters[i][0], meters[i][1]);
+    txn = begin(HR_READ);
+    assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
+    assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
+    assert_int_equal(tempo.beats_per_bar, 4);
+    assert_int_equal(tempo.beat_unit, 4);
+    hr_txn_abort(txn);
+  }
   assert_true(verify_complains("the node at tick 0 has another tempo or meter"));
 }
 
@@ -384,29 +457,183 @@ static void test_a_wrong_beginning_or_end_is_said(void** state)
   verify_clean();
 }
 
-/** Where no long event is said to be, nobody looks for a change of tempo. */
-static void test_a_hidden_tempo_is_said(void** state)
+/** All else that a branch says of itself. */
+static void test_what_contradicts_a_branch_is_said(void** state)
+{
+  (void)state;
+  HrBranch root, fork, forged;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId first = hr_branch_id(make_tree(txn), 1);
+  assert_ok(append_note(txn, first, 0, 60));
+  const HrBranchId second = fork_at(txn, first, 1000);
+  assert_ok(append_note(txn, second, 2000, 61));
+  assert_ok(hr_branch_get(txn, first, &root));
+  assert_ok(hr_branch_get(txn, second, &fork));
+  assert_ok(hr_txn_commit(txn));
+#define NOTICED(branch, field, value, words)                                                       \
+  (forged = (branch), forged.field = (value),                                                      \
+   assert_true(is_noticed(&forged, words))) // NOLINT(bugprone-macro-parentheses)
+  NOTICED(fork, parent, 99, "the branch it forked from is missing");
+  NOTICED(fork, depth, 2, "its depth or fork point contradicts its parent");
+  NOTICED(fork, jump, second, "its jump pointer is wrong");
+  NOTICED(fork, state, HR_BRANCH_HIDDEN + 1, "unknown state 2");
+  NOTICED(fork, node_count, 2, "1 nodes and 1 events found, 2 and 1 recorded");
+  NOTICED(fork, event_count, 2, "1 nodes and 1 events found, 1 and 2 recorded");
+  NOTICED(fork, head_tick, 1999, "its last event is at tick 2000, its head at 1999");
+  NOTICED(root, depth, 1, "a root with ancestors");
+  NOTICED(root, jump, second, "a root with ancestors");
+  NOTICED(root, jump, 99, "a jump pointer above it leads nowhere");
+#undef NOTICED
+  verify_clean();
+  uint8_t name[9] = {'B', 0, 0, 0, 1, 0, 0, 0, 2};
+  txn = begin(HR_WRITE);
+  assert_int_equal(mdb_del(txn->txn, store->names, &(MDB_val){sizeof name, name}, NULL), 0);
+  assert_ok(hr_put(txn, store->names, "?", 1, "x", 1));
+  assert_ok(hr_put(txn, store->notes, "?", 1, "x", 1));
+  assert_ok(hr_txn_commit(txn));
+  assert_true(verify_complains("Branch #2 of tree 1: its name does not lead back to it"));
+  assert_true(verify_complains("There is a name of nothing"));
+  assert_true(verify_complains("A note has no place"));
+}
+
+/** The same of a tree. */
+static void test_what_contradicts_a_tree_is_said(void** state)
+{
+  (void)state;
+  HrTreeRecord tree;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrTreeId id = make_tree(txn);
+  fork_at(txn, hr_branch_id(id, 1), 1000);
+  assert_ok(hr_tree_record(txn, id, &tree));
+  assert_ok(hr_txn_commit(txn));
+  HrTreeRecord forged[6] = {tree, tree, tree, tree, tree, tree};
+  forged[0].branch_count = 3;
+  forged[1].next_number = 2;
+  forged[2].current = 99;
+  forged[3].root_number = 2;
+  forged[4].root_number = 99;
+  forged[5].journal_count = 3;
+  static const char* const words[] = {
+      "2 branches found, 3 recorded", "2 branches found, 2 recorded", "its current branch does not",
+      "its root is missing",          "its root is missing",          "its journal ends at entry 2",
+  };
+  for (size_t i = 0; i < sizeof words / sizeof *words; ++i) {
+    txn = begin(HR_WRITE);
+    assert_ok(hr_tree_record_put(txn, id, &forged[i]));
+    assert_ok(hr_txn_commit(txn));
+    assert_true(verify_complains(words[i]));
+  }
+  txn = begin(HR_WRITE);
+  assert_ok(hr_tree_record_put(txn, id, &tree));
+  uint64_t entry = (uint64_t)id << 32 | 1;
+  assert_int_equal(mdb_del(txn->txn, store->journal, &(MDB_val){sizeof entry, &entry}, NULL), 0);
+  assert_ok(hr_txn_commit(txn));
+  assert_true(verify_complains("journal entry 1 is missing"));
+}
+
+/** The same of a node, and of what belongs to nobody. */
+static void test_what_contradicts_a_node_is_said(void** state)
+{
+  (void)state;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  append_nodes(txn, root, 0, 3, 100);
+  assert_ok(hr_txn_commit(txn));
+  const Node node = copy_node(root);
+  Node forged = node;
+  forged.header.event_count -= 1;
+  put_node(root, &forged);
+  assert_true(verify_complains("the node at tick 0 miscounts its events"));
+  forged = node;
+  forged.header.last_tick += 2;
+  put_node(root, &forged);
+  assert_true(verify_complains("the node at tick 0 miscounts its events"));
+  assert_true(verify_complains("overlaps the one before"));
+  forged = node;
+  forged.words[1].offset = 0;
+  forged.words[0].offset = 1;
+  put_node(root, &forged);
+  assert_true(verify_complains("events out of order at tick 0"));
+  forged = node;
+  HrTickKey key;
+  hr_tick_key(&key, root, 1, 0);
+  forged.header.checksum = hr_node_checksum(&forged.header, &key);
+  assert_false(hr_node_valid(&key, &(MDB_val){hr_node_bytes(&forged.header), &forged}));
+  put_node(hr_branch_id(9, 1), &forged);
+  assert_true(verify_complains("4 nodes found, 3 belong to a branch"));
+  txn = begin(HR_WRITE);
+  assert_ok(hr_branch_put(txn, &(HrBranch){.id = hr_branch_id(9, 1)}));
+  remove_node(txn, root, 1, HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  assert_true(verify_complains("1 branches belong to no tree"));
+  assert_true(verify_complains("music is missing before tick"));
+}
+
+/** LMDB gives the pages of a value back by what the first of them says, which in a large store
+ * nobody has checked. */
+static void damage_page_of(HrTxn* txn, const MDB_val* value)
+{
+  HrPageHeader header;
+  memcpy(&header, (const uint8_t*)value->mv_data - sizeof header, sizeof header);
+  assert_int_equal(header.flags, HR_PAGE_OVERFLOW);
+  const off_t at = (off_t)(header.number * HR_PAGE_SIZE);
+  header.number += 1;
+  const int fd = open(scratch_path("a/b/test.hr"), O_WRONLY | O_CLOEXEC);
+  assert_int_equal(pwrite(fd, &header, sizeof header, at), sizeof header);
+  close(fd);
+  hr_txn_abort(txn);
+}
+
+static void test_a_value_on_a_damaged_page_is_left(void** state)
 {
   (void)state;
   HrTickKey key;
   MDB_val value;
-  _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
-  uint8_t tempo[HR_META_TEMPO_SIZE];
+  HrNote note = {.kind = HR_NOTE_TEXT};
+  HrBranch branch;
+  uint32_t id;
+  char text[3000] = "";
+  memset(text, 'x', sizeof text - 1);
   HrTxn* txn = begin(HR_WRITE);
+  const HrTreeId tree = make_tree(txn);
+  note.branch = hr_branch_id(tree, 1);
+  note.text = text;
+  assert_ok(hr_note_add(txn, &note, &id));
+  for (int i = 0; i < 300; ++i) {
+    append_controller(txn, note.branch, i, 100);
+  }
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  find_node(txn, note.branch, 0, 0, &key, &value);
+  damage_page_of(txn, &value);
+  txn = begin(HR_READ);
+  hr_tick_key(&key, note.branch, 0, id);
+  assert_int_equal(mdb_get(txn->txn, store->notes, &(MDB_val){sizeof key, &key}, &value), 0);
+  damage_page_of(txn, &value);
+  txn = begin(HR_WRITE);
+  append_controller(txn, note.branch, 300, 101);
+  assert_ok(hr_branch_get(txn, note.branch, &branch));
+  assert_int_equal(branch.node_count, 2);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  assert_int_equal(hr_note_set_hidden(txn, tree, id, true, 0), HR_ERR_DAMAGED);
+  hr_txn_abort(txn);
+}
+
+/** Where no long event is said to be, nobody looks for a change of tempo. */
+static void test_a_hidden_tempo_is_said(void** state)
+{
+  (void)state;
+  uint8_t tempo[HR_META_TEMPO_SIZE];
+  HrTxn* const txn = begin(HR_WRITE);
   const HrBranchId root = hr_branch_id(make_tree(txn), 1);
   hr_meta_tempo(90.0, tempo);
   assert_ok(hr_append(txn, root, &(HrEvent){0, HR_EVENT_META, sizeof tempo, tempo}, NULL));
   assert_ok(hr_txn_commit(txn));
   verify_clean();
-  txn = begin(HR_WRITE);
-  find_node(txn, root, 0, 0, &key, &value);
-  memcpy(bytes, value.mv_data, value.mv_size);
-  HrNodeHeader* const header = (HrNodeHeader*)bytes;
-  header->flags = 0;
-  header->checksum = hr_node_checksum(header, &key);
-  value.mv_data = bytes;
-  assert_ok(hr_node_put(txn, &key, &value));
-  assert_ok(hr_txn_commit(txn));
+  Node node = copy_node(root);
+  node.header.flags = 0;
+  put_node(root, &node);
   assert_true(verify_complains("the node at tick 0 hides its long events"));
 }
 
@@ -424,6 +651,35 @@ static void damage_record(HrTxn* txn, HrBranchId id)
 }
 
 /** A fork needs its parent; where jumps would lead, it does without. */
+/** What is played next goes behind it. */
+static void test_a_branch_that_lost_its_nodes_goes_on(void** state)
+{
+  (void)state;
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  append_nodes(txn, root, 0, 1, 100);
+  assert_ok(hr_tail_close(txn));
+  remove_node(txn, root, 0, 0);
+  assert_ok(append_note(txn, root, HR_NODE_WORDS, 60));
+  hr_txn_abort(txn);
+}
+
+/** It seems to be another tree's, and its own seems to end. */
+static void test_a_branch_with_a_damaged_key_is_said(void** state)
+{
+  (void)state;
+  HrBranch branch;
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  HrBranchId key = hr_branch_id(9, 1);
+  uint8_t bytes[sizeof(HrBranchRecord) + sizeof(uint32_t)] = {1};
+  assert_int_equal(mdb_put(txn->txn, store->branches, &(MDB_val){sizeof key, &key},
+                           &(MDB_val){sizeof bytes, bytes}, 0),
+                   0);
+  assert_int_equal(hr_branch_next(txn, hr_branch_tree(root), 1, &branch), HR_ERR_DAMAGED);
+  hr_txn_abort(txn);
+}
+
 static void test_a_damaged_root_hinders_no_fork(void** state)
 {
   (void)state;
@@ -609,6 +865,56 @@ static void test_no_count_hides_damage(void** state)
                    sizeof nothing);
   close(fd);
   assert_int_equal(hr_store_open(scratch_path("a/b/test.hr"), 0, &store, &error), HR_ERR_DAMAGED);
+  assert_non_null(strstr(error.text, "bears another number"));
+}
+
+static bool pages_complain(const char* words)
+{
+  Complaint complaint = {words, false};
+  HrVerifyReport report;
+  assert_ok(hr_store_verify_pages(scratch_path("a/b/test.hr"), HR_VERIFY_PAGES, hear_problem,
+                                  &complaint, &report, NULL));
+  return complaint.found && report.problems;
+}
+
+/** Where the damage is, and what music lay there. */
+static void test_damaged_pages_are_said(void** state)
+{
+  (void)state;
+  HrPages pages;
+  HrPageTree tree;
+  HrPageEntry middle;
+  char words[160];
+  uint8_t page[HR_PAGE_SIZE];
+  static const uint8_t nothing[HR_PAGE_SIZE];
+  HrTxn* const txn = begin(HR_WRITE);
+  append_nodes(txn, hr_branch_id(make_tree(txn), 1), 0, 300, 100);
+  const int fd = close_and_open_pages(txn, &pages);
+  assert_false(pages_complain(""));
+  find_database(&pages, "nodes", &tree);
+  assert_true(hr_page_read(fd, tree.root, page));
+  assert_true(hr_page_entries(page) > 2);
+  assert_true(hr_page_entry(page, 1, &middle));
+  assert_int_equal(pwrite(fd, nothing, sizeof nothing, (off_t)(middle.page * HR_PAGE_SIZE)),
+                   sizeof nothing);
+  snprintf(words, sizeof words,
+           "Page %" PRIu64 " of the nodes is damaged: it bears another number. It holds what lies "
+           "from branch #1 of tree 1, tick ",
+           middle.page);
+  assert_true(pages_complain(words));
+  off_t record = find_database(&pages, "trees", &tree);
+  tree.root = pages.meta.last_page + 1;
+  assert_int_equal(pwrite(fd, &tree, sizeof tree, record), sizeof tree);
+  assert_true(pages_complain("of the trees is damaged: it is referred to, and lies outside"));
+  record = find_database(&pages, "names", &tree);
+  tree.flags = 0x08;
+  assert_int_equal(pwrite(fd, &tree, sizeof tree, record), sizeof tree);
+  assert_true(pages_complain("In the names: its keys are of another kind"));
+  pages.meta.last_page = UINT64_MAX / 2;
+  record = (off_t)(pages.meta.transaction % 2 * HR_PAGE_SIZE + sizeof(HrPageHeader));
+  assert_int_equal(pwrite(fd, &pages.meta, sizeof pages.meta, record), sizeof pages.meta);
+  assert_true(pages_complain("is cut short"));
+  close(fd);
 }
 
 int main(void)
@@ -617,19 +923,28 @@ int main(void)
       TEST(test_no_other_branch_is_chased),
       TEST(test_the_tempo_is_that_of_the_last_whole_node),
       TEST(test_what_a_disk_lost_is_forgotten),
+      TEST(test_the_state_that_a_disk_lost_is_forgotten),
+      TEST(test_a_short_record_is_said),
       TEST(test_a_circle_is_said),
       TEST(test_an_empty_event_ends_the_span),
       TEST(test_no_meter_is_out_of_bounds),
       TEST(test_a_tempo_that_does_not_follow_is_said),
       TEST(test_a_state_that_does_not_follow_is_said),
       TEST(test_a_wrong_beginning_or_end_is_said),
+      TEST(test_what_contradicts_a_branch_is_said),
+      TEST(test_what_contradicts_a_tree_is_said),
+      TEST(test_what_contradicts_a_node_is_said),
+      TEST(test_a_value_on_a_damaged_page_is_left),
       TEST(test_a_hidden_tempo_is_said),
+      TEST(test_a_branch_that_lost_its_nodes_goes_on),
+      TEST(test_a_branch_with_a_damaged_key_is_said),
       TEST(test_a_damaged_root_hinders_no_fork),
       TEST(test_no_tick_is_out_of_bounds),
       TEST(test_no_record_is_longer_than_any),
       TEST(test_a_gap_without_end_is_said),
       TEST(test_keys_of_another_kind_are_refused),
       TEST(test_no_count_hides_damage),
+      TEST(test_damaged_pages_are_said),
   };
   return cmocka_run_group_tests_name("forged", tests, NULL, NULL);
 }

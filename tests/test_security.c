@@ -24,6 +24,17 @@ static mode_t mode_of(const char* path)
   return info.st_mode & 07777;
 }
 
+static int files_in(const char* path)
+{
+  DIR* const dir = opendir(path);
+  int count = 0;
+  while (readdir(dir)) {
+    ++count;
+  }
+  closedir(dir);
+  return count;
+}
+
 /* ---- Files ---------------------------------------------------------------------- */
 
 static void test_files_are_private_whatever_the_umask(void** state)
@@ -42,6 +53,7 @@ static void test_files_are_private_whatever_the_umask(void** state)
     strcat(name, "-lock");
     assert_int_equal(mode_of(scratch_path(name)), 0600);
     *strrchr(name, '/') = '\0';
+    assert_int_equal(files_in(scratch_path(name)), 4); // With "." and ".."
     assert_int_equal(mode_of(scratch_path(name)), 0700);
     *strrchr(name, '/') = '\0';
     assert_int_equal(mode_of(scratch_path(name)), 0700);
@@ -216,17 +228,6 @@ static void test_a_copy_takes_no_ring_of_the_store(void** state)
 }
 
 /* ---- Names from outside ------------------------------------------------------------- */
-
-static int files_in(const char* path)
-{
-  DIR* const dir = opendir(path);
-  int count = 0;
-  while (readdir(dir)) {
-    ++count;
-  }
-  closedir(dir);
-  return count;
-}
 
 /** Every verb that OSC can send, with a path wherever it takes a text: no file comes of it. */
 static void test_no_path_from_outside_reaches_the_files(void** state)

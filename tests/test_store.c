@@ -20,6 +20,12 @@ static void test_open_is_shared_and_private(void** state)
   assert_ok(hr_store_open(scratch_path("a/../a/b/test.hr"), HR_STORE_CREATE, &second, NULL));
   assert_ptr_equal(second, store);
   hr_store_close(second);
+  HrStore* other = NULL;
+  assert_ok(hr_store_open(scratch_path("other.hr"), HR_STORE_CREATE, &other, NULL));
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), 0, &second, NULL));
+  assert_ptr_equal(second, store);
+  hr_store_close(second);
+  hr_store_close(other);
 
   assert_int_equal(stat(hr_store_path(store), &info), 0);
   assert_int_equal(info.st_mode & 0777, 0600);
@@ -31,6 +37,19 @@ static void test_open_is_shared_and_private(void** state)
   mdb_filehandle_t fd;
   assert_int_equal(mdb_env_get_fd(store->env, &fd), 0);
   assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+}
+
+/** Whoever opens it meanwhile has a lock file of its own. */
+static void test_a_store_put_back_beside_a_new_lock_file(void** state)
+{
+  (void)state;
+  HrStore* other = NULL;
+  HrTxn* txn;
+  assert_int_equal(rename(hr_store_path(store), scratch_path("away.hr")), 0);
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_CREATE, &other, NULL));
+  hr_store_close(other);
+  assert_int_equal(rename(scratch_path("away.hr"), hr_store_path(store)), 0);
+  assert_int_equal(hr_txn_begin(store, HR_WRITE, &txn), HR_ERR_NOT_FOUND);
 }
 
 static void write_file(const char* name, const void* bytes, size_t size)
@@ -89,6 +108,9 @@ static void test_bad_files_are_refused(void** state)
   assert_refused("text", HR_ERR_NOT_A_STORE);
   assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
   assert_refused("pipe", HR_ERR_NOT_A_STORE);
+  HrStore* refused; // Nor waited for
+  assert_int_equal(hr_store_open(scratch_path("pipe"), HR_STORE_READ_ONLY, &refused, NULL),
+                   HR_ERR_NOT_A_STORE);
   write_file("in-the-way", "x", 1);
   assert_refused("in-the-way/store.hr", HR_ERR_IO); // ENOTDIR
 
@@ -235,6 +257,8 @@ static void test_names(void** state)
   assert_false(hr_name_valid("\xc0\xaf"));
   assert_false(hr_name_valid("\xed\xa0\x80"));
   assert_false(hr_name_valid("cut \xf0\x9f\x8e"));
+  assert_false(hr_name_valid("\x80\x80\x80\x80"));
+  assert_false(hr_name_valid("\xf5\x80\x80\x80"));
   char name[HR_NAME_MAX + 2];
   memset(name, 'a', sizeof name);
   name[HR_NAME_MAX + 1] = '\0';
@@ -244,8 +268,14 @@ static void test_names(void** state)
 
   HrTxn* txn = begin(HR_WRITE);
   HrTreeId tree, other;
+  HrTree next;
   HrBranchId one, two, found;
   assert_ok(hr_tree_create(txn, "song", 0, &tree));
+  assert_ok(hr_tree_find(txn, "#1", &other));
+  assert_int_equal(other, tree);
+  assert_ok(hr_tree_next(txn, 0, &next));
+  assert_int_equal(next.root, hr_branch_id(tree, 1));
+  assert_int_equal(next.current, next.root);
   assert_int_equal(hr_tree_create(txn, "song", 0, &other), HR_ERR_EXISTS);
   assert_int_equal(hr_tree_create(txn, "#song", 0, &other), HR_ERR_ARGUMENT);
   assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.name = name}, &one));
@@ -831,13 +861,20 @@ static void test_reserved_numbers(void** state)
 {
   (void)state;
   HrTreeId tree;
-  uint32_t first, second;
+  uint32_t first, second, unused;
   HrBranchId branch;
   HrTxn* txn = begin(HR_WRITE);
   assert_ok(hr_tree_create(txn, NULL, 0, &tree));
   assert_ok(hr_tree_reserve(txn, tree, 100, &first));
   assert_ok(hr_tree_reserve(txn, tree, 100, &second));
   assert_int_equal(second, first + 100);
+  assert_int_equal(hr_tree_reserve(txn, tree, UINT32_MAX - 100, &unused), HR_ERR_LIMIT);
+  assert_ok(hr_tree_unreserve(txn, tree, first, second)); // Not the last: they stay taken
+  assert_ok(hr_tree_reserve(txn, tree, 1, &unused));
+  assert_int_equal(unused, second + 100);
+  assert_ok(hr_tree_unreserve(txn, tree, second + 40, second + 101));
+  assert_ok(hr_tree_reserve(txn, tree, 60, &unused));
+  assert_int_equal(unused, second + 40);
   assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, NULL, &branch));
   assert_int_equal(hr_branch_number(branch), second + 100);
   assert_ok(hr_branch_fork(txn, hr_branch_id(tree, 1), 0, &(HrForkOptions){.number = first + 5},
@@ -930,6 +967,7 @@ int main(int argc, char** argv)
   }
   const struct CMUnitTest tests[] = {
       TEST(test_open_is_shared_and_private),
+      TEST(test_a_store_put_back_beside_a_new_lock_file),
       TEST(test_bad_files_are_refused),
       TEST(test_another_process_writes_too),
       TEST(test_names),

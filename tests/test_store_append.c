@@ -19,6 +19,8 @@ enum { WORDS = 200000 };
 static HrWord music[WORDS];
 static unsigned syncs;
 static bool sync_fails;
+static bool no_room_for_meta;
+static void (*at_write)(void);
 
 /** LMDB's, counted. */
 __attribute__((visibility("default"))) int fdatasync(int fd)
@@ -29,6 +31,22 @@ __attribute__((visibility("default"))) int fdatasync(int fd)
     return -1;
   }
   return (int)syscall(SYS_fdatasync, fd);
+}
+
+/** LMDB's; its meta pages are the first two. */
+__attribute__((visibility("default"))) ssize_t pwrite(int fd, const void* bytes, size_t size,
+                                                      off_t offset)
+{
+  void (*const act)(void) = at_write;
+  at_write = NULL;
+  if (act) {
+    act();
+  }
+  if (no_room_for_meta && offset < 2 * (off_t)HR_PAGE_SIZE) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return syscall(SYS_pwrite64, fd, bytes, size, offset);
 }
 
 /** Notes, controllers, programs; several events at one tick; long silences. */
@@ -280,6 +298,11 @@ static void test_bad_words_change_nothing(void** state)
   }
   HrTxn* const txn = begin(HR_WRITE);
   const HrBranchId branch = make_branch(txn);
+  const uint8_t byte = 0xf0;
+  const HrEvent sizes[] = {{0, HR_EVENT_MIDI, 0, &byte},
+                           {0, HR_EVENT_MIDI, HR_EVENT_SIZE_MAX + 1, &byte}};
+  assert_int_equal(hr_append(txn, branch, &sizes[0], NULL), HR_ERR_ARGUMENT);
+  assert_int_equal(hr_append(txn, branch, &sizes[1], NULL), HR_ERR_ARGUMENT);
   assert_ok(hr_append_words(txn, branch, 0, words, 0, NULL));
   assert_int_equal(event_count(txn, branch), 0);
   assert_ok(hr_append_words(txn, branch, 0, words, 2, NULL));
@@ -317,6 +340,42 @@ static void test_words_far_apart_fill_several_nodes(void** state)
   assert_int_equal(record.node_count, 2);
   hr_txn_abort(txn);
   verify_clean();
+}
+
+static void append_controllers(HrTxn* txn, HrBranchId branch, HrTick from, uint32_t count,
+                               uint8_t number)
+{
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint8_t bytes[3] = {0xb0, number, 1};
+    assert_ok(hr_append(txn, branch, &(HrEvent){from + i, HR_EVENT_MIDI, 3, bytes}, NULL));
+  }
+}
+
+/** What was not committed is in no checkpoint. */
+static void test_a_failed_commit_leaves_no_state(void** state)
+{
+  (void)state;
+  const HrWord bad = {0, 0, {0}};
+  enum { LOST = 20, KEPT = 21, CHECKPOINT = HR_NODE_WORDS * HR_CHECKPOINT_NODES };
+  HrChase chase;
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = make_branch(txn);
+  append_controllers(txn, branch, 0, 1, 7);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  append_controllers(txn, branch, 1, HR_NODE_WORDS, LOST);
+  assert_int_equal(hr_append_words(txn, branch, 10000, &bad, 1, NULL), HR_ERR_ARGUMENT);
+  assert_int_equal(hr_txn_commit(txn), HR_ERR_ARGUMENT);
+  for (HrTick tick = 1; tick < CHECKPOINT + 10; tick += HR_NODE_WORDS) {
+    txn = begin(HR_WRITE);
+    append_controllers(txn, branch, tick, HR_NODE_WORDS, KEPT);
+    assert_ok(hr_txn_commit(txn));
+  }
+  txn = begin(HR_READ);
+  assert_ok(hr_chase_at(txn, branch, INT64_MAX, &chase));
+  assert_int_equal(chase.channels[0].controllers[KEPT], 1);
+  assert_int_equal(chase.channels[0].controllers[LOST], HR_CHASE_UNSET);
+  hr_txn_abort(txn);
 }
 
 static void commit_ten(void)
@@ -373,6 +432,29 @@ static void test_unsynced_is_synced_once_opened_so(void** state)
   assert_true(syncs >= 10);
 }
 
+static HrStore* keeper;
+
+static void open_to_keep(void)
+{
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), 0, &keeper, NULL));
+  syncs = 0;
+}
+
+/** Also what is on its way to the disk unsynced at that moment. */
+static void test_a_commit_under_way_is_synced_once_opened_so(void** state)
+{
+  (void)state;
+  hr_store_close(store);
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_UNSYNCED, &store, NULL));
+  HrTxn* const txn = begin(HR_WRITE);
+  make_branch(txn);
+  at_write = open_to_keep;
+  assert_ok(hr_txn_commit(txn));
+  assert_non_null(keeper);
+  assert_true(syncs > 0);
+  hr_store_close(keeper);
+}
+
 /** If what was written before cannot be synced, it is not promised. */
 static void test_what_cannot_be_synced_is_not_opened_so(void** state)
 {
@@ -386,7 +468,30 @@ static void test_what_cannot_be_synced_is_not_opened_so(void** state)
   assert_int_equal(hr_store_open(scratch_path("a/b/test.hr"), 0, &other, &error), HR_ERR_IO);
   assert_null(other);
   assert_non_null(strstr(error.text, "test.hr"));
+  assert_int_equal(hr_store_open(scratch_path("a/b/test.hr"), 0, &other, NULL), HR_ERR_IO);
   sync_fails = false;
+  hr_store_close(store); // The only reference
+  assert_ok(hr_store_open(scratch_path("a/b/test.hr"), HR_STORE_READ_ONLY, &store, NULL));
+  assert_true(hr_store_read_only(store));
+}
+
+/** LMDB then takes no more commits: it is opened again. */
+static void test_a_meta_page_that_has_no_room_is_recovered_from(void** state)
+{
+  (void)state;
+  HrTree tree;
+  HrTxn* txn = begin(HR_WRITE);
+  make_branch(txn);
+  no_room_for_meta = true;
+  const HrStatus full = hr_txn_commit(txn);
+  no_room_for_meta = false;
+  assert_int_equal(full, HR_ERR_NO_SPACE);
+  assert_int_equal(hr_txn_begin(store, HR_WRITE, &txn), HR_ERR_IO);
+  txn = begin(HR_WRITE);
+  assert_int_equal(hr_tree_next(txn, 0, &tree), HR_END);
+  make_branch(txn);
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
 }
 
 int main(int argc, char** argv)
@@ -403,9 +508,12 @@ int main(int argc, char** argv)
       TEST(test_a_branch_goes_on_from_where_another_program_left_it),
       TEST(test_bad_words_change_nothing),
       TEST(test_words_far_apart_fill_several_nodes),
+      TEST(test_a_failed_commit_leaves_no_state),
       TEST(test_unsynced_is_synced_when_closed),
       TEST(test_unsynced_is_synced_once_opened_so),
+      TEST(test_a_commit_under_way_is_synced_once_opened_so),
       TEST(test_what_cannot_be_synced_is_not_opened_so),
+      TEST(test_a_meta_page_that_has_no_room_is_recovered_from),
   };
   return cmocka_run_group_tests_name("append", tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "tests/store_rig.h"
 
 #include <fcntl.h>
+#include <lmdb.h>
 #include <sys/resource.h>
 
 static void append_tempo(HrTxn* txn, HrBranchId branch, HrTick tick, double tempo)
@@ -211,6 +212,31 @@ static void test_an_upgrade_is_whole_or_nothing(void** state)
   hr_store_close(former);
 }
 
+/** A record that is larger than any of that format. */
+static void test_no_record_is_too_long(void** state)
+{
+  (void)state;
+  static const uint8_t bytes[9000];
+  const char* const path = scratch_path("former.hr");
+  HrStore* former = NULL;
+  MDB_env* env;
+  MDB_txn* txn;
+  MDB_dbi names;
+  copy_data("format-1.hr", path);
+  assert_int_equal(mdb_env_create(&env), 0);
+  mdb_env_set_maxdbs(env, 8);
+  mdb_env_set_mapsize(env, (size_t)1 << 24);
+  assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
+  assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+  assert_int_equal(mdb_dbi_open(txn, "names", 0, &names), 0);
+  assert_int_equal(
+      mdb_put(txn, names, &(MDB_val){1, (void*)bytes}, &(MDB_val){sizeof bytes, (void*)bytes}, 0),
+      0);
+  assert_int_equal(mdb_txn_commit(txn), 0);
+  mdb_env_close(env);
+  assert_int_equal(hr_store_open(path, 0, &former, NULL), HR_ERR_DAMAGED);
+}
+
 /** What was begun in a former format goes on. */
 static void test_format_1_goes_on(void** state)
 {
@@ -242,6 +268,7 @@ int main(void)
       TEST(test_only_read_it_stays_what_it_is),
       TEST(test_no_backup_is_made_in_its_place),
       TEST(test_an_upgrade_is_whole_or_nothing),
+      TEST(test_no_record_is_too_long),
       TEST(test_format_1_goes_on),
   };
   return cmocka_run_group_tests_name("formats", tests, NULL, NULL);

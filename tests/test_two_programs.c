@@ -317,6 +317,19 @@ static void test_a_check_by_a_link_holds_its_pages(void** state)
   hr_store_close(store);
 }
 
+/** All places for readers are taken by one that was killed. */
+static void test_dead_readers_make_room(void** state)
+{
+  (void)state;
+  HrStore* const store = open_here();
+  HrTxn* txn;
+  commit_often(store, 1);
+  end_reader(start_reader(2));
+  assert_int_equal(hr_txn_begin(store, HR_READ, &txn), HR_OK);
+  hr_txn_abort(txn);
+  hr_store_close(store);
+}
+
 /** All places for readers are taken: the host goes on recording, and says nothing
  * is lost; the tool says what to do, and works when they have gone. */
 static void test_no_place_for_a_reader(void** state)
@@ -351,6 +364,7 @@ int main(int argc, char** argv)
       TEST(test_two_hosts_on_one_branch),
       TEST(test_a_dead_reader_does_not_bloat_the_store),
       TEST(test_a_check_by_a_link_holds_its_pages),
+      TEST(test_dead_readers_make_room),
       TEST(test_no_place_for_a_reader),
   };
   return cmocka_run_group_tests_name("two programs", tests, NULL, NULL);
