@@ -305,6 +305,23 @@ static void test_send_too_late(void** state)
   assert_nothing_hangs(0);
 }
 
+/** What waits for its place waits on while the host stands. */
+static void test_send_waits_for_the_host(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BAR);
+  const size_t from = rig.output_count;
+  assert_ok(send_note(0x80, 64, hr_value_integer(3)));
+  rig_transport(&rig, false, rig.host_frame);
+  rig_run(&rig, 2 * BAR);
+  assert_int_equal(rig.output_count, from);
+  rig_transport(&rig, true, rig.host_frame);
+  const int64_t start = rig.now - rig.host_frame;
+  rig_run(&rig, 2 * BAR);
+  assert_int_equal(frame_of(from, 0x80, 64) - start, 2 * BAR);
+}
+
 /** Only so many wait, and the next is told so. */
 static void test_send_too_many(void** state)
 {
@@ -448,6 +465,7 @@ int main(void)
       TEST(test_send_refused),
       TEST(test_send_later),
       TEST(test_send_too_late),
+      TEST(test_send_waits_for_the_host),
       TEST(test_send_too_many),
       TEST(test_panic_ends_what_was_sent),
       TEST(test_fork_ago),

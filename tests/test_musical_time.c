@@ -140,6 +140,26 @@ static void test_standing_appends(void** state)
   assert_string_equal(state_now().branch_name, "main");
 }
 
+/** A branch that has just begun goes on where it began, be that within a bar. */
+static void test_standing_appends_to_a_new_branch(void** state)
+{
+  (void)state;
+  record_beats(2, 60);
+  assert_ok(rig_say(&rig, "standing", "append"));
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, 2 * BEAT + BEAT / 4 * 3);
+  assert_ok(rig_say(&rig, "fork", "new"));
+  rig_run(&rig, BEAT / 8);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  play_note(0, 90, BEAT / 2);
+  rig_run(&rig, BAR);
+  const Music music = music_of("new");
+  assert_int_equal(music.count, 8);
+  assert_int_equal(music.bytes[6][1], 90);
+  assert_true(music.tick[6] > ticks(2.5) && music.tick[6] < ticks(3));
+}
+
 static void test_standing_off(void** state)
 {
   (void)state;
@@ -353,6 +373,7 @@ int main(void)
       TEST(test_every_so_many_bars),
       TEST(test_bars_are_counted_along_the_music),
       TEST(test_standing_appends),
+      TEST(test_standing_appends_to_a_new_branch),
       TEST(test_standing_off),
       TEST(test_silences_as_wished),
       TEST(test_slower),
