@@ -117,6 +117,25 @@ static void test_bars_are_counted_along_the_music(void** state)
   assert_true(state_now().loop_start == ticks(11) && state_now().loop_end == ticks(14));
 }
 
+/** A switch that waits while the host jumps waits for the next bar of there. */
+static void test_a_jump_moves_the_line(void** state)
+{
+  (void)state;
+  static const int64_t places[] = {BEAT, 2 * BAR + BEAT};
+  roll_with_two_branches();
+  for (int i = 0; i < 2; ++i) {
+    rig_transport(&rig, true, BAR + BEAT);
+    rig_run(&rig, BEAT / 2);
+    assert_ok(rig_say(&rig, "switch", i ? "main" : "other"));
+    rig_run(&rig, BEAT / 2);
+    rig_transport(&rig, true, places[i]);
+    rig_run(&rig, 2 * BEAT + BEAT / 2);
+    assert_string_equal(state_now().branch_name, i ? "other" : "main");
+    rig_run(&rig, BEAT);
+    assert_string_equal(state_now().branch_name, i ? "main" : "other");
+  }
+}
+
 /* ---- While the host stands --------------------------------------------------------- */
 
 static void stand_and_play(const char* what)
@@ -371,6 +390,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_a_late_tap_means_the_bar_just_passed),
       TEST(test_every_so_many_bars),
+      TEST(test_a_jump_moves_the_line),
       TEST(test_bars_are_counted_along_the_music),
       TEST(test_standing_appends),
       TEST(test_standing_appends_to_a_new_branch),
