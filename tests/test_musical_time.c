@@ -179,6 +179,25 @@ static void test_standing_appends_to_a_new_branch(void** state)
   assert_true(music.tick[6] > ticks(2.5) && music.tick[6] < ticks(3));
 }
 
+/** Nor is the song heard on while somebody plays beside it. */
+static void test_standing_hears_no_song(void** state)
+{
+  const RigEvent* ons[16];
+  (void)state;
+  record_beats(4, 60);
+  say_number("follow", 1);
+  rig_run(&rig, 512);
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BAR + BEAT / 2);
+  rig_transport(&rig, false, rig.host_frame);
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  play_note(0, 90, BEAT / 2);
+  rig_run(&rig, 2 * BAR);
+  assert_int_equal(note_ons(ons, 16), 1);
+  assert_int_equal(ons[0]->bytes[1], 90);
+}
+
 static void test_standing_off(void** state)
 {
   (void)state;
@@ -394,6 +413,7 @@ int main(void)
       TEST(test_bars_are_counted_along_the_music),
       TEST(test_standing_appends),
       TEST(test_standing_appends_to_a_new_branch),
+      TEST(test_standing_hears_no_song),
       TEST(test_standing_off),
       TEST(test_silences_as_wished),
       TEST(test_slower),
