@@ -310,12 +310,16 @@ static void test_nothing_to_grab(void** state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      TEST(test_a_host_s_loop_is_exact),   TEST(test_a_loop_along_a_rolling_host),
+      TEST(test_a_host_s_loop_is_exact),
+      TEST(test_a_loop_along_a_rolling_host),
       TEST(test_a_loop_along_a_host_from_its_middle),
       TEST(test_each_lap_begins_as_the_first),
-      TEST(test_playing_over_a_loop),      TEST(test_overdubbing_a_loop),
-      TEST(test_overdubbing_a_short_loop), TEST(test_grab),
-      TEST(test_grab_while_rolling),       TEST(test_nothing_to_grab),
+      TEST(test_playing_over_a_loop),
+      TEST(test_overdubbing_a_loop),
+      TEST(test_overdubbing_a_short_loop),
+      TEST(test_grab),
+      TEST(test_grab_while_rolling),
+      TEST(test_nothing_to_grab),
 
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);

@@ -9,8 +9,8 @@
 #include "osc/socket.h"
 
 #include <arpa/inet.h>
-#include <pthread.h>
 #include <dirent.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
