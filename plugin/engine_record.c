@@ -193,11 +193,10 @@ HR_REALTIME_SELDOM static bool fork_from_past(HrEngine* engine, uint32_t frame, 
                                 0};
   const HrTick at = pass && !heard && engine->pass_start < tick ? engine->pass_start : tick;
   const bool elsewhere = hears_elsewhere(engine);
-  HrTarget left = engine->recorder.target;
+  const HrTarget left = engine->recorder.target;
   if (!fork_by_playing(engine, at, cause, heard && !elsewhere)) {
     return false;
   }
-  left.head = left.head > at ? left.head : at;
   hr_engine_leave_replay(engine, frame);
   engine->turned = engine->player.turned; // Which is in the record as well
   engine->unsaid = false;

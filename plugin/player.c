@@ -6,7 +6,6 @@
 void hr_player_init(HrPlayer* player, HrRing* const* rings, HrOutput* output)
 {
   *player = (HrPlayer){.rings = rings, .output = output, .stream.ring = HR_NO_STREAM};
-  hr_chase_init(&player->wanted);
 }
 
 bool hr_player_plays(const HrPlayer* player)

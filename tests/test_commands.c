@@ -810,6 +810,29 @@ static void test_fork_in_a_note(void** state)
   assert_true(music.tick[4] == ticks(4) && music.bytes[4][1] == 62);
 }
 
+/** A fork ends the replay of what is left, and the notes that sound of it, for the ear and in
+ * the record. */
+static void test_fork_ends_a_replay(void** state)
+{
+  (void)state;
+  static const uint8_t statuses[] = {0x90, 0x80, 0x90, 0x80};
+  for (int i = 0; i < 8; ++i) {
+    play_note(i * BEAT, (uint8_t)(60 + i), BEAT);
+  }
+  rest();
+  assert_ok(say("replay", NULL, NULL, NULL));
+  rig_run(&rig, BEAT + BEAT / 2);
+  assert_ok(say("fork", "b", NULL, NULL));
+  rig.output_count = 0;
+  rig_run(&rig, BAR);
+  assert_int_equal(rig.output_count, 0);
+  const Music music = music_of("b");
+  assert_int_equal(music.count, sizeof statuses);
+  for (int i = 0; i < music.count; ++i) {
+    assert_int_equal(music.bytes[i][0], statuses[i]);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -844,6 +867,7 @@ int main(void)
       TEST(test_a_tree_refused_is_no_trouble),
       TEST(test_hide_the_current_branch),
       TEST(test_fork_in_a_note),
+      TEST(test_fork_ends_a_replay),
   };
   return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
 }

@@ -305,6 +305,36 @@ static void test_send_too_late(void** state)
   assert_nothing_hangs(0);
 }
 
+/** A note that was sent ends where the music goes on elsewhere. */
+static void test_replay_ends_what_was_sent(void** state)
+{
+  (void)state;
+  const uint8_t on[3] = {0x90, 64, 80};
+  play_bars(2);
+  assert_ok(RUN("bot", "send", hr_value_bytes(on, 3)));
+  const size_t from = rig.output_count;
+  assert_ok(RUN("test", "replay/at", hr_value_integer(1)));
+  rig_run(&rig, BEAT);
+  assert_true(came_out(from, 0x80, 64));
+}
+
+/** What waits for its place waits on while the host stands. */
+static void test_send_waits_for_the_host(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BAR);
+  const size_t from = rig.output_count;
+  assert_ok(send_note(0x80, 64, hr_value_integer(3)));
+  rig_transport(&rig, false, rig.host_frame);
+  rig_run(&rig, 2 * BAR);
+  assert_int_equal(rig.output_count, from);
+  rig_transport(&rig, true, rig.host_frame);
+  const int64_t start = rig.now - rig.host_frame;
+  rig_run(&rig, 2 * BAR);
+  assert_int_equal(frame_of(from, 0x80, 64) - start, 2 * BAR);
+}
+
 /** Only so many wait, and the next is told so. */
 static void test_send_too_many(void** state)
 {
@@ -434,6 +464,11 @@ static void test_stats(void** state)
   assert_non_null(strstr(rows, "|waiting_bytes|0|\n"));
   assert_non_null(strstr(rows, "|branches|1|\n"));
   assert_null(strstr(rows, "|store_bytes|0|"));
+  assert_non_null(strstr(rows, "|replayed|0|\n"));
+  assert_ok(ask("replay"));
+  rig_run(&rig, 4 * BAR);
+  assert_ok(ask("stats"));
+  assert_non_null(strstr(rows, "|replayed|4|\n"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -448,6 +483,8 @@ int main(void)
       TEST(test_send_refused),
       TEST(test_send_later),
       TEST(test_send_too_late),
+      TEST(test_send_waits_for_the_host),
+      TEST(test_replay_ends_what_was_sent),
       TEST(test_send_too_many),
       TEST(test_panic_ends_what_was_sent),
       TEST(test_fork_ago),

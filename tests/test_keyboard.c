@@ -246,6 +246,39 @@ static void test_what_follows_a_pause_over_a_replay_sounds_as_it_was_played(void
   assert_int_equal(heard_with("take 2", 80).program, 7);
 }
 
+/** What is held when recording is turned off ends there in the record. */
+static void test_a_note_held_when_recording_ends(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  play_note(BEAT, 60, 4 * BEAT);
+  rig_run(&rig, 2 * BEAT);
+  say_number("record", 0);
+  rig_run(&rig, BAR);
+  stop_host();
+  const Music music = music_of("main");
+  assert_int_equal(music.count, 2);
+  assert_true(music.tick[1] < ticks(2.1));
+}
+
+/** A pedal that comes up when the host has stopped starts nothing; a slider does, wherever
+ * it is moved to. */
+static void test_a_pedal_comes_up_while_the_host_stands(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  rig_play(&rig, BEAT, 0xb0, 64, 127);
+  play_note(BEAT, 60, BEAT);
+  rig_run(&rig, BAR);
+  stop_host();
+  rig_play(&rig, 0, 0xb0, 64, 0);
+  rig_run(&rig, 512);
+  assert_string_equal(state_now().branch_name, "main");
+  rig_play(&rig, 0, 0xb0, 11, 20);
+  rig_run(&rig, 512);
+  assert_string_not_equal(state_now().branch_name, "main");
+}
+
 /** Nor was what is played while the host stands, if that is not to be recorded. */
 static void test_what_was_turned_while_the_host_stood_sounds_on(void** state)
 {
@@ -516,6 +549,8 @@ int main(void)
       TEST(test_what_is_appended_over_a_loop_along_a_host_sounds_so),
       TEST(test_what_is_overdubbed_on_a_loop_along_a_host_sounds_so),
       TEST(test_a_loop_s_pedal_along_a_host),
+      TEST(test_a_note_held_when_recording_ends),
+      TEST(test_a_pedal_comes_up_while_the_host_stands),
       TEST(test_what_was_turned_while_the_host_stood_sounds_on),
       TEST(test_a_reset_of_all_channels_is_said_as_such),
       TEST(test_a_key_held_over_the_end_of_a_replay),

@@ -66,6 +66,60 @@ static void test_a_loop_along_a_rolling_host(void** state)
   assert_notes(start, keys, 20);
 }
 
+/** A host that begins to roll, or jumps, far behind the loop is in its middle. */
+static void test_a_loop_along_a_host_from_its_middle(void** state)
+{
+  (void)state;
+  static const uint8_t keys[] = {66, 67, 64, 65, 66, 67, 64, 65};
+  record_beats(4, 60);
+  say_number("follow", 1);
+  const HrValue range[2] = {hr_value_text("2"), hr_value_text("3")};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  rig_transport(&rig, false, 5 * BAR + 2 * BEAT);
+  rig_run(&rig, 512);
+  for (int jumps = 0; jumps < 2; ++jumps) {
+    rig.output_count = 0;
+    const int64_t start = rig.now;
+    rig_transport(&rig, true, (5 + 30 * jumps) * BAR + 2 * BEAT);
+    rig_run(&rig, 2 * BAR);
+    const RigEvent* ons[16];
+    assert_int_equal(note_ons(ons, 16), 8);
+    for (int i = jumps; i < 8; ++i) { // The first note after a jump comes when it can be got
+      assert_int_equal(ons[i]->frame - start, i * BEAT);
+    }
+    for (int i = 0; i < 8; ++i) {
+      assert_int_equal(ons[i]->bytes[1], keys[i]);
+    }
+  }
+  stop_host();
+  assert_nothing_hangs(0);
+}
+
+/** Each lap begins with the sound that the music has there, not that of the end of the lap
+ * before. */
+static void test_each_lap_begins_as_the_first(void** state)
+{
+  (void)state;
+  static const uint8_t levels[] = {40, 90, 40, 90, 40, 90};
+  size_t count = 0;
+  rig_play(&rig, BEAT, 0xb0, 11, 40);
+  rig_play(&rig, 6 * BEAT, 0xb0, 11, 90);
+  jam(8, 60);
+  rest();
+  const HrValue range[2] = {hr_value_text("2"), hr_value_text("3")};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  rig.output_count = 0;
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, 3 * BAR - 256);
+  for (size_t i = 0; i < rig.output_count; ++i) {
+    if (rig.output[i].bytes[0] == 0xb0 && rig.output[i].bytes[1] == 11) {
+      assert_true(count < sizeof levels);
+      assert_int_equal(rig.output[i].bytes[2], levels[count++]);
+    }
+  }
+  assert_int_equal(count, sizeof levels);
+}
+
 /** A jam: the loop goes on while somebody plays over it, and each time round is kept. */
 static void test_playing_over_a_loop(void** state)
 {
@@ -303,6 +357,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_a_host_s_loop_is_exact),
       TEST(test_a_loop_along_a_rolling_host),
+      TEST(test_a_loop_along_a_host_from_its_middle),
+      TEST(test_each_lap_begins_as_the_first),
       TEST(test_playing_over_a_loop),
       TEST(test_overdubbing_a_loop),
       TEST(test_overdubbing_a_short_loop),

@@ -378,12 +378,41 @@ static void test_notes_end(void** state)
     bool lifted = false;
     for (size_t i = 2; i < heard->count; ++i) {
       const uint8_t* bytes = heard->events[i].bytes;
-      ended |= bytes[1] == 60 && (bytes[0] == 0x83 || (bytes[0] == 0x93 && !bytes[2]));
+      ended |= bytes[0] == 0x83 && bytes[1] == 60 && bytes[2] == 64;
       lifted |= bytes[0] == 0xb3 && bytes[1] == 64 && bytes[2] < 64;
     }
     assert_true(ended);
     assert_true(lifted);
   }
+  assert_int_equal(host_faults(host), 0);
+  events_free(&list);
+  host_free(host);
+}
+
+/** While bypassed, nothing is replayed; after that it is, from where the host is by then. */
+static void test_bypass_is_silent(void** state)
+{
+  (void)state;
+  EventList list = {0};
+  for (uint64_t beat = 0; beat < 8; ++beat) {
+    add(&list, beat * RATE / 2 + RATE / 4, 0x90, 60 + (uint32_t)beat, 100);
+    add(&list, beat * RATE / 2 + RATE / 4 + 1000, 0x80, 60 + (uint32_t)beat, 64);
+  }
+  Host* host = host_new(NULL);
+  record_list(host, &list, plain);
+  host_control(host, "replay", 1.0f);
+  rewind_host(host);
+  events_free(host_output(host));
+  host_transport(host, &rolling);
+  host_run_for(host, RATE, 256);
+  assert_int_equal(host_output(host)->count, 4);
+  host_control(host, "enabled", 0.0f);
+  host_run_for(host, RATE, 256);
+  assert_int_equal(host_output(host)->count, 4);
+  host_control(host, "enabled", 1.0f);
+  host_run_for(host, RATE, 256);
+  assert_int_equal(host_output(host)->count, 8);
+  assert_int_equal(host_output(host)->events[4].bytes[1], 64);
   assert_int_equal(host_faults(host), 0);
   events_free(&list);
   host_free(host);
@@ -1141,6 +1170,7 @@ int main(void)
       LV2_TEST(test_freewheel),
       LV2_TEST(test_small_output),
       LV2_TEST(test_notes_end),
+      LV2_TEST(test_bypass_is_silent),
       LV2_TEST(test_malformed_input),
       LV2_TEST(test_state),
       LV2_TEST(test_instances),

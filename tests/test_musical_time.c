@@ -117,6 +117,25 @@ static void test_bars_are_counted_along_the_music(void** state)
   assert_true(state_now().loop_start == ticks(11) && state_now().loop_end == ticks(14));
 }
 
+/** A switch that waits while the host jumps waits for the next bar of there. */
+static void test_a_jump_moves_the_line(void** state)
+{
+  (void)state;
+  static const int64_t places[] = {BEAT, 2 * BAR + BEAT};
+  roll_with_two_branches();
+  for (int i = 0; i < 2; ++i) {
+    rig_transport(&rig, true, BAR + BEAT);
+    rig_run(&rig, BEAT / 2);
+    assert_ok(rig_say(&rig, "switch", i ? "main" : "other"));
+    rig_run(&rig, BEAT / 2);
+    rig_transport(&rig, true, places[i]);
+    rig_run(&rig, 2 * BEAT + BEAT / 2);
+    assert_string_equal(state_now().branch_name, i ? "other" : "main");
+    rig_run(&rig, BEAT);
+    assert_string_equal(state_now().branch_name, i ? "main" : "other");
+  }
+}
+
 /* ---- While the host stands --------------------------------------------------------- */
 
 static void stand_and_play(const char* what)
@@ -138,6 +157,45 @@ static void test_standing_appends(void** state)
   assert_int_equal(music.bytes[16][1], 90);
   assert_true(music.tick[16] == ticks(8)); // The bar line after the head
   assert_string_equal(state_now().branch_name, "main");
+}
+
+/** A branch that has just begun goes on where it began, be that within a bar. */
+static void test_standing_appends_to_a_new_branch(void** state)
+{
+  (void)state;
+  record_beats(2, 60);
+  assert_ok(rig_say(&rig, "standing", "append"));
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, 2 * BEAT + BEAT / 4 * 3);
+  assert_ok(rig_say(&rig, "fork", "new"));
+  rig_run(&rig, BEAT / 8);
+  rig_transport(&rig, false, 0);
+  rig_run(&rig, 512);
+  play_note(0, 90, BEAT / 2);
+  rig_run(&rig, BAR);
+  const Music music = music_of("new");
+  assert_int_equal(music.count, 8);
+  assert_int_equal(music.bytes[6][1], 90);
+  assert_true(music.tick[6] > ticks(2.5) && music.tick[6] < ticks(3));
+}
+
+/** Nor is the song heard on while somebody plays beside it. */
+static void test_standing_hears_no_song(void** state)
+{
+  const RigEvent* ons[16];
+  (void)state;
+  record_beats(4, 60);
+  say_number("follow", 1);
+  rig_run(&rig, 512);
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, BAR + BEAT / 2);
+  rig_transport(&rig, false, rig.host_frame);
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  play_note(0, 90, BEAT / 2);
+  rig_run(&rig, 2 * BAR);
+  assert_int_equal(note_ons(ons, 16), 1);
+  assert_int_equal(ons[0]->bytes[1], 90);
 }
 
 static void test_standing_off(void** state)
@@ -395,8 +453,11 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_a_late_tap_means_the_bar_just_passed),
       TEST(test_every_so_many_bars),
+      TEST(test_a_jump_moves_the_line),
       TEST(test_bars_are_counted_along_the_music),
       TEST(test_standing_appends),
+      TEST(test_standing_appends_to_a_new_branch),
+      TEST(test_standing_hears_no_song),
       TEST(test_standing_off),
       TEST(test_moved_during_a_replay),
       TEST(test_started_during_a_replay),

@@ -332,6 +332,22 @@ static void test_names(void** state)
   expect_row(client, "get", "store", store);
 }
 
+/** A name that two instances share is refused, and says which they are. */
+static void test_a_shared_name(void** state)
+{
+  Client* client = *state;
+  char text[128];
+  third = make_session("Grand Piano");
+  serve(third);
+  snprintf(text, sizeof text, "Instances %u and %u are both called Grand_Piano",
+           hr_session_number(sessions[0]), hr_session_number(third));
+  char* const before = strdup(music_state());
+  client_send(client, "/hr/Grand_Piano/fork", "s", "whose");
+  client_error(client, "/hr/Grand_Piano/fork", HR_ERR_ARGUMENT, text);
+  assert_string_equal(before, music_state());
+  free(before);
+}
+
 /* ---- Bundles ----------------------------------------------------------------------- */
 
 static void test_bundle_in_order(void** state)
@@ -526,6 +542,7 @@ int main(void)
       SERVED(test_all_instances),
       SERVED(test_every_address_in_every_form),
       SERVED(test_names),
+      SERVED(test_a_shared_name),
       SERVED(test_bundle_in_order),
       SERVED(test_bundle_ahead),
       SERVED(test_request_id),

@@ -9,6 +9,7 @@
 #include "osc/socket.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -295,6 +296,18 @@ static void test_ports_taken(void** state)
   setenv("HR_OSC_PORT", base_port, 1);
 }
 
+static unsigned count_descriptors(void)
+{
+  unsigned count = 0;
+  DIR* const folder = opendir("/proc/self/fd");
+  assert_non_null(folder);
+  while (readdir(folder)) {
+    ++count;
+  }
+  closedir(folder);
+  return count;
+}
+
 static void test_attach_and_detach(void** state)
 {
   (void)state;
@@ -304,11 +317,13 @@ static void test_attach_and_detach(void** state)
   stop_all();
   stop_all(); // Fine for sessions that are not served
   assert_string_equal(hr_osc_url(), "");
+  const unsigned descriptors = count_descriptors();
   for (unsigned i = 0; i < 100; ++i) {
     assert_int_equal(hr_osc_attach(sessions[i % 2], NULL), HR_OK);
     assert_string_not_equal(hr_osc_url(), "");
     hr_osc_detach(sessions[i % 2]);
   }
+  assert_int_equal(count_descriptors(), descriptors);
 }
 
 /** Only 127.0.0.1: not even the machine's other loopback addresses. */

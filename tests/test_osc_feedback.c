@@ -183,6 +183,32 @@ static void test_heartbeat(void** state)
   char beat[64];
   snprintf(beat, sizeof beat, "/hr/state/heartbeat %d 2", sequence);
   assert_string_equal(client_expect(client, "/hr/state/heartbeat"), beat);
+
+  Client* second = client_new();
+  subscribe(second);
+  client_expect(second, "/hr/state/heartbeat");
+  client_free(second);
+}
+
+/** What does not change any more comes once a round, on and on. */
+static void test_rounds(void** state)
+{
+  Client* client = *state;
+  char line[64];
+  int count = 0;
+  snprintf(line, sizeof line, "/hr/%u/branch 1 ", hr_session_number(sessions[0]));
+  subscribe(client);
+  client_send(client, path_of("rename"), "ss", "main", "song");
+  client_ok(client, path_of("rename"));
+  client_send(client, path_of("rename"), "ss", "song", "main");
+  client_ok(client, path_of("rename"));
+  client_find(client, "nothing", 2500); // What is new is told more often
+  client_drain(client);
+  const int64_t until_ms = now_ms() + 2500;
+  while (client_find(client, line, until_ms - now_ms())) {
+    ++count;
+  }
+  assert_true(count == 2 || count == 3);
 }
 
 /** How many positions of the first instance come within a second and a half. */
@@ -481,6 +507,7 @@ int main(void)
       SERVED(test_hold),
       SERVED(test_echoes),
       SERVED(test_heartbeat),
+      SERVED(test_rounds),
       SERVED(test_no_positions),
       SERVED(test_told_after_a_restart),
       SERVED(test_leases_of_others),

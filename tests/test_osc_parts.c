@@ -4,16 +4,19 @@
 /* The parts of the OSC endpoint that need neither a socket nor a session. */
 
 #include "osc/address.h"
+#include "osc/leases.h"
 #include "osc/outbox.h"
 #include "osc/packet.h"
 #include "osc/schedule.h"
 #include "osc/table.h"
 #include "osc/text.h"
 #include "osc/writer.h"
+#include "tests/scratch.h"
 #include "tests/test_osc_wire.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static void test_text(void** state)
@@ -92,6 +95,30 @@ static void test_nearest(void** state)
   assert_null(hr_osc_row_nearest("a word that is longer than any command could be"));
 }
 
+/** A lease is the same after a restart, unless it is over by then. */
+static void test_leases(void** state)
+{
+  (void)state;
+  enum { PORT = 9999 };
+  const int64_t second = 1000000000;
+  static HrOscSubscribers before, after;
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  assert_int_equal(scratch_make(), 0);
+  to.sin_port = htons(2000);
+  hr_osc_subscribe(&before, &to, 30, second);
+  to.sin_port = htons(2001);
+  hr_osc_subscribe(&before, &to, 60, second)->position_rate = 7.0;
+  hr_osc_leases_write(&before, PORT);
+  hr_osc_leases_read(&after, PORT, 40 * second);
+  assert_int_equal(after.count, 1);
+  const HrOscSubscriber* const found = hr_osc_subscriber_find(&after, &to);
+  assert_non_null(found);
+  assert_true(found->expires_ns == 61 * second);
+  assert_true(found->position_rate == 7.0);
+  assert_true(hr_osc_subscribers_owed(&after));
+  scratch_remove();
+}
+
 static void test_schedule(void** state)
 {
   (void)state;
@@ -101,6 +128,7 @@ static void test_schedule(void** state)
   const uint64_t second = UINT64_C(1) << 32;
   HrError error;
 
+  assert_in_range(now / second - UINT64_C(2208988800), time(NULL) - 1, time(NULL) + 1); // 1900
   assert_int_equal(hr_osc_schedule_wait_ns(&schedule, now), INT64_MAX);
   // Out of order, and with pairs at one time; each names its place in its byte.
   for (unsigned i = 0; i < HR_OSC_SCHEDULE_MAX; ++i) {
@@ -376,11 +404,11 @@ static void test_outbox(void** state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_text),         cmocka_unit_test(test_address),
-      cmocka_unit_test(test_nearest),      cmocka_unit_test(test_schedule),
-      cmocka_unit_test(test_packet_check), cmocka_unit_test(test_packet_bounds),
-      cmocka_unit_test(test_arguments),    cmocka_unit_test(test_writer),
-      cmocka_unit_test(test_outbox),
+      cmocka_unit_test(test_text),          cmocka_unit_test(test_address),
+      cmocka_unit_test(test_nearest),       cmocka_unit_test(test_leases),
+      cmocka_unit_test(test_schedule),      cmocka_unit_test(test_packet_check),
+      cmocka_unit_test(test_packet_bounds), cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_writer),        cmocka_unit_test(test_outbox),
   };
   return cmocka_run_group_tests_name("osc parts", tests, NULL, NULL);
 }

@@ -80,6 +80,27 @@ static void test_a_pass_sounds_as_played_without_thru(void** state)
   assert_passes_sound_alike();
 }
 
+/** A host that tells of its jump a block late: what was played past the loop's end is at the
+ * beginning of the next pass, in order. */
+static void test_played_before_the_host_tells_of_its_jump(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, 0);
+  play_note(BEAT, 60, BEAT / 2);
+  play_note(BAR + 48, 70, 48);
+  play_note(BAR + 144, 71, 48);
+  rig_run(&rig, BAR + 256);
+  rig_transport(&rig, true, 256);
+  rig_run(&rig, BEAT);
+  stop_host();
+  const Music music = music_of("main pass 2");
+  assert_int_equal(music.count, 4);
+  for (int i = 0; i < 4; ++i) {
+    assert_true(llabs(music.tick[i] - ticks((i + 1) * 48.0 / BEAT)) <= 1);
+    assert_int_equal(music.bytes[i][1], 70 + i / 2);
+  }
+}
+
 /** A pedal that is down when the host goes round is down in each pass, and up at its end. */
 static void test_a_pedal_held_over_a_jump(void** state)
 {
@@ -222,6 +243,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_a_pass_sounds_as_played),
       TEST(test_a_pass_sounds_as_played_without_thru),
+      TEST(test_played_before_the_host_tells_of_its_jump),
       TEST(test_a_pedal_held_over_a_jump),
       TEST(test_a_pass_that_begins_with_a_change),
       TEST(test_a_pass_over_what_is_heard_adds_nothing),
