@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -397,6 +398,7 @@ static void test_a_killed_backup_is_completed(void** state)
 
 static int record_until_killed(_Atomic int* committed)
 {
+  prctl(PR_SET_PDEATHSIG, SIGKILL); // Else it would fill the disk if the test dies first
   if (hr_store_open(scratch_path("a/b/test.hr"), 0, &store, NULL)) {
     return 1;
   }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -129,6 +130,7 @@ static pid_t start(const char* what, const char* store, int worked)
   snprintf(number, sizeof number, "%d", worked);
   const pid_t child = fork();
   if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); // Else it would fill the disk if the test dies first
     execl("/proc/self/exe", "test_kills", what, store, scratch_path("progress"), number,
           (char*)NULL);
     _exit(9);

@@ -138,7 +138,7 @@ static int host_with_locked_memory(void)
   if (heard < 10) {
     return 10;
   }
-  return grown >= 10240 ? 11 : pinned ? 12 : locked ? 0 : 13;
+  return grown >= 8192 ? 11 : pinned ? 12 : locked ? 0 : 13;
 }
 
 static void test_a_large_store_is_not_pinned(void** state)

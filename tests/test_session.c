@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -593,6 +594,7 @@ static int play_until_killed(const char* store, const char* progress_file)
 {
   const HrAttachment where = {.store = store, .tree = "victim"};
   const int fd = open(progress_file, O_RDWR);
+  prctl(PR_SET_PDEATHSIG, SIGKILL); // Else it would fill memory and disk if the test dies first
   Progress* const progress =
       mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (progress == MAP_FAILED || !rig_open(&rig, &where)) {
