@@ -120,5 +120,5 @@ int main(void)
       TEST(test_copies_are_the_same_everywhere),
       TEST(test_what_will_be_needed_is_asked_for),
   };
-  return cmocka_run_group_tests_name("page size", tests, NULL, NULL);
+  return cmocka_run_group_tests_name("store, page size", tests, NULL, NULL);
 }
