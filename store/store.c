@@ -339,7 +339,7 @@ static HrStatus begin_file(const HrStore* store, HrError* error)
   struct stat info;
   const int fd = open(store->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
   int code = fd < 0 || fstat(fd, &info) ? errno : 0;
-  if (!code && !info.st_size) {
+  if (!code && info.st_size < 2 * (off_t)HR_PAGE_SIZE) {
     const bool locked = !flock(fd, LOCK_EX) && !fstat(fd, &info);
     code = !locked || (!info.st_size && !hr_pages_begin(fd)) ? errno : 0;
   }

@@ -357,24 +357,38 @@ static void test_a_tempo_that_does_not_follow_is_said(void** state)
   verify_clean();
 }
 
-/** Have the state that a node begins with set another volume, its checksum to match. */
-static void forge_volume(HrBranchId branch, uint64_t ordinal, HrTick tick, uint8_t volume)
+/** Change the state that a node begins with, its checksum to match. */
+static void forge_state(HrBranchId branch, uint64_t ordinal, HrTick tick,
+                        void (*change)(uint8_t* state, size_t size, uint8_t value), uint8_t to)
 {
   HrTickKey key;
   MDB_val value;
   _Alignas(HrNodeHeader) uint8_t bytes[HR_NODE_SIZE];
-  uint8_t* const state = bytes + sizeof(HrNodeHeader) + sizeof(HrWord);
+  HrWord* const word = (HrWord*)(bytes + sizeof(HrNodeHeader));
+  uint8_t* const state = (uint8_t*)(word + 1);
   HrTxn* const txn = begin(HR_WRITE);
   find_node(txn, branch, ordinal, tick, &key, &value);
   memcpy(bytes, value.mv_data, value.mv_size);
-  assert_memory_equal(state, ((const uint8_t[]){HR_META_STATE, 0xb0, 7}), 3);
-  state[3] = volume;
+  assert_int_equal(state[0], HR_META_STATE);
+  change(state + 1, word->bytes[0] - 1U, to);
   const uint64_t checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
   memcpy(bytes + offsetof(HrNodeHeader, checksum), &checksum, sizeof checksum);
   value.mv_data = bytes;
   assert_true(hr_node_valid(&key, &value));
   assert_ok(hr_node_put(txn, &key, &value));
   assert_ok(hr_txn_commit(txn));
+}
+
+static void set_volume(uint8_t* state, size_t size, uint8_t volume)
+{
+  assert_true(size >= 3);
+  assert_memory_equal(state, ((const uint8_t[]){0xb0, 7}), 2);
+  state[2] = volume;
+}
+
+static void forge_volume(HrBranchId branch, uint64_t ordinal, HrTick tick, uint8_t volume)
+{
+  forge_state(branch, ordinal, tick, set_volume, volume);
 }
 
 /** The state that a node begins with is what the music before it leaves, on its branch or on those
@@ -408,6 +422,42 @@ static void test_a_state_that_does_not_follow_is_said(void** state)
   damage_node(txn, root, 3, 3 * (HrTick)HR_NODE_WORDS);
   assert_ok(hr_txn_commit(txn));
   assert_false(verify_complains(other));
+}
+
+/** Of two parameters, 0 and 1, with values 10 and 11 or more, the other comes first. */
+static void swap_parameters(uint8_t* state, size_t size, uint8_t more)
+{
+  unsigned swapped = 0;
+  for (uint8_t* message = state; message + 3 <= state + size; message += 3) {
+    const bool number = message[1] == 100 && message[2] <= 1;
+    if (number || message[1] == 6) {
+      message[2] = number ? 1 - message[2] : (uint8_t)(message[2] == 10 ? 11 + more : 10);
+      ++swapped;
+    }
+  }
+  assert_int_equal(swapped, 4);
+}
+
+/** In which order parameters were first set is nothing that is heard. */
+static void test_parameters_in_another_order_are_no_matter(void** state)
+{
+  (void)state;
+  static const uint8_t set[][2] = {{101, 0}, {100, 0}, {6, 10},    {101, 0},
+                                   {100, 1}, {6, 11},  {101, 127}, {100, 127}};
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId root = hr_branch_id(make_tree(txn), 1);
+  for (size_t i = 0; i < sizeof set / sizeof *set; ++i) {
+    const uint8_t bytes[3] = {0xb0, set[i][0], set[i][1]};
+    assert_ok(hr_append(txn, root, &(HrEvent){(HrTick)i, HR_EVENT_MIDI, 3, bytes}, NULL));
+  }
+  const HrBranchId child = fork_at(txn, root, 10);
+  assert_ok(append_note(txn, child, 10, 60));
+  assert_ok(hr_txn_commit(txn));
+  verify_clean();
+  forge_state(child, 0, 10, swap_parameters, 0);
+  verify_clean();
+  forge_state(child, 0, 10, swap_parameters, 1);
+  assert_true(verify_complains("begins with other programs"));
 }
 
 /** Put a branch's record otherwise than it was, its checksum to match, and back. */
@@ -930,6 +980,7 @@ int main(void)
       TEST(test_no_meter_is_out_of_bounds),
       TEST(test_a_tempo_that_does_not_follow_is_said),
       TEST(test_a_state_that_does_not_follow_is_said),
+      TEST(test_parameters_in_another_order_are_no_matter),
       TEST(test_a_wrong_beginning_or_end_is_said),
       TEST(test_what_contradicts_a_branch_is_said),
       TEST(test_what_contradicts_a_tree_is_said),
