@@ -236,7 +236,7 @@ void hr_engine_play_event(HrEngine* engine, uint32_t frame, const HrRecord* reco
   const HrTick tick = hr_player_tick(&engine->player, event);
   if (record->type == HR_STREAM_MIDI) {
     overdub(engine, tick, bytes, event->size);
-  } else if (record->type == HR_STREAM_STATE_END) {
+  } else if (record->type == HR_STREAM_STATE_END && engine->overdubbing) {
     Overdubbed overdubbed = {engine, tick};
     hr_chase_send(&engine->output.heard, &engine->player.wanted, overdub_chased, &overdubbed);
   } else if (record->type == HR_STREAM_END) {

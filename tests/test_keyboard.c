@@ -315,18 +315,24 @@ static void test_a_reset_of_all_channels_is_said_as_such(void** state)
   assert_int_equal(music_of("take 2").count, 10 + 16 + 2);
 }
 
+/** Hear the first bar as a loop along a host that rolls from the second, and play to it then. */
+static void play_over_a_loop(int64_t frames)
+{
+  assert_ok(say("loop/range", "1", "2", NULL));
+  say_number("follow", 1);
+  rig_run(&rig, BEAT);
+  rig_transport(&rig, true, BAR);
+  rig_run(&rig, frames);
+  play_note(0, 80, BEAT / 2);
+  rig_run(&rig, BEAT);
+}
+
 /** A loop that is heard along a host has the sound of its own place, not of the host's. */
 static void test_what_is_played_over_a_loop_along_a_host_sounds_so(void** state)
 {
   (void)state;
   roll_two_sounds();
-  assert_ok(say("loop/range", "1", "2", NULL));
-  say_number("follow", 1);
-  rig_run(&rig, BEAT);
-  rig_transport(&rig, true, BAR);
-  rig_run(&rig, 5 * BEAT / 2);
-  play_note(0, 80, BEAT / 2);
-  rig_run(&rig, BEAT);
+  play_over_a_loop(5 * BEAT / 2);
   assert_int_equal(heard_with("take 2", 80).program, 1);
 }
 
@@ -334,14 +340,8 @@ static void test_what_is_played_over_a_loop_along_a_host_sounds_so(void** state)
 static void append_over_a_loop(int overdub)
 {
   roll_two_sounds();
-  assert_ok(say("loop/range", "1", "2", NULL));
-  say_number("follow", 1);
   say_number("overdub", overdub);
-  rig_run(&rig, BEAT);
-  rig_transport(&rig, true, BAR);
-  rig_run(&rig, 9 * BEAT / 2);
-  play_note(0, 80, BEAT / 2);
-  rig_run(&rig, BEAT);
+  play_over_a_loop(9 * BEAT / 2);
   assert_int_equal(heard_with("main", 80).program, 1);
 }
 
@@ -369,13 +369,7 @@ static void test_a_loop_s_pedal_along_a_host(void** state)
   rig_run(&rig, 2 * BAR);
   rig_transport(&rig, false, 0);
   rig_run(&rig, BEAT);
-  assert_ok(say("loop/range", "1", "2", NULL));
-  say_number("follow", 1);
-  rig_run(&rig, BEAT);
-  rig_transport(&rig, true, BAR);
-  rig_run(&rig, 5 * BEAT / 2);
-  play_note(0, 80, BEAT / 2);
-  rig_run(&rig, BEAT);
+  play_over_a_loop(5 * BEAT / 2);
   assert_int_equal(heard_with("take 2", 80).controllers[64], 127);
 }
 
