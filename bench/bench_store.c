@@ -21,10 +21,10 @@
 
 #include "bench/bench.h"
 #include "bench/peers.h"
+#include "store/internal.h"
 
 #include <fcntl.h>
 #include <ftw.h>
-#include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,8 +320,10 @@ static uint64_t scan_lmdb(MDB_env* env)
                     !mdb_dbi_open(txn, "nodes", 0, &nodes) && !mdb_cursor_open(txn, nodes, &cursor),
                 "LMDB does not read the store.");
   while (!mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-    const HrNodeHeader* const node = value.mv_data;
-    sum += sum_words((const HrWord*)(node + 1), node->word_count);
+    for (uint32_t i = 0; i < hr_extent_nodes(&key); ++i) {
+      const HrNodeHeader* const node = hr_extent_node(&key, &value, i).mv_data;
+      sum += sum_words((const HrWord*)(node + 1), node->word_count);
+    }
   }
   mdb_cursor_close(cursor);
   mdb_txn_abort(txn);

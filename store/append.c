@@ -3,6 +3,7 @@
 
 #include "store/internal.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,7 +87,7 @@ static HrStatus put_open_node(HrTxn* txn)
   }
   tail->node->checksum = hr_node_checksum(tail->node, &tail->key);
   MDB_val value = {hr_node_bytes(tail->node), tail->node};
-  return hr_node_put(txn, &tail->key, &value);
+  return hr_node_put(txn, (MDB_val){sizeof tail->key, &tail->key}, &value);
 }
 
 HrStatus hr_tail_flush(HrTxn* txn)
@@ -175,11 +176,13 @@ static HrStatus open_tail(HrTxn* txn, HrBranchId branch)
     return HR_OK;
   }
   status = hr_node_last(txn, branch, &tail->key, &value);
-  if (status == HR_ERR_NOT_FOUND || (!status && (!hr_node_valid(&tail->key, &value) ||
-                                                 !hr_value_replaceable(txn->store, &value)))) {
+  if (status == HR_ERR_NOT_FOUND || (!status && !hr_node_valid(&tail->key, &value))) {
     return HR_OK; // What is damaged is left as it is; a new node goes behind it
   }
   if (!status && has_room(&value)) {
+    if (!hr_value_replaceable(txn->store, &value)) {
+      return HR_OK;
+    }
     status = reserve_bytes(tail, HR_NODE_SIZE);
     if (!status) {
       memcpy(tail->node, value.mv_data, value.mv_size);
@@ -267,10 +270,11 @@ static HrStatus make_checkpoint(HrTxn* txn, uint8_t** state, uint32_t* size)
   return status ? status : hr_checkpoint_make(tail->state, state, size);
 }
 
-/** Count in the branch's next node, which begins at `tick`. */
-static void begin_node(HrTail* tail, HrTick tick, const HrAppendOptions* options)
+/** Make the head of the branch's next node, which begins at `tick`, and count it in. */
+static void begin_node(HrTail* tail, HrNodeHeader* node, HrTick tick,
+                       const HrAppendOptions* options)
 {
-  *tail->node = (HrNodeHeader){
+  *node = (HrNodeHeader){
       .magic = HR_NODE_MAGIC,
       .version = HR_NODE_VERSION,
       .base_tick = tick,
@@ -303,7 +307,7 @@ static HrStatus start_node(HrTxn* txn, HrTick tick, uint32_t words, const HrAppe
     return status;
   }
   hr_tick_key(&tail->key, tail->branch.id, tick, tail->branch.node_count);
-  begin_node(tail, tick, options);
+  begin_node(tail, tail->node, tick, options);
   tail->open = true;
   if (state_size) {
     const HrEvent event = {tick, HR_EVENT_META, state_size, state};
@@ -428,38 +432,59 @@ static HrStatus put_words(HrTail* tail, HrNodeHeader* node, uint32_t room, HrTic
   return HR_OK;
 }
 
-/** Make a whole node of HR_NODE_WORDS words, on its page. None is open, and no checkpoint is
- * due. Its events are still to be followed: with those of the nodes after it, at once. */
-static HrStatus put_full_node(HrTxn* txn, HrTick base, const HrWord* words,
-                              const HrAppendOptions* options, size_t* taken)
+/** How many nodes to make at once of `count` words before the next checkpoint. */
+static uint32_t extent_of(const HrTail* tail, size_t count)
+{
+  const uint32_t due = HR_CHECKPOINT_NODES - tail->branch.node_count % HR_CHECKPOINT_NODES;
+  const size_t whole = count / HR_NODE_WORDS;
+  uint32_t nodes = whole < due ? (uint32_t)whole : due;
+  nodes = nodes < HR_EXTENT_NODES ? nodes : HR_EXTENT_NODES;
+  return nodes - !(nodes % 2);
+}
+
+/** Make whole nodes of HR_NODE_WORDS words each, on their pages. No node is open, and no checkpoint
+ * is due before the last of them. Their events are still to be followed: those of more, at once. */
+static HrStatus put_full_nodes(HrTxn* txn, HrTick base, const HrWord* words, uint32_t nodes,
+                               const HrAppendOptions* options, size_t* taken)
 {
   HrTail* const tail = &txn->tail;
-  const HrTick tick = base + words->offset;
-  if (is_past(tail, tick)) {
-    return HR_ERR_ARGUMENT;
+  const HrTick first = base + words->offset;
+  HrExtentKey places;
+  hr_tick_key(&places.first, tail->branch.id, first, tail->branch.node_count);
+  for (uint32_t i = 1; i < nodes; ++i) {
+    places.later[i - 1] = words[(size_t)i * HR_NODE_WORDS].offset - words->offset;
   }
-  MDB_val value = {HR_NODE_SIZE, NULL};
-  HrStatus status = start_node(txn, tick, HR_NODE_WORDS, options);
-  status = status ? status : hr_node_put(txn, &tail->key, &value);
-  if (status) {
-    return status;
+  const MDB_val key = {offsetof(HrExtentKey, later[nodes - 1]), &places};
+  MDB_val value = {hr_extent_bytes(nodes), NULL};
+  HrStatus status = hr_node_put(txn, key, &value);
+  for (uint32_t i = 0; i < nodes && !status; ++i) {
+    HrTickKey place;
+    hr_extent_key(&key, i, &place);
+    HrNodeHeader* const node = hr_extent_node(&key, &value, i).mv_data;
+    if (is_past(tail, hr_tick_key_tick(&place))) {
+      return HR_ERR_ARGUMENT;
+    }
+    begin_node(tail, node, hr_tick_key_tick(&place), options);
+    status = put_words(tail, node, HR_NODE_WORDS, base, words + *taken, HR_NODE_WORDS, taken);
+    node->checksum = hr_node_checksum(node, &place);
+    if (i + 1 < nodes) {
+      memset((char*)node + HR_NODE_SIZE, 0, HR_PAGE_SIZE - HR_NODE_SIZE);
+    }
   }
-  HrNodeHeader* const node = value.mv_data; // All words fit: it begins with the first of them
-  *node = *tail->node;
-  tail->open = false;
-  status = put_words(tail, node, HR_NODE_WORDS, base, words, HR_NODE_WORDS, taken);
-  node->checksum = hr_node_checksum(node, &tail->key);
   return status;
 }
 
 /** Make whole nodes up to the next checkpoint, as many as the words fill. */
-static HrStatus put_full_nodes(HrTxn* txn, HrTick base, const HrWord* words, size_t count,
-                               const HrAppendOptions* options, size_t* taken)
+static HrStatus fill_nodes(HrTxn* txn, HrTick base, const HrWord* words, size_t count,
+                           const HrAppendOptions* options, size_t* taken)
 {
   HrTail* const tail = &txn->tail;
   HrStatus status = HR_OK;
   while (!status && count - *taken >= HR_NODE_WORDS && !checkpoint_due(tail)) {
-    status = put_full_node(txn, base, words + *taken, options, taken);
+    size_t more = 0;
+    status =
+        put_full_nodes(txn, base, words + *taken, extent_of(tail, count - *taken), options, &more);
+    *taken += more;
   }
   if (!status && tail->state_known) {
     hr_chase_follow_words(tail->state, words, *taken);
@@ -477,7 +502,7 @@ static HrStatus append_some(HrTxn* txn, HrTick base, const HrWord* words, size_t
   uint32_t room = room_in_node(tail, tick, options);
   if (!status && !room) {
     status = end_node(txn);
-    status = status ? status : put_full_nodes(txn, base, words, count, options, taken);
+    status = status ? status : fill_nodes(txn, base, words, count, options, taken);
     if (status || *taken) {
       return status;
     }

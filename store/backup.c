@@ -235,68 +235,92 @@ static void count(Update* update, const MDB_val* key, const MDB_val* value)
   update->report->bytes += key->mv_size + value->mv_size;
 }
 
-/** Of the node that was the last of its branch: whether it only grew. */
-static bool has_grown_from(const MDB_val* now, const MDB_val* then)
+/** How many of an entry's nodes are damaged. */
+static uint64_t damaged_nodes(const HrNodeCursor* nodes)
 {
-  const HrNodeHeader* const node = now->mv_data;
-  const HrNodeHeader* const old = then->mv_data;
-  return node->word_count >= old->word_count &&
-         !memcmp(node + 1, old + 1, old->word_count * sizeof(HrWord));
+  uint64_t damaged = 0;
+  for (uint32_t i = 0; i < hr_extent_nodes(&nodes->entry_key); ++i) {
+    HrTickKey key;
+    hr_extent_key(&nodes->entry_key, i, &key);
+    const MDB_val node = hr_extent_node(&nodes->entry_key, &nodes->entry, i);
+    damaged += !hr_node_valid(&key, &node);
+  }
+  return damaged;
 }
 
-/** Find the first node to copy: the last one that the backup has, else the branch's first. */
-static HrStatus find_new_nodes(Update* update, HrBranchId branch, MDB_cursor* cursor, MDB_val* key,
-                               MDB_val* value, int* code)
+static bool is_same_value(const MDB_val* a, const MDB_val* b)
 {
-  HrTickKey first;
-  MDB_val old;
-  const HrStatus status = hr_node_last(update->to, branch, &first, &old);
-  if (status == HR_ERR_NOT_FOUND) {
-    hr_tick_key(&first, branch, INT64_MIN, 0);
-  } else if (status) {
-    return status;
+  return a->mv_size == b->mv_size && !memcmp(a->mv_data, b->mv_data, a->mv_size);
+}
+
+/** Of the last of a branch: whether it only grew, as a node may and an extent does not. */
+static bool has_grown_from(const HrNodeCursor* now, const HrNodeCursor* then)
+{
+  const HrNodeHeader* const node = now->entry.mv_data;
+  const HrNodeHeader* const old = then->entry.mv_data;
+  return hr_extent_nodes(&now->entry_key) > 1
+             ? is_same_value(&now->entry, &then->entry)
+             : node->word_count >= old->word_count &&
+                   !memcmp(node + 1, old + 1, old->word_count * sizeof(HrWord));
+}
+
+/** Find the first node to copy: the last one that the backup has, or the first of the extent that
+ * it is in; else the branch's first. */
+static HrStatus find_new_nodes(Update* update, HrBranchId branch, HrNodeCursor* from,
+                               HrNodeCursor* to, int* code)
+{
+  const int found = hr_nodes_before(to, branch, INT64_MAX);
+  if (found) {
+    *code = hr_nodes_first(from, branch);
+    return found == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(update->to->store, found);
   }
-  *key = (MDB_val){sizeof first, &first};
-  *code = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
-  if (!status && !hr_value_replaceable(update->to->store, &old)) {
+  HrTickKey first;
+  memcpy(&first, to->entry_key.mv_data, sizeof first);
+  *code = hr_nodes_from(from, &first);
+  if (!hr_value_replaceable(update->to->store, &to->entry)) {
     return HR_ERR_DAMAGED;
   }
-  if (status || !hr_node_valid(&first, &old)) {
+  const uint64_t damaged = damaged_nodes(to);
+  if (*code || !is_same_value(&from->entry_key, &to->entry_key)) {
+    return damaged || (*code && *code != MDB_NOTFOUND) ? HR_OK : have_parted(update);
+  }
+  if (damaged_nodes(from) > damaged) {
+    update->report->damaged += damaged_nodes(from); // The backup's is the better one
+    do {
+      *code = hr_nodes_next(from);
+    } while (!*code && from->index);
     return HR_OK;
   }
-  if (*code || key->mv_size != sizeof first || memcmp(key->mv_data, &first, sizeof first) != 0) {
-    return *code && *code != MDB_NOTFOUND ? HR_OK : have_parted(update);
+  return damaged || has_grown_from(from, to) ? HR_OK : have_parted(update);
+}
+
+/** Copy the nodes of a branch from where the cursor is; extents as a whole. */
+static HrStatus copy_from(Update* update, HrBranchId branch, HrNodeCursor* from, int* code)
+{
+  HrStatus status = HR_OK;
+  while (!status && !*code && hr_nodes_in(from, branch)) {
+    update->report->damaged += !hr_node_valid(&from->key, &from->node);
+    update->report->nodes += 1;
+    if (!from->index) {
+      count(update, &from->entry_key, &from->entry);
+      status = hr_node_put(update->to, from->entry_key, &from->entry);
+    }
+    *code = hr_nodes_next(from);
   }
-  if (!hr_node_valid(&first, value)) {
-    update->report->damaged += 1; // The backup's is the better one
-    *code = mdb_cursor_get(cursor, key, value, MDB_NEXT);
-    return HR_OK;
-  }
-  return has_grown_from(value, &old) ? HR_OK : have_parted(update);
+  return status;
 }
 
 static HrStatus copy_nodes(Update* update, HrBranchId branch)
 {
-  MDB_cursor* cursor = NULL;
-  MDB_val key, value;
-  HrTickKey place;
-  int code = mdb_cursor_open(update->from->txn, update->from->store->nodes, &cursor);
-  if (code) {
-    return hr_status_from_lmdb(update->from->store, code);
-  }
-  HrStatus status = find_new_nodes(update, branch, cursor, &key, &value, &code);
-  while (!status && !code && key.mv_size == sizeof place) {
-    memcpy(&place, key.mv_data, sizeof place);
-    if (hr_tick_key_branch(&place) != branch) {
-      break;
-    }
-    update->report->damaged += !hr_node_valid(&place, &value);
-    update->report->nodes += 1;
-    count(update, &key, &value);
-    status = hr_node_put(update->to, &place, &value);
-    code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-  }
-  mdb_cursor_close(cursor);
+  HrNodeCursor* from = NULL;
+  HrNodeCursor* to = NULL;
+  int code = hr_nodes_open(update->from, &from);
+  HrStatus status = hr_status_from_lmdb(update->from->store, code);
+  status = status ? status : hr_status_from_lmdb(update->to->store, hr_nodes_open(update->to, &to));
+  status = status ? status : find_new_nodes(update, branch, from, to, &code);
+  hr_nodes_close(to);
+  status = status ? status : copy_from(update, branch, from, &code);
+  hr_nodes_close(from);
   return status || !code || code == MDB_NOTFOUND ? status
                                                  : hr_status_from_lmdb(update->from->store, code);
 }
@@ -336,11 +360,6 @@ static int compare(const Update* update, const Walk* walk, MDB_dbi dbi)
     return walk->to_code ? -1 : 1;
   }
   return mdb_cmp(update->from->txn, dbi, &walk->key, &walk->old_key);
-}
-
-static bool is_same_value(const MDB_val* a, const MDB_val* b)
-{
-  return a->mv_size == b->mv_size && !memcmp(a->mv_data, b->mv_data, a->mv_size);
 }
 
 /** Put the store's entry before, or in the place of, the backup's. */

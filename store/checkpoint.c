@@ -65,38 +65,34 @@ void hr_checkpoint_read(const HrNodeHeader* node, HrChase* state)
 }
 
 /** From the node under the cursor back to its checkpoint, then forward. */
-static int follow_from_checkpoint(MDB_cursor* cursor, MDB_val* key, MDB_val* value, HrTick tick,
-                                  HrChase* chase, uint64_t* damaged)
+static int follow_from_checkpoint(HrNodeCursor* nodes, HrTick tick, HrChase* chase,
+                                  uint64_t* damaged)
 {
-  HrTickKey last, node_key;
-  memcpy(&last, key->mv_data, sizeof last);
-  memcpy(&node_key, key->mv_data, sizeof node_key);
+  const HrTickKey last = nodes->key;
   const HrBranchId branch = hr_tick_key_branch(&last);
   int code = 0;
   HrPageRun pages = {0, 0};
-  hr_page_run_add(&pages, value);
-  while (!code && hr_tick_key_ordinal(&node_key) % HR_CHECKPOINT_NODES) {
-    code = mdb_cursor_get(cursor, key, value, MDB_PREV);
-    if (code || !hr_node_is_of(key, branch)) {
+  hr_page_run_add(&pages, &nodes->node);
+  while (!code && hr_tick_key_ordinal(&nodes->key) % HR_CHECKPOINT_NODES) {
+    code = hr_nodes_previous(nodes);
+    if (code || !hr_nodes_in(nodes, branch)) {
       /* The checkpoint is gone: from what is there. */
-      code = mdb_cursor_get(cursor, key, value, code ? MDB_FIRST : MDB_NEXT);
+      code = hr_nodes_first(nodes, branch);
       break;
     }
-    memcpy(&node_key, key->mv_data, sizeof node_key);
-    hr_page_run_add(&pages, value);
+    hr_page_run_add(&pages, &nodes->node);
   }
   hr_page_run_will_need(&pages);
   uint64_t whole = 0;
-  while (!code && hr_node_is_of(key, branch)) {
-    memcpy(&node_key, key->mv_data, sizeof node_key);
-    if (hr_node_valid(&node_key, value)) {
-      hr_chase_node(chase, value->mv_data, tick);
+  while (!code && hr_nodes_in(nodes, branch)) {
+    if (hr_node_valid(&nodes->key, &nodes->node)) {
+      hr_chase_node(chase, nodes->node.mv_data, tick);
       whole += 1;
     }
-    if (!memcmp(&node_key, &last, sizeof last)) {
+    if (!memcmp(&nodes->key, &last, sizeof last)) {
       break;
     }
-    code = mdb_cursor_get(cursor, key, value, MDB_NEXT);
+    code = hr_nodes_next(nodes);
   }
   *damaged += hr_tick_key_ordinal(&last) % HR_CHECKPOINT_NODES + 1 - whole;
   return code;
@@ -112,19 +108,18 @@ HrStatus hr_chase_read(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chas
                        uint64_t* damaged)
 {
   HrBranch owner;
-  MDB_cursor* cursor = NULL;
-  MDB_val key, value;
+  HrNodeCursor* nodes = NULL;
   hr_chase_init(chase);
   HrStatus status = hr_tail_flush(txn);
   status = status ? status : hr_branch_owner(txn, branch, tick, &owner);
   if (status) {
     return status;
   }
-  int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
+  int code = hr_nodes_open(txn, &nodes);
   while (!code && !status) {
-    code = hr_node_before(cursor, owner.id, tick, &key, &value);
+    code = hr_nodes_before(nodes, owner.id, tick);
     if (!code) {
-      code = follow_from_checkpoint(cursor, &key, &value, tick, chase, damaged);
+      code = follow_from_checkpoint(nodes, tick, chase, damaged);
       break;
     }
     if (code != MDB_NOTFOUND || !owner.parent) {
@@ -135,9 +130,7 @@ HrStatus hr_chase_read(HrTxn* txn, HrBranchId branch, HrTick tick, HrChase* chas
     tick = owner.fork_tick < tick ? owner.fork_tick : tick;
     status = hr_branch_climb(txn, owner.parent, &owner);
   }
-  if (cursor) {
-    mdb_cursor_close(cursor);
-  }
+  hr_nodes_close(nodes);
   return status ? status : code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(txn->store, code);
 }
 

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: ISC */
 
 /** @file format.h
- * The store's bytes on disk, format version 2. All integers little-endian.
+ * The store's bytes on disk, format version 3. All integers little-endian.
  *
  * A store is one LMDB 0.9 file (MDB_NOSUBDIR) with 4096-byte pages. Its main
  * database holds one record of ours, HR_HEADER_KEY -> HrStoreHeader, and these
@@ -13,6 +13,7 @@
  * | trees    | u64 tree id                            | HrTreeRecord     |
  * | branches | u64 branch id                          | HrBranchRecord   |
  * | nodes    | HrTickKey of its first event           | node, see below  |
+ * |          | HrExtentKey of several                 | extent of nodes, see below |
  * | notes    | HrTickKey of its tick                  | HrNoteRecord, name, text, a NUL |
  * | names    | kind byte, then id or text (name.c)    | text or u64 id   |
  * | journal  | u64: tree id << 32 + sequence          | HrJournalRecord, texts |
@@ -31,6 +32,11 @@
  * its `bytes` the 24-bit size, followed by ceil(size / 8) words of raw bytes,
  * zero padded. A meta event is the same with HR_WORD_META, and its first byte
  * is an HrMetaType.
+ *
+ * An extent is 3 to HR_EXTENT_NODES whole nodes that follow one another in their branch
+ * and were made at once: each fills a page (HR_NODE_SIZE), as it would alone, with 16 bytes
+ * of zero between. Its key says where each of them begins, so that none needs to be read to
+ * find another. Their number is odd: the key is then a multiple of 8 bytes long.
  */
 
 #ifndef HR_FORMAT_H
@@ -46,10 +52,14 @@
 #error "This needs a 64-bit system (getconf LONG_BIT says 64): on 32, LMDB's files are others"
 #endif
 
-#define HR_FORMAT_VERSION 2u
-#define HR_HEADER_KEY     "halfremembered"
-#define HR_HEADER_MAGIC   "HALFREM"
-#define HR_PAGE_SIZE      4096u
+#define HR_FORMAT_VERSION 3u
+
+/** The oldest that can be read as it is: 3 has extents more than 2, and nothing else. */
+#define HR_FORMAT_READABLE 2u
+
+#define HR_HEADER_KEY   "halfremembered"
+#define HR_HEADER_MAGIC "HALFREM"
+#define HR_PAGE_SIZE    4096u
 
 /** The most that LMDB keeps in one overflow page: 4096 less its 16-byte header. */
 #define HR_NODE_SIZE  4080u
@@ -62,6 +72,9 @@
 /** The first of so many nodes of a branch begins with the state there
  * (HR_META_STATE), unless that is empty. Such events are not counted. */
 #define HR_CHECKPOINT_NODES 64u
+
+/** The most nodes of an extent: a third of those between two checkpoints. */
+#define HR_EXTENT_NODES 21u
 
 #define HR_WORD_META 254u
 #define HR_WORD_LONG 255u
@@ -113,6 +126,12 @@ typedef struct {
   uint8_t tick[8];
   uint8_t ordinal[8]; ///< n-th node of the branch, from 0; a note's id
 } HrTickKey;
+
+/** As long as it has nodes; that of one is an HrTickKey. Ordinals count on from the first's. */
+typedef struct {
+  HrTickKey first;
+  uint32_t later[HR_EXTENT_NODES - 1]; ///< Ticks from the first node's base to each other's
+} HrExtentKey;
 
 typedef struct {
   uint32_t offset; ///< Ticks after the node's base tick
@@ -197,6 +216,7 @@ _Static_assert(sizeof(HrStoreHeader) == 64, "header is 64 bytes");
 _Static_assert(sizeof(HrTreeRecord) == 64, "tree record is 64 bytes");
 _Static_assert(sizeof(HrBranchRecord) == 64, "branch record is 64 bytes");
 _Static_assert(sizeof(HrTickKey) == 24, "node key is 24 bytes");
+_Static_assert(sizeof(HrExtentKey) % 8 == 0, "nodes beside it stay 8-aligned");
 _Static_assert(sizeof(HrWord) == 8, "a word is 8 bytes");
 _Static_assert(sizeof(HrNodeHeader) == 64, "node header is 64 bytes");
 _Static_assert(sizeof(HrNoteRecord) == 40, "note record is 40 bytes");

@@ -223,19 +223,49 @@ void hr_page_run_add(HrPageRun* pages, const MDB_val* value);
 /** Have the system read them in, without waiting. */
 void hr_page_run_will_need(const HrPageRun* pages);
 
-/** Put a node as it is. Without data (NULL), room for one of that size: the caller writes it
- * there before anything else is done with `txn`. */
-HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value);
+/** Put a node, or an extent, as it is. Without data (NULL), room for one of that size: the caller
+ * writes it there before anything else is done with `txn`. */
+HrStatus hr_node_put(HrTxn* txn, MDB_val key, MDB_val* value);
 
 /** The last node of a branch; HR_ERR_NOT_FOUND if it has none. */
-HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value);
+HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* node);
 
-/** Whether the key is that of a node of `branch`. */
-bool hr_node_is_of(const MDB_val* key, HrBranchId branch);
-/** Place a cursor on the last node of `branch` that begins before `tick`: MDB_NOTFOUND if it
- * has none. */
-int hr_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, MDB_val* key,
-                   MDB_val* value);
+/** How many nodes an entry has that is kept under this key; 0 if it is none of a node. */
+uint32_t hr_extent_nodes(const MDB_val* key);
+/** Bytes of an extent of so many nodes, from 3 on. */
+size_t hr_extent_bytes(uint32_t nodes);
+/** The key of one of an entry's nodes. */
+void hr_extent_key(const MDB_val* key, uint32_t index, HrTickKey* node_key);
+/** Its bytes; of size 0 if the entry is too short. */
+MDB_val hr_extent_node(const MDB_val* key, const MDB_val* value, uint32_t index);
+
+/** Goes from node to node, within extents too. Where an entry's key is none, it says branch 0. */
+typedef struct {
+  MDB_cursor* entries;
+  MDB_val entry_key, entry; ///< The node's own, or the extent that it is in
+  uint32_t index;           ///< In that
+  HrTickKey key;            ///< The node's
+  MDB_val node;             ///< As hr_extent_node() says
+} HrNodeCursor;
+
+/* Each returns an LMDB code, and places the cursor only if that is 0. */
+
+/** Before the first node of all. Free with hr_nodes_close(), also after an error. */
+int hr_nodes_open(HrTxn* txn, HrNodeCursor** nodes);
+void hr_nodes_close(HrNodeCursor* nodes);
+/** To the first node that is kept under a key at or after `place`: none further back in an extent.
+ */
+int hr_nodes_from(HrNodeCursor* nodes, const HrTickKey* place);
+/** To the first node of `branch`, or where it has none, of the next. */
+int hr_nodes_first(HrNodeCursor* nodes, HrBranchId branch);
+/** To the last node of `branch` that begins before `tick`; MDB_NOTFOUND if it has none. */
+int hr_nodes_before(HrNodeCursor* nodes, HrBranchId branch, HrTick tick);
+/** To the next node of all, or the one before; MDB_NOTFOUND behind the last and before the first.
+ */
+int hr_nodes_next(HrNodeCursor* nodes);
+int hr_nodes_previous(HrNodeCursor* nodes);
+/** Whether the cursor is on a node of `branch`. */
+bool hr_nodes_in(const HrNodeCursor* nodes, HrBranchId branch);
 
 /** hr_tempo_at(), adding to `damaged` the count of damaged nodes that may have said otherwise. */
 HrStatus hr_tempo_read(HrTxn* txn, HrBranchId branch, HrTick tick, HrTempo* tempo,

@@ -4,6 +4,9 @@
 #include "store/internal.h"
 
 #include <endian.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -135,60 +138,177 @@ static int put_last(HrTxn* txn, MDB_val* key, MDB_val* value, unsigned reserve)
   return code;
 }
 
-HrStatus hr_node_put(HrTxn* txn, const HrTickKey* key, MDB_val* value)
+HrStatus hr_node_put(HrTxn* txn, MDB_val key, MDB_val* value)
 {
   const unsigned reserve = value->mv_data ? 0 : MDB_RESERVE;
-  MDB_val k = {sizeof *key, (void*)key};
   int code = txn->nodes ? 0 : mdb_cursor_open(txn->txn, txn->store->nodes, &txn->nodes);
   if (!code) {
-    code = txn->nodes_follow ? MDB_KEYEXIST : put_last(txn, &k, value, reserve);
+    code = txn->nodes_follow ? MDB_KEYEXIST : put_last(txn, &key, value, reserve);
   }
   if (code == MDB_KEYEXIST) {
     /* The next node mostly goes beside the last, which the cursor finds without a search. */
-    code = mdb_cursor_put(txn->nodes, &k, value, reserve);
+    code = mdb_cursor_put(txn->nodes, &key, value, reserve);
   }
   return hr_status_from_lmdb(txn->store, code);
 }
 
-HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* value)
+/* ---- Extents --------------------------------------------------------- */
+
+uint32_t hr_extent_nodes(const MDB_val* key)
 {
-  MDB_cursor* cursor = NULL;
-  HrTickKey beyond;
-  hr_tick_key(&beyond, branch, INT64_MAX, UINT64_MAX);
-  MDB_val k = {sizeof beyond, &beyond};
-  int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
-  if (code) {
-    return hr_status_from_lmdb(txn->store, code);
+  const size_t later = key->mv_size - sizeof(HrTickKey); // Wraps where it is too short
+  return later % 8 == 0 && later <= sizeof(HrExtentKey) - sizeof(HrTickKey)
+             ? 1 + (uint32_t)(later / sizeof(uint32_t))
+             : 0;
+}
+
+size_t hr_extent_bytes(uint32_t nodes)
+{
+  return (size_t)(nodes - 1) * HR_PAGE_SIZE + HR_NODE_SIZE;
+}
+
+void hr_extent_key(const MDB_val* key, uint32_t index, HrTickKey* node_key)
+{
+  memcpy(node_key, key->mv_data, sizeof *node_key);
+  if (index) {
+    uint32_t later;
+    memcpy(&later, (const char*)key->mv_data + offsetof(HrExtentKey, later[index - 1]),
+           sizeof later);
+    const uint64_t tick = (uint64_t)hr_tick_key_tick(node_key) + later; // Wraps, where it is forged
+    hr_tick_key(node_key, hr_tick_key_branch(node_key), (HrTick)tick,
+                hr_tick_key_ordinal(node_key) + index);
   }
-  code = mdb_cursor_get(cursor, &k, value, MDB_SET_RANGE);
+}
+
+MDB_val hr_extent_node(const MDB_val* key, const MDB_val* value, uint32_t index)
+{
+  const size_t at = (size_t)index * HR_PAGE_SIZE;
+  if (hr_extent_nodes(key) == 1) {
+    return *value;
+  }
+  return at + HR_NODE_SIZE <= value->mv_size ? (MDB_val){HR_NODE_SIZE, (char*)value->mv_data + at}
+                                             : (MDB_val){0, value->mv_data};
+}
+
+/* ---- From node to node ------------------------------------------------ */
+
+int hr_nodes_open(HrTxn* txn, HrNodeCursor** nodes)
+{
+  *nodes = calloc(1, sizeof **nodes);
+  return *nodes ? mdb_cursor_open(txn->txn, txn->store->nodes, &(*nodes)->entries) : ENOMEM;
+}
+
+void hr_nodes_close(HrNodeCursor* nodes)
+{
+  if (nodes && nodes->entries) {
+    mdb_cursor_close(nodes->entries);
+  }
+  free(nodes);
+}
+
+static int at_index(HrNodeCursor* nodes, uint32_t index)
+{
+  nodes->index = index;
+  if (hr_extent_nodes(&nodes->entry_key)) {
+    hr_extent_key(&nodes->entry_key, index, &nodes->key);
+    nodes->node = hr_extent_node(&nodes->entry_key, &nodes->entry, index);
+  } else {
+    nodes->key = (HrTickKey){0};
+    nodes->node = (MDB_val){0, nodes->entry.mv_data};
+  }
+  return 0;
+}
+
+static uint32_t last_index(const HrNodeCursor* nodes)
+{
+  const uint32_t count = hr_extent_nodes(&nodes->entry_key);
+  return count ? count - 1 : 0;
+}
+
+/** To the first entry that is not before a place. */
+static int find_entry(HrNodeCursor* nodes, const HrTickKey* place)
+{
+  nodes->entry_key = (MDB_val){sizeof *place, (void*)place};
+  return mdb_cursor_get(nodes->entries, &nodes->entry_key, &nodes->entry, MDB_SET_RANGE);
+}
+
+static int step_entry(HrNodeCursor* nodes, MDB_cursor_op step)
+{
+  return mdb_cursor_get(nodes->entries, &nodes->entry_key, &nodes->entry, step);
+}
+
+int hr_nodes_from(HrNodeCursor* nodes, const HrTickKey* place)
+{
+  const int code = find_entry(nodes, place);
+  return code ? code : at_index(nodes, 0);
+}
+
+int hr_nodes_first(HrNodeCursor* nodes, HrBranchId branch)
+{
+  HrTickKey first;
+  hr_tick_key(&first, branch, INT64_MIN, 0);
+  return hr_nodes_from(nodes, &first);
+}
+
+/** To the last node before a place, of the place's branch. */
+static int find_before(HrNodeCursor* nodes, const HrTickKey* place)
+{
+  int code = find_entry(nodes, place);
   if (!code || code == MDB_NOTFOUND) {
-    code = mdb_cursor_get(cursor, &k, value, code ? MDB_LAST : MDB_PREV);
+    code = step_entry(nodes, code ? MDB_LAST : MDB_PREV);
   }
-  mdb_cursor_close(cursor);
   if (code) {
-    return hr_status_from_lmdb(txn->store, code);
-  }
-  if (k.mv_size != sizeof *key) {
-    return HR_ERR_DAMAGED;
-  }
-  memcpy(key, k.mv_data, sizeof *key);
-  return hr_tick_key_branch(key) == branch ? HR_OK : HR_ERR_NOT_FOUND;
-}
-
-bool hr_node_is_of(const MDB_val* key, HrBranchId branch)
-{
-  return key->mv_size == sizeof(HrTickKey) && hr_tick_key_branch(key->mv_data) == branch;
-}
-
-int hr_node_before(MDB_cursor* cursor, HrBranchId branch, HrTick tick, MDB_val* key, MDB_val* value)
-{
-  HrTickKey beyond;
-  hr_tick_key(&beyond, branch, tick, 0);
-  *key = (MDB_val){sizeof beyond, &beyond};
-  int code = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
-  if (code && code != MDB_NOTFOUND) {
     return code;
   }
-  code = mdb_cursor_get(cursor, key, value, code ? MDB_LAST : MDB_PREV);
-  return code || hr_node_is_of(key, branch) ? code : MDB_NOTFOUND;
+  uint32_t index = last_index(nodes);
+  at_index(nodes, index);
+  while (index && memcmp(&nodes->key, place, sizeof *place) >= 0) {
+    at_index(nodes, --index);
+  }
+  return hr_nodes_in(nodes, hr_tick_key_branch(place)) ? 0 : MDB_NOTFOUND;
+}
+
+int hr_nodes_before(HrNodeCursor* nodes, HrBranchId branch, HrTick tick)
+{
+  HrTickKey place;
+  hr_tick_key(&place, branch, tick, 0);
+  return find_before(nodes, &place);
+}
+
+int hr_nodes_next(HrNodeCursor* nodes)
+{
+  if (nodes->index < last_index(nodes)) {
+    return at_index(nodes, nodes->index + 1);
+  }
+  const int code = step_entry(nodes, MDB_NEXT);
+  return code ? code : at_index(nodes, 0);
+}
+
+int hr_nodes_previous(HrNodeCursor* nodes)
+{
+  if (nodes->index) {
+    return at_index(nodes, nodes->index - 1);
+  }
+  const int code = step_entry(nodes, MDB_PREV);
+  return code ? code : at_index(nodes, last_index(nodes));
+}
+
+bool hr_nodes_in(const HrNodeCursor* nodes, HrBranchId branch)
+{
+  return hr_tick_key_branch(&nodes->key) == branch;
+}
+
+HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* node)
+{
+  HrNodeCursor* nodes;
+  HrTickKey beyond;
+  hr_tick_key(&beyond, branch, INT64_MAX, UINT64_MAX);
+  int code = hr_nodes_open(txn, &nodes);
+  code = code ? code : find_before(nodes, &beyond);
+  if (!code) {
+    *key = nodes->key;
+    *node = nodes->node;
+  }
+  hr_nodes_close(nodes);
+  return hr_status_from_lmdb(txn->store, code);
 }

@@ -151,7 +151,7 @@ typedef struct {
 /** One check, and the database it is at. */
 typedef struct {
   const HrPages* pages;
-  HrPagesExtent extent;
+  HrPagesScope scope;
   uint8_t* uses; ///< HrPageUse of each page; NULL if only the spines are looked at
   HrStatus status;
   const char* name;
@@ -252,7 +252,7 @@ static void check_leaf_entry(Check* check, uint64_t page, const HrPageEntry* ent
     const uint64_t needed = hr_page_overflow_count(entry->size);
     uint32_t count = (uint32_t)needed;
     const char* wrong = reach(check, entry->page, needed, HR_PAGE_IN_TREE);
-    if (!wrong && check->extent != HR_PAGES_KEYS &&
+    if (!wrong && check->scope != HR_PAGES_KEYS &&
         !overflow_sound(check->pages->fd, entry, &count)) {
       wrong = "it is not the beginning of the value that is kept there";
     }
@@ -307,7 +307,7 @@ static void check_page(Check* check, uint64_t number, unsigned level, Key low, K
   }
   *(level ? &check->found.branch_pages : &check->found.leaf_pages) += 1;
   const unsigned count = hr_page_entries(page);
-  if (level && check->extent != HR_PAGES_SPINES) {
+  if (level && check->scope != HR_PAGES_SPINES) {
     ask_for_children(check, page, count);
   }
   for (unsigned i = 0; i < count; ++i) {
@@ -315,7 +315,7 @@ static void check_page(Check* check, uint64_t number, unsigned level, Key low, K
     hr_page_entry(page, i, &entry);
     if (!level) {
       check_leaf_entry(check, number, &entry);
-    } else if (check->extent != HR_PAGES_SPINES || i == 0 || i == count - 1) {
+    } else if (check->scope != HR_PAGES_SPINES || i == 0 || i == count - 1) {
       const bool has_next = i + 1 < count && hr_page_entry(page, i + 1, &next);
       check_page(check, entry.page, level - 1, i ? (Key){entry.key, entry.key_size} : low,
                  has_next ? (Key){next.key, next.key_size} : high);
@@ -328,7 +328,7 @@ static bool counts_differ(const Check* check, const HrPageTree* tree)
   const HrPageTree* const found = &check->found;
   return found->branch_pages != tree->branch_pages || found->leaf_pages != tree->leaf_pages ||
          found->entries != tree->entries ||
-         (check->extent == HR_PAGES_ALL && found->overflow_pages != tree->overflow_pages);
+         (check->scope == HR_PAGES_ALL && found->overflow_pages != tree->overflow_pages);
 }
 
 /** True if a database says that it has more pages than there are. */
@@ -364,8 +364,8 @@ static void check_tree(Check* check, const char* name, const HrPageTree* tree)
   } else if (tree->root != HR_NO_PAGE) {
     check_page(check, tree->root, tree->depth - 1u, none, none);
   }
-  if (!check->status && (check->extent == HR_PAGES_SPINES ? counts_impossible(check, tree)
-                                                          : counts_differ(check, tree))) {
+  if (!check->status && (check->scope == HR_PAGES_SPINES ? counts_impossible(check, tree)
+                                                         : counts_differ(check, tree))) {
     fault(check, 0, "its counts are wrong", none, none);
   }
   check->name = "";
@@ -424,13 +424,13 @@ static void add_count(void* data, const char* name, const HrPageTree* tree)
   count->values += tree->overflow_pages;
 }
 
-uint64_t hr_pages_count(const HrPages* pages, HrPagesExtent extent)
+uint64_t hr_pages_count(const HrPages* pages, HrPagesScope scope)
 {
   Count count = {0, 0};
   add_count(&count, "", &pages->meta.main);
   add_count(&count, "", &pages->meta.free_list);
   each_tree(pages, &count, add_count);
-  const uint64_t counted = count.keys + (extent == HR_PAGES_ALL ? count.values : 0);
+  const uint64_t counted = count.keys + (scope == HR_PAGES_ALL ? count.values : 0);
   const uint64_t pages_there = pages->meta.last_page + 1;
   return counted < pages_there ? counted : pages_there;
 }
@@ -502,7 +502,7 @@ static void check_free_list(Check* check)
   check_tree(&own, FREE_LIST, &whole->meta.free_list);
   if (own.status) {
     fault(check, whole->meta.free_list.root, "the list of free pages is damaged", none, none);
-  } else if (check->extent != HR_PAGES_SPINES && list.newest &&
+  } else if (check->scope != HR_PAGES_SPINES && list.newest &&
              list.newest != whole->meta.transaction) {
     fault(check, 0, "the free pages are those of another moment", none, none);
   }
@@ -519,11 +519,11 @@ static void check_all_reached(Check* check)
   }
 }
 
-HrStatus hr_pages_check(const HrPages* pages, HrPagesExtent extent, uint8_t** uses)
+HrStatus hr_pages_check(const HrPages* pages, HrPagesScope scope, uint8_t** uses)
 {
   const Key none = {NULL, 0};
-  Check check = {.pages = pages, .extent = extent, .name = ""};
-  if (extent != HR_PAGES_SPINES) {
+  Check check = {.pages = pages, .scope = scope, .name = ""};
+  if (scope != HR_PAGES_SPINES) {
     check.uses = calloc(pages->meta.last_page + 1, 1);
     if (!check.uses) {
       return HR_ERR_NO_MEMORY;
@@ -535,7 +535,7 @@ HrStatus hr_pages_check(const HrPages* pages, HrPagesExtent extent, uint8_t** us
   }
   each_tree(pages, &check, check_named);
   check_free_list(&check);
-  if (extent == HR_PAGES_ALL && !check.status) {
+  if (scope == HR_PAGES_ALL && !check.status) {
     check_all_reached(&check);
   }
   if (uses) {

@@ -126,11 +126,11 @@ typedef enum {
   HR_PAGES_SPINES, ///< The way to the first and to the last key of each database
   HR_PAGES_KEYS,   ///< Every page with keys, but none of those that only hold a value
   HR_PAGES_ALL,
-} HrPagesExtent;
+} HrPagesScope;
 
 /** Pages that hr_pages_check() would look at, of all or of those with keys: what the counts in
  * the file say, which may be damaged, but never more than there are. */
-uint64_t hr_pages_count(const HrPages* pages, HrPagesExtent extent);
+uint64_t hr_pages_count(const HrPages* pages, HrPagesScope scope);
 
 /** Check structure: numbers, flags, bounds, order of keys within and across
  * pages, depths, counts, overflow chains, and, unless only the spines are looked
@@ -138,6 +138,6 @@ uint64_t hr_pages_count(const HrPages* pages, HrPagesExtent extent);
  * or among the free ones. `uses` gets, unless it is NULL, an HrPageUse for each page
  * up to the last, NULL from HR_PAGES_SPINES (caller frees). HR_OK, HR_ERR_DAMAGED
  * after any fault, HR_ERR_NO_MEMORY. */
-HrStatus hr_pages_check(const HrPages* pages, HrPagesExtent extent, uint8_t** uses);
+HrStatus hr_pages_check(const HrPages* pages, HrPagesScope scope, uint8_t** uses);
 
 #endif

@@ -7,42 +7,21 @@
 
 HrStatus hr_path_open(HrTxn* txn, HrBranchId leaf, HrTick from, HrPath* path)
 {
-  MDB_cursor* cursor = NULL;
+  HrNodeCursor* nodes = NULL;
   const HrStatus status = hr_tail_flush(txn);
   *path = (HrPath){.txn = txn, .leaf = leaf, .from = from, .seek = true};
   if (status) {
     return status;
   }
-  const int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
-  path->cursor = cursor;
+  const int code = hr_nodes_open(txn, &nodes);
+  path->nodes = nodes;
   return hr_status_from_lmdb(txn->store, code);
 }
 
 void hr_path_close(HrPath* path)
 {
-  if (path->cursor) {
-    mdb_cursor_close(path->cursor);
-    path->cursor = NULL;
-  }
-}
-
-/** Place the cursor on the first node of `path->owner` that may hold an event
- * at or after `path->from`. */
-static int seek_node(HrPath* path, MDB_val* key, MDB_val* value)
-{
-  HrTickKey wanted;
-  hr_tick_key(&wanted, path->owner, path->from, 0);
-  *key = (MDB_val){sizeof wanted, &wanted};
-  const int found = mdb_cursor_get(path->cursor, key, value, MDB_SET_RANGE);
-  if (found && found != MDB_NOTFOUND) {
-    return found;
-  }
-  /* The node before may reach across. */
-  const int before = mdb_cursor_get(path->cursor, key, value, found ? MDB_LAST : MDB_PREV);
-  if (!before && key->mv_size == sizeof wanted && hr_tick_key_branch(key->mv_data) == path->owner) {
-    return 0;
-  }
-  return found ? found : mdb_cursor_get(path->cursor, key, value, before ? MDB_FIRST : MDB_NEXT);
+  hr_nodes_close(path->nodes);
+  path->nodes = NULL;
 }
 
 /** Cut the words outside [from, until) off a valid node. */
@@ -71,20 +50,23 @@ static void cut(const HrPath* path, const HrNodeHeader* node, HrSpan* span)
 }
 
 /** Go to the branch that owns `path->from`, and to its node there. */
-static HrStatus enter_owner(HrPath* path, MDB_val* key, MDB_val* value, int* code)
+static HrStatus enter_owner(HrPath* path, int* code)
 {
+  HrNodeCursor* const nodes = path->nodes;
   const HrStatus status =
       hr_branch_stretch(path->txn, path->leaf, path->from, &path->owner, &path->until);
   if (status) {
     return status;
   }
   path->seek = false;
-  *code = seek_node(path, key, value);
-  const bool reaches = !*code && key->mv_size == sizeof(HrTickKey) &&
-                       hr_tick_key_branch(key->mv_data) == path->owner &&
-                       hr_tick_key_tick(key->mv_data) < path->from;
+  /* A node that begins before may reach across. */
+  *code = hr_nodes_before(nodes, path->owner, path->from);
+  const bool reaches = !*code;
+  if (*code == MDB_NOTFOUND) {
+    *code = hr_nodes_first(nodes, path->owner);
+  }
   /* Unless a node lies before it, the branch begins here. */
-  path->ordinal = reaches ? hr_tick_key_ordinal(key->mv_data) : 0;
+  path->ordinal = reaches ? hr_tick_key_ordinal(&nodes->key) : 0;
   return HR_OK;
 }
 
@@ -107,37 +89,33 @@ static HrStatus leave_owner(HrPath* path, const HrTickKey* next, HrSpan* span)
 
 /** Go to the path's next node, whole or not; HR_END after the last. HR_ERR_DAMAGED
  * where nodes are missing. `span` says branch and base tick. */
-static HrStatus next_node(HrPath* path, HrTickKey* node_key, MDB_val* value, HrSpan* span)
+static HrStatus next_node(HrPath* path, HrSpan* span)
 {
-  MDB_val key;
+  HrNodeCursor* const nodes = path->nodes;
   while (!path->ended) {
     int code = 0;
     HrStatus status = HR_OK;
     if (path->seek) {
-      status = enter_owner(path, &key, value, &code);
-    } else {
-      code = mdb_cursor_get(path->cursor, &key, value, path->stay ? MDB_GET_CURRENT : MDB_NEXT);
+      status = enter_owner(path, &code);
+    } else if (!path->stay) {
+      code = hr_nodes_next(nodes);
     }
     path->stay = false;
     if (status || (code && code != MDB_NOTFOUND)) {
       path->ended = true;
       return status ? status : hr_status_from_lmdb(path->txn->store, code);
     }
-    const bool found = !code && key.mv_size == sizeof *node_key;
-    if (found) {
-      memcpy(node_key, key.mv_data, sizeof *node_key);
-    }
-    if (!found || hr_tick_key_branch(node_key) != path->owner ||
-        hr_tick_key_tick(node_key) >= path->until) {
-      status = leave_owner(path, found ? node_key : NULL, span);
+    const HrTick tick = hr_tick_key_tick(&nodes->key);
+    if (code || !hr_nodes_in(nodes, path->owner) || tick >= path->until) {
+      status = leave_owner(path, code ? NULL : &nodes->key, span);
       if (status) {
         return status;
       }
       continue;
     }
-    *span = (HrSpan){.base = hr_tick_key_tick(node_key), .branch = path->owner};
-    if (hr_tick_key_ordinal(node_key) != path->ordinal) {
-      path->ordinal = hr_tick_key_ordinal(node_key);
+    *span = (HrSpan){.base = tick, .branch = path->owner};
+    if (hr_tick_key_ordinal(&nodes->key) != path->ordinal) {
+      path->ordinal = hr_tick_key_ordinal(&nodes->key);
       path->stay = true;
       return HR_ERR_DAMAGED;
     }
@@ -163,15 +141,14 @@ static void fetch_ahead(HrPath* path, const HrNodeHeader* node)
 
 HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
 {
-  HrTickKey key;
-  MDB_val value;
+  const HrNodeCursor* const nodes = path->nodes;
   HrStatus status;
-  while (!(status = next_node(path, &key, &value, span))) {
-    if (!hr_node_valid(&key, &value)) {
+  while (!(status = next_node(path, span))) {
+    if (!hr_node_valid(&nodes->key, &nodes->node)) {
       return HR_ERR_DAMAGED;
     }
-    fetch_ahead(path, value.mv_data);
-    cut(path, value.mv_data, span);
+    fetch_ahead(path, nodes->node.mv_data);
+    cut(path, nodes->node.mv_data, span);
     if (span->count) {
       return HR_OK;
     }
@@ -182,15 +159,13 @@ HrStatus hr_path_next_span(HrPath* path, HrSpan* span)
 HrStatus hr_path_will_need(HrTxn* txn, HrBranchId leaf, HrTick from, uint32_t nodes)
 {
   HrPath path;
-  HrTickKey key;
-  MDB_val value;
   HrSpan span;
   HrPageRun run = {0, 0};
   HrStatus status = hr_path_open(txn, leaf, from, &path);
   while (nodes-- && (!status || status == HR_ERR_DAMAGED)) {
-    status = next_node(&path, &key, &value, &span);
+    status = next_node(&path, &span);
     if (!status) {
-      hr_page_run_add(&run, &value);
+      hr_page_run_add(&run, &((HrNodeCursor*)path.nodes)->node);
     }
   }
   hr_page_run_will_need(&run);
@@ -213,17 +188,15 @@ HrStatus hr_path_next(HrPath* path, HrEvent* event)
   return HR_OK;
 }
 
-/** Place the cursor on the node that holds the last event of `owner` before `tick`, so far as
- * nodes are whole: MDB_NOTFOUND if there is none. `damaged` counts those that are passed over. */
-static int whole_node_before(MDB_cursor* cursor, HrBranchId owner, HrTick tick, MDB_val* value,
-                             uint64_t* damaged)
+/** Go to the node that holds the last event of `owner` before `tick`, so far as nodes are
+ * whole: MDB_NOTFOUND if there is none. `damaged` counts those that are passed over. */
+static int whole_node_before(HrNodeCursor* nodes, HrBranchId owner, HrTick tick, uint64_t* damaged)
 {
-  MDB_val key;
-  int code = hr_node_before(cursor, owner, tick, &key, value);
-  while (!code && !hr_node_valid(key.mv_data, value)) {
+  int code = hr_nodes_before(nodes, owner, tick);
+  while (!code && !hr_node_valid(&nodes->key, &nodes->node)) {
     *damaged += 1;
-    code = mdb_cursor_get(cursor, &key, value, MDB_PREV);
-    code = code || hr_node_is_of(&key, owner) ? code : MDB_NOTFOUND;
+    code = hr_nodes_previous(nodes);
+    code = code || hr_nodes_in(nodes, owner) ? code : MDB_NOTFOUND;
   }
   return code;
 }
@@ -248,17 +221,14 @@ static void tempo_in_node(const HrNodeHeader* node, HrTick tick, HrTempo* tempo)
 static HrStatus tempo_in_owner(HrTxn* txn, HrBranchId owner, HrTick tick, HrTempo* tempo,
                                bool* found, uint64_t* damaged)
 {
-  MDB_cursor* cursor = NULL;
-  MDB_val value;
-  int code = mdb_cursor_open(txn->txn, txn->store->nodes, &cursor);
-  code = code ? code : whole_node_before(cursor, owner, tick, &value, damaged);
+  HrNodeCursor* nodes;
+  int code = hr_nodes_open(txn, &nodes);
+  code = code ? code : whole_node_before(nodes, owner, tick, damaged);
   *found = !code;
   if (*found) {
-    tempo_in_node(value.mv_data, tick, tempo);
+    tempo_in_node(nodes->node.mv_data, tick, tempo);
   }
-  if (cursor) {
-    mdb_cursor_close(cursor);
-  }
+  hr_nodes_close(nodes);
   return code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(txn->store, code);
 }
 

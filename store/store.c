@@ -277,7 +277,7 @@ static HrStatus open_databases(HrStore* store)
     code = mdb_dbi_open(txn, databases[i].name, databases[i].flags | create, databases[i].dbi);
   }
   code = code ? code : open_notes(txn, store);
-  if (!code && store->header.format < HR_FORMAT_VERSION) {
+  if (!code && !store->read_only && store->header.format < HR_FORMAT_VERSION) {
     code = hr_upgrade(store, txn, store->header.format);
     store->header.format = HR_FORMAT_VERSION;
     value = (MDB_val){sizeof store->header, &store->header};
@@ -422,7 +422,7 @@ static HrStatus lock_file_is_in_use(const char* path, HrError* error)
                   path);
 }
 
-static HrPagesExtent extent_of_check(const HrPages* pages)
+static HrPagesScope extent_of_check(const HrPages* pages)
 {
   return hr_pages_count(pages, HR_PAGES_ALL) <= CHECKED_PAGES        ? HR_PAGES_ALL
          : hr_pages_count(pages, HR_PAGES_KEYS) <= CHECKED_KEY_PAGES ? HR_PAGES_KEYS
@@ -787,7 +787,7 @@ HrStatus hr_store_open(const char* path, unsigned flags, HrStore** store, HrErro
                      : hr_error(error, HR_ERR_NOT_FOUND, "%s is empty: nothing was recorded there.",
                                 path);
       }
-      if (!status && read_only && header.format < HR_FORMAT_VERSION) {
+      if (!status && read_only && header.format < HR_FORMAT_READABLE) {
         status = hr_error(error, HR_ERR_READ_ONLY,
                           "%s is of an older format (%u, now %u), and opened for reading only. It "
                           "is brought up to date once it is opened for writing: load it in the "

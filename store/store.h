@@ -423,7 +423,7 @@ typedef struct {
 /** A reader of a branch's whole path, ancestors first. Opaque but for size. */
 typedef struct {
   HrTxn* txn;
-  void* cursor;
+  void* nodes; ///< HrNodeCursor
   HrBranchId leaf;
   HrBranchId owner; ///< Branch being read
   HrTick from;      ///< Nothing before this tick is given any more

@@ -19,6 +19,7 @@ typedef struct {
   size_t room;
   uint64_t page;
   uint8_t rank;
+  bool bare; ///< Nodes are taken without a key: of some that is wrong or lost
 } Scan;
 
 static HrStatus add(Scan* scan, const HrFound* found)
@@ -90,6 +91,18 @@ static bool recognise_numbered(const HrPageEntry* entry, const void* value, HrFo
   return known;
 }
 
+/** Fill in what a node says of itself. */
+static void describe_node(HrFound* found, const void* value)
+{
+  HrNodeHeader start;
+  memcpy(&start, value, sizeof start);
+  found->kind = HR_SURVEY_NODE;
+  found->tick = start.base_tick;
+  found->last = start.last_tick;
+  found->weight = start.event_count;
+  found->author = start.author;
+}
+
 /** The same for a key of a branch and a tick. */
 static bool recognise_placed(const HrPageEntry* entry, const void* value, HrFound* found)
 {
@@ -102,11 +115,7 @@ static bool recognise_placed(const HrPageEntry* entry, const void* value, HrFoun
   found->tick = hr_tick_key_tick(&key);
   found->order = hr_tick_key_ordinal(&key);
   if (hr_node_valid(&key, &whole)) {
-    found->kind = HR_SURVEY_NODE;
-    const HrNodeHeader* const node = value;
-    found->last = node->last_tick;
-    found->weight = node->event_count;
-    found->author = node->author;
+    describe_node(found, value);
     return true;
   }
   found->kind = HR_RECORD_NOTE;
@@ -154,8 +163,69 @@ static void* recognise(int fd, const HrPageEntry* entry, HrFound* found)
   return value;
 }
 
+/** The value of a node by its page alone. */
+static void* read_bare(const HrSurvey* survey, const HrFound* found, size_t* size)
+{
+  uint8_t page[HR_PAGE_SIZE];
+  HrNodeHeader start;
+  if (!hr_page_read(survey->fd, found->page, page)) {
+    return NULL;
+  }
+  const uint8_t* const node = page + sizeof(HrPageHeader);
+  memcpy(&start, node, sizeof start);
+  if (start.word_count > 2 * HR_EVENT_SIZE_MAX / sizeof(HrWord)) {
+    return NULL;
+  }
+  *size = hr_node_bytes(&start);
+  return read_value(survey->fd, &(HrPageEntry){.page = found->page,
+                                               .size = (uint32_t)*size,
+                                               .value = *size <= HR_NODE_SIZE ? node : NULL});
+}
+
+/** The same of one whose place is known: a node with its own key is found so only if it was lost.
+ */
+static void* read_placed(const HrSurvey* survey, const HrFound* found, size_t* size)
+{
+  HrTickKey key;
+  void* const value = read_bare(survey, found, size);
+  hr_tick_key(&key, found->id, found->tick, found->order);
+  if (value && hr_node_valid(&key, &(MDB_val){*size, value})) {
+    return value;
+  }
+  free(value);
+  return NULL;
+}
+
+/** Add the nodes of an extent, each by its page. */
+static HrStatus scan_extent(Scan* scan, const HrPageEntry* entry)
+{
+  const MDB_val key = {entry->key_size, (void*)entry->key};
+  HrStatus status = HR_OK;
+  for (uint32_t i = 0; i < hr_extent_nodes(&key) && !status; ++i) {
+    HrTickKey place;
+    size_t size;
+    hr_extent_key(&key, i, &place);
+    HrFound found = {.id = hr_tick_key_branch(&place),
+                     .order = hr_tick_key_ordinal(&place),
+                     .tick = hr_tick_key_tick(&place),
+                     .page = entry->page + i,
+                     .index = HR_SURVEY_BARE,
+                     .rank = scan->rank};
+    void* const value = read_placed(scan->survey, &found, &size);
+    if (value) {
+      describe_node(&found, value);
+      status = add(scan, &found);
+    }
+    free(value);
+  }
+  return status;
+}
+
 static HrStatus scan_entry(Scan* scan, unsigned index, const HrPageEntry* entry)
 {
+  if (hr_extent_nodes(&(MDB_val){entry->key_size, (void*)entry->key}) > 1) {
+    return entry->page ? scan_extent(scan, entry) : HR_OK;
+  }
   HrFound found = {.page = scan->page, .index = (uint16_t)index, .rank = scan->rank};
   void* const value = recognise(scan->survey->fd, entry, &found);
   const HrStatus status = value ? add(scan, &found) : HR_OK;
@@ -185,28 +255,26 @@ static bool read_leaf(int fd, uint64_t number, uint8_t page[HR_PAGE_SIZE], HrPag
   return true;
 }
 
+/** Whether a node lies on a page by itself or in an extent. No page of another kind has this
+ * there: it would be an entry outside the page. */
+static bool begins_node(const uint8_t page[HR_PAGE_SIZE])
+{
+  const uint32_t magic = HR_NODE_MAGIC;
+  return !memcmp(page + sizeof(HrPageHeader), &magic, sizeof magic);
+}
+
 static HrStatus scan_page(Scan* scan)
 {
-  uint8_t page[HR_PAGE_SIZE];
-  HrPageHeader header = {0};
+  uint8_t page[HR_PAGE_SIZE] = {0};
+  HrPageHeader header;
+  const bool leaf = read_leaf(scan->survey->fd, scan->page, page, &header);
   HrStatus status = HR_OK;
-  if (!read_leaf(scan->survey->fd, scan->page, page, &header)) {
-    const uint8_t* const node = page + sizeof header;
-    const uint32_t magic = HR_NODE_MAGIC;
-    if (header.flags == HR_PAGE_OVERFLOW && scan->rank && !memcmp(node, &magic, sizeof magic)) {
-      HrFound bare = {.page = scan->page, .index = HR_SURVEY_BARE, .kind = HR_SURVEY_NODE};
-      HrNodeHeader start;
-      memcpy(&start, node, sizeof start);
-      bare.tick = start.base_tick;
-      bare.last = start.last_tick;
-      bare.weight = start.event_count;
-      bare.author = start.author;
-      bare.rank = scan->rank;
-      status = add(scan, &bare);
-    }
-    return status;
+  if (begins_node(page)) {
+    HrFound bare = {.page = scan->page, .index = HR_SURVEY_BARE, .rank = scan->rank};
+    describe_node(&bare, page + sizeof header);
+    return scan->bare ? add(scan, &bare) : HR_OK;
   }
-  for (unsigned i = 0; i < hr_page_entries(page) && !status; ++i) {
+  for (unsigned i = 0; leaf && i < hr_page_entries(page) && !status; ++i) {
     HrPageEntry entry;
     if (hr_page_entry(page, i, &entry)) {
       status = scan_entry(scan, i, &entry);
@@ -295,35 +363,6 @@ const HrFound* hr_survey_find(const HrSurvey* survey, unsigned kind, uint64_t id
 static const HrFound* find_name(const HrSurvey* survey, HrNameKind kind, uint64_t id)
 {
   return hr_survey_find(survey, HR_RECORD_NAME, id, (uint64_t)kind - 'a' + 'A');
-}
-
-/** The value of a node whose key is lost. */
-static void* read_bare(const HrSurvey* survey, const HrFound* found, size_t* size)
-{
-  uint8_t page[HR_PAGE_SIZE];
-  HrNodeHeader start;
-  if (!hr_page_read(survey->fd, found->page, page)) {
-    return NULL;
-  }
-  memcpy(&start, page + sizeof(HrPageHeader), sizeof start);
-  if (start.word_count > 2 * HR_EVENT_SIZE_MAX / sizeof(HrWord)) {
-    return NULL;
-  }
-  *size = hr_node_bytes(&start);
-  return read_value(survey->fd, &(HrPageEntry){.page = found->page, .size = (uint32_t)*size});
-}
-
-/** The value of a node without a key that has found its place. */
-static void* read_placed(const HrSurvey* survey, const HrFound* found, size_t* size)
-{
-  HrTickKey key;
-  void* const value = read_bare(survey, found, size);
-  hr_tick_key(&key, found->id, found->tick, found->order);
-  if (value && hr_node_valid(&key, &(MDB_val){*size, value})) {
-    return value;
-  }
-  free(value);
-  return NULL;
 }
 
 void* hr_survey_value(const HrSurvey* survey, const HrFound* found, size_t* size)
@@ -531,7 +570,7 @@ static void place_bare(HrSurvey* survey)
 HrStatus hr_survey(HrSurvey* survey, int fd, const uint8_t* uses, bool damaged, uint64_t page_count,
                    uint64_t last_page)
 {
-  Scan scan = {.survey = survey};
+  Scan scan = {.survey = survey, .bare = damaged};
   HrStatus status = HR_OK;
   *survey = (HrSurvey){.fd = fd};
   for (uint64_t page = 2; page < page_count && !status; ++page) {

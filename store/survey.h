@@ -23,7 +23,7 @@ typedef struct {
   HrTick last;     ///< Of a node's last event
   uint64_t weight; ///< Of two versions the one with more counts: events, nodes, entries
   uint64_t page;
-  uint16_t index;  ///< In the page; HR_SURVEY_BARE for a node whose key is lost
+  uint16_t index;  ///< In the page; HR_SURVEY_BARE: a node whose key is lost, or of an extent
   uint8_t kind;    ///< HrRecordKind, or HR_SURVEY_NODE
   uint8_t rank;    ///< 0: in its tree; 1: cut off from it; 2: on a free page
   uint32_t author; ///< Whom it is of; 0: nobody known, or a name

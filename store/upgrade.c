@@ -59,9 +59,18 @@ static int upgrade_from_1(HrStore* store, MDB_txn* txn)
   return code;
 }
 
+/** Format 3 has extents too: what is there stays as it is. */
+static int upgrade_from_2(HrStore* store, MDB_txn* txn)
+{
+  (void)store;
+  (void)txn;
+  return 0;
+}
+
 int hr_upgrade(HrStore* store, MDB_txn* txn, uint32_t format)
 {
-  static int (*const steps[HR_FORMAT_VERSION])(HrStore*, MDB_txn*) = {[1] = upgrade_from_1};
+  static int (*const steps[HR_FORMAT_VERSION])(HrStore*, MDB_txn*) = {
+      [1] = upgrade_from_1, [2] = upgrade_from_2};
   int code = 0;
   for (; format < HR_FORMAT_VERSION && !code; ++format) {
     code = steps[format](store, txn);

@@ -21,6 +21,7 @@ typedef struct {
   void (*problem)(void* data, const char* sentence);
   void* data;
   HrVerifyReport* report;
+  uint64_t entries; ///< Nodes and extents that belong to a branch
 } Verify;
 
 static void complain(Verify* verify, const char* format, ...) __attribute__((format(printf, 2, 3)));
@@ -168,32 +169,23 @@ static void verify_state(Verify* verify, const char* name, const HrNodeHeader* n
 /** Walk a branch's own nodes; their totals must be what its record says. */
 static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char* name)
 {
-  MDB_cursor* cursor = NULL;
-  HrTickKey first;
+  HrNodeCursor* cursor = NULL;
   HrTick last = branch->fork_tick;
   HrTempo tempo = tempo_before(verify, branch);
   LeftState state = state_before(verify, branch);
-  HrStatus status = HR_OK;
   uint64_t events = 0;
   uint64_t nodes = 0;
-  hr_tick_key(&first, branch->id, INT64_MIN, 0);
-  MDB_val key = {sizeof first, &first};
-  MDB_val value;
-  int code = mdb_cursor_open(verify->txn->txn, verify->txn->store->nodes, &cursor);
-  if (code) {
-    return hr_status_from_lmdb(verify->txn->store, code);
-  }
-  code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-  while (!code && key.mv_size == sizeof first && hr_tick_key_branch(key.mv_data) == branch->id) {
-    HrTickKey node_key;
-    memcpy(&node_key, key.mv_data, sizeof node_key);
-    const HrTick tick = hr_tick_key_tick(&node_key);
-    if (hr_tick_key_ordinal(&node_key) != nodes) {
+  int code = hr_nodes_open(verify->txn, &cursor);
+  code = code ? code : hr_nodes_first(cursor, branch->id);
+  while (!code && hr_nodes_in(cursor, branch->id)) {
+    const HrTick tick = hr_tick_key_tick(&cursor->key);
+    const uint64_t ordinal = hr_tick_key_ordinal(&cursor->key);
+    if (ordinal != nodes) {
       complain(verify,
                "Branch %s: music is missing before tick %" PRId64 " (node %" PRIu64
                " expected, %" PRIu64 " found).",
-               name, tick, nodes, hr_tick_key_ordinal(&node_key));
-      nodes = hr_tick_key_ordinal(&node_key);
+               name, tick, nodes, ordinal);
+      nodes = ordinal;
       tempo.tempo = 0.0;
       state.known = false;
     }
@@ -201,8 +193,8 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
       complain(verify, "Branch %s: the node at tick %" PRId64 " overlaps the one before.", name,
                tick);
     }
-    if (hr_node_valid(&node_key, &value)) {
-      const HrNodeHeader* const node = value.mv_data;
+    if (hr_node_valid(&cursor->key, &cursor->node)) {
+      const HrNodeHeader* const node = cursor->node.mv_data;
       verify_words(verify, name, node, &tempo);
       verify_state(verify, name, node, nodes, &state);
       last = node->last_tick;
@@ -214,9 +206,10 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
       state.known = false;
     }
     nodes += 1;
-    code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    verify->entries += !cursor->index;
+    code = hr_nodes_next(cursor);
   }
-  mdb_cursor_close(cursor);
+  hr_nodes_close(cursor);
   if (nodes != branch->node_count || events != branch->event_count) {
     complain(verify,
              "Branch %s: %" PRIu64 " nodes and %" PRIu64 " events found, %u and %" PRIu64
@@ -229,9 +222,7 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
   }
   verify->report->events += events;
   verify->report->nodes += nodes;
-  return status                         ? status
-         : code && code != MDB_NOTFOUND ? hr_status_from_lmdb(verify->txn->store, code)
-                                        : HR_OK;
+  return code == MDB_NOTFOUND ? HR_OK : hr_status_from_lmdb(verify->txn->store, code);
 }
 
 /** Check that a child sits where its parent and its jump pointer say. */
@@ -550,9 +541,9 @@ static void verify_totals(Verify* verify)
              stat.ms_entries - (size_t)verify->report->branches);
   }
   if (!mdb_stat(verify->txn->txn, verify->txn->store->nodes, &stat) &&
-      stat.ms_entries != verify->report->nodes) {
-    complain(verify, "%zu nodes found, %" PRIu64 " belong to a branch.", stat.ms_entries,
-             verify->report->nodes);
+      stat.ms_entries != verify->entries) {
+    complain(verify, "%zu nodes and extents found, %" PRIu64 " belong to a branch.",
+             stat.ms_entries, verify->entries);
   }
 }
 
@@ -583,7 +574,7 @@ HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char*
 static const char* place_of(const uint8_t* bytes, size_t size, char text[80])
 {
   HrTickKey key;
-  if (!bytes || size != sizeof key) {
+  if (!bytes || !hr_extent_nodes(&(MDB_val){size, (void*)bytes})) {
     return NULL;
   }
   memcpy(&key, bytes, sizeof key);

@@ -45,6 +45,18 @@ static void play(HrTxn* txn, HrBranchId branch, unsigned count)
   }
 }
 
+/** Music that was there already, appended at once: most of it lies in extents. */
+static void append_at_once(HrTxn* txn, HrBranchId branch)
+{
+  static HrWord words[40 * HR_NODE_WORDS];
+  HrBranch at;
+  assert_ok(hr_branch_get(txn, branch, &at));
+  for (uint32_t i = 0; i < sizeof words / sizeof *words; ++i) {
+    words[i] = (HrWord){i * 1000, 3, {0x90, (uint8_t)draw(128), (uint8_t)draw(128)}};
+  }
+  assert_ok(hr_append_words(txn, branch, at.head_tick, words, sizeof words / sizeof *words, NULL));
+}
+
 /** A store as a few days of playing leave it: many commits, names and marks. */
 static void make_store(void)
 {
@@ -53,6 +65,8 @@ static void make_store(void)
   assert_ok(hr_tree_create(txn, "song", 0, &tree));
   HrBranchId ids[BRANCHES] = {hr_branch_id(tree, 1)};
   play(txn, ids[0], 2000);
+  append_at_once(txn, ids[0]);
+  play(txn, ids[0], 100);
   assert_ok(hr_txn_commit(txn));
   for (unsigned i = 1; i < BRANCHES; ++i) {
     HrBranch from;

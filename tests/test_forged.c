@@ -67,7 +67,7 @@ static void damage_node(HrTxn* txn, HrBranchId branch, uint64_t ordinal, HrTick 
   memcpy(bytes, value.mv_data, value.mv_size);
   bytes[value.mv_size - 1] ^= 1;
   value.mv_data = bytes;
-  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_node_put(txn, (MDB_val){sizeof key, &key}, &value));
   free(bytes);
 }
 
@@ -295,7 +295,7 @@ static void put_node(HrBranchId branch, Node* node)
   node->header.checksum = hr_node_checksum(&node->header, &key);
   MDB_val value = {hr_node_bytes(&node->header), node};
   assert_true(hr_node_valid(&key, &value));
-  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_node_put(txn, (MDB_val){sizeof key, &key}, &value));
   assert_ok(hr_txn_commit(txn));
 }
 
@@ -375,7 +375,7 @@ static void forge_state(HrBranchId branch, uint64_t ordinal, HrTick tick,
   memcpy(bytes + offsetof(HrNodeHeader, checksum), &checksum, sizeof checksum);
   value.mv_data = bytes;
   assert_true(hr_node_valid(&key, &value));
-  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_node_put(txn, (MDB_val){sizeof key, &key}, &value));
   assert_ok(hr_txn_commit(txn));
 }
 
@@ -610,7 +610,7 @@ static void test_what_contradicts_a_node_is_said(void** state)
   forged.header.checksum = hr_node_checksum(&forged.header, &key);
   assert_false(hr_node_valid(&key, &(MDB_val){hr_node_bytes(&forged.header), &forged}));
   put_node(hr_branch_id(9, 1), &forged);
-  assert_true(verify_complains("4 nodes found, 3 belong to a branch"));
+  assert_true(verify_complains("4 nodes and extents found, 3 belong to a branch"));
   txn = begin(HR_WRITE);
   assert_ok(hr_branch_put(txn, &(HrBranch){.id = hr_branch_id(9, 1)}));
   remove_node(txn, root, 1, HR_NODE_WORDS);
@@ -836,7 +836,7 @@ static void test_a_gap_without_end_is_said(void** state)
   hr_tick_key(&key, root, 0, (uint64_t)1 << 60);
   ((HrNodeHeader*)bytes)->checksum = hr_node_checksum((const HrNodeHeader*)bytes, &key);
   value = (MDB_val){HR_NODE_SIZE, bytes};
-  assert_ok(hr_node_put(txn, &key, &value));
+  assert_ok(hr_node_put(txn, (MDB_val){sizeof key, &key}, &value));
   assert_ok(hr_txn_commit(txn));
   hr_store_close(store);
   store = NULL;

@@ -152,12 +152,11 @@ static bool end(pid_t child, useconds_t after)
 
 static void note_found(HrTxn* txn)
 {
-  MDB_cursor* cursor;
-  MDB_val key, value;
+  HrNodeCursor* nodes;
   memset(found, 0, sizeof found);
-  assert_int_equal(mdb_cursor_open(txn->txn, txn->store->nodes, &cursor), 0);
-  while (!mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-    const HrNodeHeader* const node = value.mv_data;
+  assert_int_equal(hr_nodes_open(txn, &nodes), 0);
+  while (!hr_nodes_next(nodes)) {
+    const HrNodeHeader* const node = nodes->node.mv_data;
     const HrSpan span = {node, (const HrWord*)(node + 1), node->word_count, node->base_tick, 0};
     HrEvent event;
     uint32_t index = 0;
@@ -168,7 +167,7 @@ static void note_found(HrTxn* txn)
       }
     }
   }
-  mdb_cursor_close(cursor);
+  hr_nodes_close(nodes);
 }
 
 static bool has_branch(HrTxn* txn, HrTreeId tree, char kind, int number)

@@ -127,21 +127,18 @@ static void drop_from_memory(const char* path)
 /** Of the next nodes of the path, how many are in memory. Looks at none. */
 static unsigned nodes_in_memory(HrTxn* txn, HrTick from, unsigned count)
 {
-  HrTickKey first;
-  hr_tick_key(&first, hr_branch_id(1, 1), from, 0);
-  MDB_cursor* cursor = NULL;
-  MDB_val key = {sizeof first, &first};
-  MDB_val value;
+  HrNodeCursor* nodes;
   unsigned resident = 0;
-  assert_int_equal(mdb_cursor_open(txn->txn, txn->store->nodes, &cursor), 0);
-  for (unsigned i = 0;
-       i < count && !mdb_cursor_get(cursor, &key, &value, i ? MDB_NEXT : MDB_SET_RANGE); ++i) {
+  assert_int_equal(hr_nodes_open(txn, &nodes), 0);
+  int code = hr_nodes_before(nodes, hr_branch_id(1, 1), from + 1);
+  for (unsigned i = 0; i < count && !code; ++i) {
     unsigned char is_there = 0;
-    const uintptr_t page = (uintptr_t)value.mv_data & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+    const uintptr_t page = (uintptr_t)nodes->node.mv_data & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
     assert_int_equal(mincore((void*)page, 1, &is_there), 0);
     resident += is_there & 1;
+    code = hr_nodes_next(nodes);
   }
-  mdb_cursor_close(cursor);
+  hr_nodes_close(nodes);
   return resident;
 }
 

@@ -140,31 +140,38 @@ static void assert_equal_music(HrStore* other)
   hr_txn_abort(b);
 }
 
-static void test_format_1(void** state)
+static void assert_holds_the_music(const char* path, unsigned flags)
+{
+  HrStore* former = NULL;
+  HrVerifyReport report;
+  assert_ok(hr_store_open(path, flags, &former, NULL));
+  assert_equal_music(former);
+  assert_ok(hr_store_verify(former, print_problem, NULL, &report));
+  assert_int_equal(report.problems, 0);
+  assert_int_equal(report.branches, 5);
+  hr_store_close(former);
+}
+
+static void test_former_formats(void** state)
 {
   (void)state;
-  const char* const path = scratch_path("former.hr");
   HrTxn* const txn = begin(HR_WRITE);
   write_music(txn);
   assert_ok(hr_txn_commit(txn));
-  copy_data("format-1.hr", path);
-  for (int i = 0; i < 2; ++i) {
-    HrStore* former = NULL;
-    HrVerifyReport report;
-    assert_ok(hr_store_open(path, i == 0 ? 0 : HR_STORE_READ_ONLY, &former, NULL));
-    assert_equal_music(former);
-    assert_ok(hr_store_verify(former, print_problem, NULL, &report));
-    assert_int_equal(report.problems, 0);
-    assert_int_equal(report.branches, 5);
-    hr_store_close(former);
+  for (unsigned format = 1; format < HR_FORMAT_VERSION; ++format) {
+    char name[32];
+    snprintf(name, sizeof name, "format-%u.hr", format);
+    copy_data(name, scratch_path(name));
+    assert_holds_the_music(scratch_path(name), 0);
+    assert_holds_the_music(scratch_path(name), HR_STORE_READ_ONLY);
   }
 }
 
-static void assert_is_as_it_was(const char* path)
+static void assert_is_as_it_was(const char* name, const char* path)
 {
   static uint8_t was[1 << 20], is[1 << 20];
   char former[4096];
-  snprintf(former, sizeof former, "%s%s", HR_TEST_DATA, "format-1.hr");
+  snprintf(former, sizeof former, "%s%s", HR_TEST_DATA, name);
   const size_t size = read_file(former, was, sizeof was);
   assert_int_equal(read_file(path, is, sizeof is), size);
   assert_memory_equal(is, was, size);
@@ -179,7 +186,20 @@ static void test_only_read_it_stays_what_it_is(void** state)
   copy_data("format-1.hr", path);
   assert_int_equal(hr_store_open(path, HR_STORE_READ_ONLY, &former, &error), HR_ERR_READ_ONLY);
   assert_non_null(strstr(error.text, "older format"));
-  assert_is_as_it_was(path);
+  assert_is_as_it_was("format-1.hr", path);
+}
+
+/** What has only less in it than now can be read as it is. */
+static void test_format_2_can_be_read_as_it_is(void** state)
+{
+  (void)state;
+  const char* const path = scratch_path("former.hr");
+  HrTxn* const txn = begin(HR_WRITE);
+  write_music(txn);
+  assert_ok(hr_txn_commit(txn));
+  copy_data("format-2.hr", path);
+  assert_holds_the_music(path, HR_STORE_READ_ONLY);
+  assert_is_as_it_was("format-2.hr", path);
 }
 
 /** Nor is it touched where a backup was to be. */
@@ -190,7 +210,7 @@ static void test_no_backup_is_made_in_its_place(void** state)
   HrBackupReport report;
   copy_data("format-1.hr", path);
   assert_int_equal(hr_store_backup(store, path, &report, NULL), HR_ERR_ARGUMENT);
-  assert_is_as_it_was(path);
+  assert_is_as_it_was("format-1.hr", path);
 }
 
 /** No file may grow: the upgrade fails, and what was there is there. */
@@ -207,7 +227,7 @@ static void test_an_upgrade_is_whole_or_nothing(void** state)
   setrlimit(RLIMIT_FSIZE, &old);
   assert_int_not_equal(status, HR_OK);
   assert_null(former);
-  assert_is_as_it_was(path);
+  assert_is_as_it_was("format-1.hr", path);
   assert_ok(hr_store_open(path, 0, &former, NULL));
   hr_store_close(former);
 }
@@ -237,39 +257,49 @@ static void test_no_record_is_too_long(void** state)
   assert_int_equal(hr_store_open(path, 0, &former, NULL), HR_ERR_DAMAGED);
 }
 
-/** What was begun in a former format goes on. */
-static void test_format_1_goes_on(void** state)
+/** What was begun in a former format goes on, with what is new in this one too. */
+static void test_former_formats_go_on(void** state)
 {
   (void)state;
-  const char* const path = scratch_path("former.hr");
-  HrTxn* txn = NULL;
-  HrBranch branch;
-  copy_data("format-1.hr", path);
-  hr_store_close(store);
-  assert_ok(hr_store_open(path, 0, &store, NULL));
-  txn = begin(HR_WRITE);
-  const HrBranchId root = hr_branch_id(1, 1);
-  assert_ok(hr_branch_get(txn, root, &branch));
-  append_tempo(txn, root, branch.head_tick, 75.0);
-  append_notes(txn, root, branch.head_tick, 10);
-  assert_ok(hr_txn_commit(txn));
-  verify_clean();
-  txn = begin(HR_READ);
-  HrTempo tempo;
-  assert_ok(hr_tempo_at(txn, root, INT64_MAX, &tempo));
-  assert_true(tempo.tempo == 75.0 && tempo.beats_per_bar == 3 && tempo.beat_unit == 4);
-  hr_txn_abort(txn);
+  enum { WORDS = 8 * HR_NODE_WORDS };
+  static HrWord words[WORDS];
+  for (uint32_t i = 0; i < WORDS; ++i) {
+    words[i] = (HrWord){i, 3, {0x90, (uint8_t)(i % 128), 100}};
+  }
+  for (unsigned format = 1; format < HR_FORMAT_VERSION; ++format) {
+    char name[32];
+    HrBranch branch;
+    HrTempo tempo;
+    snprintf(name, sizeof name, "format-%u.hr", format);
+    copy_data(name, scratch_path(name));
+    hr_store_close(store);
+    assert_ok(hr_store_open(scratch_path(name), 0, &store, NULL));
+    HrTxn* txn = begin(HR_WRITE);
+    const HrBranchId root = hr_branch_id(1, 1);
+    assert_ok(hr_branch_get(txn, root, &branch));
+    append_tempo(txn, root, branch.head_tick, 75.0);
+    append_notes(txn, root, branch.head_tick, 10);
+    assert_ok(hr_branch_get(txn, root, &branch));
+    assert_ok(hr_append_words(txn, root, branch.head_tick, words, WORDS, NULL));
+    assert_ok(hr_txn_commit(txn));
+    verify_clean();
+    txn = begin(HR_READ);
+    assert_ok(hr_tempo_at(txn, root, INT64_MAX, &tempo));
+    assert_true(tempo.tempo == 75.0 && tempo.beats_per_bar == 3 && tempo.beat_unit == 4);
+    hr_txn_abort(txn);
+  }
 }
 
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      TEST(test_format_1),
+      TEST(test_former_formats),
       TEST(test_only_read_it_stays_what_it_is),
+      TEST(test_format_2_can_be_read_as_it_is),
       TEST(test_no_backup_is_made_in_its_place),
       TEST(test_an_upgrade_is_whole_or_nothing),
       TEST(test_no_record_is_too_long),
-      TEST(test_format_1_goes_on),
+      TEST(test_former_formats_go_on),
   };
   return cmocka_run_group_tests_name("formats", tests, NULL, NULL);
 }

@@ -139,23 +139,22 @@ static int count_in_tree(const char* name, uint8_t key)
   HrStore* const store = open_here();
   HrTxn* txn;
   HrTreeId tree;
-  MDB_cursor* cursor;
-  MDB_val k, v;
+  HrNodeCursor* nodes;
   int count = 0;
   assert_ok(hr_txn_begin(store, HR_READ, &txn));
   assert_ok(hr_tree_find(txn, name, &tree));
-  assert_int_equal(mdb_cursor_open(txn->txn, store->nodes, &cursor), 0);
-  while (!mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-    const HrNodeHeader* const node = v.mv_data;
+  assert_int_equal(hr_nodes_open(txn, &nodes), 0);
+  while (!hr_nodes_next(nodes)) {
+    const HrNodeHeader* const node = nodes->node.mv_data;
     const HrSpan span = {node, (const HrWord*)(node + 1), node->word_count, node->base_tick, 0};
     HrEvent event;
     uint32_t index = 0;
-    while (hr_branch_tree(hr_tick_key_branch(k.mv_data)) == tree &&
+    while (hr_branch_tree(hr_tick_key_branch(&nodes->key)) == tree &&
            hr_span_next(&span, &index, &event)) {
       count += event.kind == HR_EVENT_MIDI && event.bytes[0] == 0x90 && event.bytes[1] == key;
     }
   }
-  mdb_cursor_close(cursor);
+  hr_nodes_close(nodes);
   hr_txn_abort(txn);
   HrVerifyReport report;
   assert_ok(hr_store_verify(store, NULL, NULL, &report));

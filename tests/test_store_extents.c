@@ -1,0 +1,587 @@
+/* Copyright 2026 The HalfRemembered authors
+ * SPDX-License-Identifier: ISC */
+
+/* Music appended many words at once lies in extents. Whoever reads, seeks, forks, checks,
+ * copies or salvages it finds what is found where the same was appended event by event. */
+
+#include "store/internal.h"
+#include "tests/store_rig.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+  NODES = 3 * HR_CHECKPOINT_NODES,
+  WORDS = NODES * HR_NODE_WORDS,
+  STEP = 100,
+};
+
+static HrWord music[WORDS];
+static HrBranchId bulk, single; ///< The same music, in extents and without
+
+/** Notes, controllers and programs of all channels; at times several events at one tick. */
+static void compose(void)
+{
+  uint32_t offset = 0;
+  srand(5);
+  for (uint32_t i = 0; i < WORDS; ++i) {
+    static const uint8_t kinds[] = {0x80, 0x90, 0x90, 0xb0, 0xc0, 0xe0};
+    const uint8_t kind = kinds[(unsigned)rand() % sizeof kinds];
+    offset += rand() % 4 ? STEP : 0;
+    music[i] = (HrWord){offset, kind == 0xc0 ? 2 : 3, {0}};
+    music[i].bytes[0] = (uint8_t)(kind | (rand() & 0x0f));
+    music[i].bytes[1] = rand() & 0x7f;
+    music[i].bytes[2] = kind == 0xc0 ? 0 : rand() & 0x7f;
+  }
+}
+
+static HrBranchId make_branch(HrTxn* txn)
+{
+  HrTreeId tree;
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  return hr_branch_id(tree, 1);
+}
+
+static void append_bulk(HrTxn* txn, HrBranchId branch, uint32_t from, uint32_t until)
+{
+  const HrAppendOptions options = {.author = 7, .wall_clock_ns = 1};
+  assert_ok(hr_append_words(txn, branch, 0, music + from, until - from, &options));
+}
+
+static void append_single(HrTxn* txn, HrBranchId branch, uint32_t until)
+{
+  const HrAppendOptions options = {.author = 7, .wall_clock_ns = 1};
+  const HrSpan span = {.words = music, .count = until};
+  uint32_t index = 0;
+  HrEvent event;
+  while (hr_span_next(&span, &index, &event)) {
+    assert_ok(hr_append(txn, branch, &event, &options));
+  }
+}
+
+static int setup_both(void** state)
+{
+  if (setup(state)) {
+    return -1;
+  }
+  compose();
+  HrTxn* const txn = begin(HR_WRITE);
+  bulk = make_branch(txn);
+  single = make_branch(txn);
+  append_bulk(txn, bulk, 0, WORDS);
+  append_single(txn, single, WORDS);
+  return hr_txn_commit(txn);
+}
+
+#define TEST_BOTH(name) cmocka_unit_test_setup_teardown(name, setup_both, teardown)
+
+/** To the n-th node of a branch. */
+static void go_to_node(HrNodeCursor* nodes, HrBranchId branch, uint64_t ordinal)
+{
+  int code = hr_nodes_first(nodes, branch);
+  while (!code && hr_nodes_in(nodes, branch) && hr_tick_key_ordinal(&nodes->key) < ordinal) {
+    code = hr_nodes_next(nodes);
+  }
+  assert_int_equal(code, 0);
+  assert_true(hr_nodes_in(nodes, branch) && hr_tick_key_ordinal(&nodes->key) == ordinal);
+}
+
+static HrNodeCursor* open_nodes(HrTxn* txn)
+{
+  HrNodeCursor* nodes;
+  assert_int_equal(hr_nodes_open(txn, &nodes), 0);
+  return nodes;
+}
+
+/* ---- The bytes ----------------------------------------------------------------- */
+
+static void test_whole_nodes_lie_in_extents(void** state)
+{
+  (void)state;
+  static const uint8_t gap[HR_PAGE_SIZE - HR_NODE_SIZE];
+  HrTxn* const txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  unsigned seen = 0;
+  unsigned in_extents = 0;
+  int code = hr_nodes_first(nodes, bulk);
+  for (; !code && hr_nodes_in(nodes, bulk); code = hr_nodes_next(nodes)) {
+    const uint32_t count = hr_extent_nodes(&nodes->entry_key);
+    const uint64_t ordinal = hr_tick_key_ordinal(&nodes->key);
+    assert_int_equal(ordinal, seen++);
+    assert_true(count % 2 && count <= HR_EXTENT_NODES);
+    assert_int_equal(nodes->entry_key.mv_size % 8, 0);
+    assert_int_equal((uintptr_t)nodes->node.mv_data % 8, 0);
+    assert_true(hr_node_valid(&nodes->key, &nodes->node));
+    in_extents += count > 1;
+    if (count > 1) {
+      assert_int_equal(nodes->entry.mv_size, hr_extent_bytes(count));
+      assert_int_equal((uintptr_t)nodes->node.mv_data % HR_PAGE_SIZE, HR_PAGE_SIZE - HR_NODE_SIZE);
+      assert_true(ordinal % HR_CHECKPOINT_NODES > nodes->index); // No checkpoint in it
+    }
+    if (nodes->index + 1 < count) {
+      assert_memory_equal((char*)nodes->node.mv_data + HR_NODE_SIZE, gap, sizeof gap);
+    }
+  }
+  HrBranch branch;
+  assert_ok(hr_branch_get(txn, bulk, &branch));
+  assert_int_equal(seen, branch.node_count);
+  assert_true(in_extents > NODES * 9 / 10);
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+  verify_clean();
+}
+
+/** Node by node, both ways. */
+static void test_every_node_is_what_it_is_by_itself(void** state)
+{
+  (void)state;
+  HrTxn* const txn = begin(HR_READ);
+  HrNodeCursor* const a = open_nodes(txn);
+  HrNodeCursor* const b = open_nodes(txn);
+  unsigned forward = 0;
+  unsigned backward = 0;
+  assert_int_equal(hr_nodes_first(a, bulk), 0);
+  assert_int_equal(hr_nodes_first(b, single), 0);
+  do {
+    HrNodeHeader left, right;
+    assert_int_equal(a->node.mv_size, b->node.mv_size);
+    memcpy(&left, a->node.mv_data, sizeof left);
+    memcpy(&right, b->node.mv_data, sizeof right);
+    left.checksum = right.checksum = 0; // Of the key, too
+    assert_memory_equal(&left, &right, sizeof left);
+    assert_memory_equal((HrNodeHeader*)a->node.mv_data + 1, (HrNodeHeader*)b->node.mv_data + 1,
+                        left.word_count * sizeof(HrWord));
+    assert_true(hr_tick_key_tick(&a->key) == hr_tick_key_tick(&b->key));
+    ++forward;
+  } while (!hr_nodes_next(a) && !hr_nodes_next(b) && hr_nodes_in(a, bulk));
+  assert_int_equal(hr_nodes_before(a, bulk, INT64_MAX), 0);
+  do {
+    ++backward;
+    assert_int_equal(hr_tick_key_ordinal(&a->key), forward - backward);
+    assert_true(hr_node_valid(&a->key, &a->node));
+  } while (!hr_nodes_previous(a));
+  assert_int_equal(backward, forward);
+  hr_nodes_close(a);
+  hr_nodes_close(b);
+  hr_txn_abort(txn);
+}
+
+/* ---- Reading ------------------------------------------------------------------- */
+
+static void assert_same_from(HrTxn* txn, HrBranchId one, HrBranchId other, HrTick tick, int count)
+{
+  HrPath a, b;
+  HrEvent x, y;
+  assert_ok(hr_path_open(txn, one, tick, &a));
+  assert_ok(hr_path_open(txn, other, tick, &b));
+  for (int i = 0; i < count; ++i) {
+    const HrStatus status = hr_path_next(&a, &x);
+    assert_int_equal(hr_path_next(&b, &y), status);
+    if (status) {
+      break;
+    }
+    assert_true(x.tick == y.tick && x.tick >= tick);
+    assert_memory_equal(x.bytes, y.bytes, x.size);
+  }
+  hr_path_close(&a);
+  hr_path_close(&b);
+}
+
+static void assert_same_state(HrTxn* txn, HrBranchId one, HrBranchId other, HrTick tick)
+{
+  HrChase x, y;
+  HrTempo a, b;
+  assert_ok(hr_chase_at(txn, one, tick, &x));
+  assert_ok(hr_chase_at(txn, other, tick, &y));
+  assert_memory_equal(x.channels, y.channels, sizeof x.channels);
+  assert_ok(hr_tempo_at(txn, one, tick, &a));
+  assert_ok(hr_tempo_at(txn, other, tick, &b));
+  assert_true(a.tempo == b.tempo && a.beats_per_bar == b.beats_per_bar);
+}
+
+/** At the first and the last tick of every node, and beside them; and a fork there. */
+static void test_every_place_is_found(void** state)
+{
+  (void)state;
+  HrTxn* const txn = begin(HR_WRITE);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  for (unsigned i = 0; i < NODES; i += 1 + i % 3) {
+    go_to_node(nodes, single, i);
+    const HrNodeHeader node = *(const HrNodeHeader*)nodes->node.mv_data;
+    const HrTick places[] = {node.base_tick - 1, node.base_tick,     node.base_tick + 1,
+                             node.last_tick,     node.last_tick + 1, node.last_tick - 2 * STEP};
+    for (unsigned p = 0; p < sizeof places / sizeof *places; ++p) {
+      HrBranchId x, y;
+      assert_same_from(txn, bulk, single, places[p], 3);
+      assert_same_state(txn, bulk, single, places[p]);
+      if (places[p] > 0 && p % 2) {
+        assert_ok(hr_branch_fork(txn, bulk, places[p], NULL, &x));
+        assert_ok(hr_branch_fork(txn, single, places[p], NULL, &y));
+        assert_same_from(txn, x, y, places[p] - 2 * STEP, 12);
+        assert_same_state(txn, x, y, INT64_MAX);
+      }
+    }
+  }
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+}
+
+/** In any number of pieces, it is the same music. */
+static void test_pieces_of_any_size(void** state)
+{
+  (void)state;
+  srand(9);
+  for (int round = 0; round < 6; ++round) {
+    HrTxn* txn = begin(HR_WRITE);
+    const HrBranchId branch = make_branch(txn);
+    for (uint32_t i = 0; i < WORDS;) {
+      const uint32_t most = rand() % 2 ? 3 * HR_NODE_WORDS : 40 * HR_NODE_WORDS;
+      const uint32_t left = WORDS - i;
+      const uint32_t count = 1 + (unsigned)rand() % most;
+      append_bulk(txn, branch, i, i + (count < left ? count : left));
+      i += count < left ? count : left;
+      if (rand() % 3 == 0) {
+        assert_ok(hr_txn_commit(txn));
+        txn = begin(HR_WRITE);
+      }
+    }
+    assert_ok(hr_txn_commit(txn));
+    txn = begin(HR_READ);
+    assert_same_from(txn, branch, single, INT64_MIN, WORDS + 1);
+    assert_same_state(txn, branch, single, INT64_MAX);
+    hr_txn_abort(txn);
+  }
+  verify_clean();
+}
+
+/** Recording goes on behind an extent as behind a node. */
+static void test_more_is_appended_behind_an_extent(void** state)
+{
+  (void)state;
+  enum { WHOLE = 4 * HR_NODE_WORDS }; // The first node, then an extent of three that ends it
+  const uint8_t note[] = {0x90, 60, 1};
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = make_branch(txn);
+  append_bulk(txn, branch, 0, WHOLE);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  HrTickKey last;
+  MDB_val node;
+  assert_ok(hr_node_last(txn, branch, &last, &node));
+  assert_int_equal(hr_tick_key_ordinal(&last), 3);
+  const HrTick tick = music[WHOLE - 1].offset + 5;
+  assert_ok(hr_append(txn, branch, &(HrEvent){tick, HR_EVENT_MIDI, 3, note}, NULL));
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  HrBranch record;
+  HrTempo tempo;
+  assert_ok(hr_branch_get(txn, branch, &record));
+  assert_int_equal(record.node_count, 5);
+  assert_int_equal(record.event_count, WHOLE + 1);
+  assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
+  assert_ok(hr_node_last(txn, branch, &last, &node));
+  assert_int_equal(hr_tick_key_tick(&last), tick);
+  hr_txn_abort(txn);
+  verify_clean();
+}
+
+/** A bad word anywhere in what would be an extent spoils the transaction, and no other. */
+static void test_bad_words_are_refused(void** state)
+{
+  (void)state;
+  static HrWord bad[WORDS];
+  const uint32_t places[] = {HR_NODE_WORDS, 2 * HR_NODE_WORDS - 1, 7 * HR_NODE_WORDS + 3,
+                             20 * HR_NODE_WORDS};
+  for (unsigned p = 0; p < 2 * sizeof places / sizeof *places; ++p) {
+    const uint32_t at = places[p / 2];
+    memcpy(bad, music, sizeof bad);
+    if (p % 2) {
+      bad[at].length = 4;
+    } else {
+      bad[at].offset = bad[at - 1].offset - 1;
+    }
+    HrTxn* const txn = begin(HR_WRITE);
+    const HrBranchId branch = make_branch(txn);
+    assert_int_equal(hr_append_words(txn, branch, 0, bad, WORDS, NULL), HR_ERR_ARGUMENT);
+    assert_int_equal(hr_txn_commit(txn), HR_ERR_ARGUMENT);
+  }
+  HrTxn* const txn = begin(HR_READ);
+  HrBranch record;
+  assert_int_equal(hr_branch_get(txn, single + ((uint64_t)1 << 32), &record), HR_ERR_NOT_FOUND);
+  hr_txn_abort(txn);
+  verify_clean();
+}
+
+/* ---- Damage -------------------------------------------------------------------- */
+
+/** Where in the file the n-th node of a branch lies, and its entry's key. */
+static off_t place_of_node(uint64_t ordinal, off_t* key, HrTick* tick, uint32_t* index)
+{
+  HrTxn* const txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  go_to_node(nodes, bulk, ordinal);
+  const off_t place = (off_t)((uintptr_t)nodes->node.mv_data - store->map);
+  *key = (off_t)((uintptr_t)nodes->entry_key.mv_data - store->map);
+  *tick = hr_tick_key_tick(&nodes->key);
+  *index = nodes->index;
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+  return place;
+}
+
+static void reopen(void)
+{
+  char path[512];
+  snprintf(path, sizeof path, "%s", hr_store_path(store));
+  hr_store_close(store);
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+}
+
+/** Change bits of a byte of the file, which is open. */
+static void flip(off_t place, uint8_t bits)
+{
+  uint8_t byte;
+  const int fd = open(hr_store_path(store), O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0);
+  assert_int_equal(pread(fd, &byte, 1, place), 1);
+  byte ^= bits;
+  assert_int_equal(pwrite(fd, &byte, 1, place), 1);
+  close(fd);
+}
+
+/** Events of the bulk branch that are read, and how many times damage is said. */
+static uint64_t read_bulk(unsigned* damaged)
+{
+  HrTxn* const txn = begin(HR_READ);
+  HrPath path;
+  HrSpan span;
+  HrStatus status;
+  uint64_t events = 0;
+  *damaged = 0;
+  assert_ok(hr_path_open(txn, bulk, INT64_MIN, &path));
+  while ((status = hr_path_next_span(&path, &span)) != HR_END) {
+    assert_true(status == HR_OK || status == HR_ERR_DAMAGED);
+    *damaged += status != HR_OK;
+    events += status ? 0 : span.node->event_count;
+  }
+  hr_path_close(&path);
+  hr_txn_abort(txn);
+  return events;
+}
+
+/** Copy what is left to a new store: events on its first tree's root. */
+static uint64_t salvage_events(void)
+{
+  HrSalvageReport report;
+  HrStore* rescued = NULL;
+  HrTxn* txn;
+  HrBranch branch;
+  char path[512];
+  snprintf(path, sizeof path, "%s", hr_store_path(store));
+  hr_store_close(store);
+  assert_ok(hr_store_salvage(path, scratch_path("rescued.hr"), print_problem, NULL, &report, NULL));
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &rescued, NULL));
+  assert_ok(hr_txn_begin(rescued, HR_READ, &txn));
+  assert_ok(hr_branch_get(txn, bulk, &branch));
+  hr_txn_abort(txn);
+  HrVerifyReport verified;
+  assert_ok(hr_store_verify(rescued, print_problem, NULL, &verified));
+  assert_int_equal(verified.problems, 0);
+  hr_store_close(rescued);
+  unlink(scratch_path("rescued.hr"));
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+  return branch.event_count;
+}
+
+/** A damaged node is lost, and no other of its extent. */
+static void test_a_damaged_node_is_lost_alone(void** state)
+{
+  (void)state;
+  const uint64_t ordinals[] = {1, 2, 15, 21, 22, 70};
+  for (unsigned i = 0; i < sizeof ordinals / sizeof *ordinals; ++i) {
+    off_t key;
+    HrTick tick;
+    uint32_t index;
+    unsigned damaged;
+    char words[80];
+    const off_t place = place_of_node(ordinals[i], &key, &tick, &index) + 1000;
+    flip(place, 4);
+    assert_int_equal(read_bulk(&damaged), WORDS - HR_NODE_WORDS);
+    assert_int_equal(damaged, 1);
+    snprintf(words, sizeof words, "the node at tick %lld is damaged", (long long)tick);
+    assert_true(verify_complains(words));
+    assert_in_range(salvage_events(), WORDS - HR_NODE_WORDS, WORDS - 1); // And what stands for them
+    flip(place, 4);
+  }
+  verify_clean();
+  assert_int_equal(salvage_events(), WORDS);
+}
+
+/** So is one whose place in the key is damaged; salvage finds it by its own checksum. */
+static void test_a_damaged_key_of_an_extent(void** state)
+{
+  (void)state;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  unsigned damaged;
+  place_of_node(9, &key, &tick, &index);
+  assert_true(index > 0);
+  const off_t place = key + (off_t)offsetof(HrExtentKey, later[index - 1]);
+  flip(place, 1);
+  reopen();
+  assert_int_equal(read_bulk(&damaged), WORDS - HR_NODE_WORDS);
+  assert_int_equal(damaged, 1);
+  HrVerifyReport report;
+  assert_ok(hr_store_verify(store, NULL, NULL, &report));
+  assert_true(report.problems);
+  assert_int_equal(salvage_events(), WORDS);
+  flip(place, 1);
+  verify_clean();
+}
+
+/** The page with the keys is lost: all nodes find their place by their checksum. */
+static void test_extents_without_keys_find_their_place(void** state)
+{
+  (void)state;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  uint8_t page[HR_PAGE_SIZE];
+  place_of_node(100, &key, &tick, &index);
+  const off_t start = key / HR_PAGE_SIZE * HR_PAGE_SIZE;
+  const int fd = open(hr_store_path(store), O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0);
+  memset(page, 0xff, sizeof page);
+  assert_int_equal(pwrite(fd, page, sizeof page, start), sizeof page);
+  close(fd);
+  char path[512];
+  HrSalvageReport report;
+  HrStore* rescued = NULL;
+  HrTxn* txn;
+  HrBranch branch;
+  snprintf(path, sizeof path, "%s", hr_store_path(store));
+  assert_ok(hr_store_salvage(path, scratch_path("rescued.hr"), print_problem, NULL, &report, NULL));
+  assert_ok(hr_store_open(scratch_path("rescued.hr"), 0, &rescued, NULL));
+  assert_ok(hr_txn_begin(rescued, HR_READ, &txn));
+  assert_ok(hr_branch_get(txn, bulk, &branch));
+  assert_int_equal(branch.event_count, WORDS);
+  hr_txn_abort(txn);
+  hr_store_close(rescued);
+}
+
+/* ---- Backup -------------------------------------------------------------------- */
+
+static HrBackupReport back_up(void)
+{
+  HrBackupReport report;
+  assert_ok(hr_store_backup(store, scratch_path("backup.hr"), &report, NULL));
+  return report;
+}
+
+static uint64_t events_of_backup(void)
+{
+  HrStore* backup = NULL;
+  HrTxn* txn;
+  HrBranch branch;
+  HrVerifyReport report;
+  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &backup, NULL));
+  assert_ok(hr_store_verify(backup, print_problem, NULL, &report));
+  assert_int_equal(report.problems, 0);
+  assert_ok(hr_txn_begin(backup, HR_READ, &txn));
+  assert_ok(hr_branch_get(txn, bulk, &branch));
+  hr_txn_abort(txn);
+  hr_store_close(backup);
+  return branch.event_count;
+}
+
+/** What is new is copied, extents as a whole; the last one of before is looked at again. */
+static void test_a_backup_takes_extents_as_they_are(void** state)
+{
+  (void)state;
+  enum { MORE = 30 * HR_NODE_WORDS };
+  HrTxn* txn = begin(HR_WRITE);
+  bulk = make_branch(txn);
+  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS); // Ends with an extent
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  assert_int_equal(back_up().nodes, 0);
+  txn = begin(HR_WRITE);
+  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, MORE);
+  assert_ok(hr_txn_commit(txn));
+  const HrBackupReport report = back_up();
+  assert_in_range(report.nodes, 26, 30);
+  assert_int_equal(report.damaged, 0);
+  assert_int_equal(events_of_backup(), MORE);
+}
+
+/** Where the store's last extent of before is damaged, the backup's stays. */
+static void test_a_backup_keeps_the_better_extent(void** state)
+{
+  (void)state;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  HrTxn* txn = begin(HR_WRITE);
+  bulk = make_branch(txn);
+  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  reopen();
+  flip(place_of_node(2, &key, &tick, &index) + 500, 1);
+  assert_int_equal(index, 1);
+  txn = begin(HR_WRITE);
+  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  assert_int_equal(back_up().damaged, 1);
+  assert_int_equal(events_of_backup(), 9 * HR_NODE_WORDS);
+}
+
+/** Two stores whose extents differ have parted. */
+static void test_a_backup_of_other_extents_is_refused(void** state)
+{
+  (void)state;
+  HrBackupReport report;
+  HrError error;
+  HrTxn* txn = begin(HR_WRITE);
+  bulk = make_branch(txn);
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  HrStore* other = NULL;
+  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &other, NULL));
+  assert_ok(hr_txn_begin(other, HR_WRITE, &txn));
+  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  hr_store_close(other);
+  music[2 * HR_NODE_WORDS].bytes[1] ^= 1; // Of the extent's second node
+  txn = begin(HR_WRITE);
+  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_WRITE);
+  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  assert_int_equal(hr_store_backup(store, scratch_path("backup.hr"), &report, &error),
+                   HR_ERR_EXISTS);
+  compose();
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      TEST_BOTH(test_whole_nodes_lie_in_extents),
+      TEST_BOTH(test_every_node_is_what_it_is_by_itself),
+      TEST_BOTH(test_every_place_is_found),
+      TEST_BOTH(test_pieces_of_any_size),
+      TEST_BOTH(test_more_is_appended_behind_an_extent),
+      TEST_BOTH(test_bad_words_are_refused),
+      TEST_BOTH(test_a_damaged_node_is_lost_alone),
+      TEST_BOTH(test_a_damaged_key_of_an_extent),
+      TEST_BOTH(test_extents_without_keys_find_their_place),
+      TEST(test_a_backup_takes_extents_as_they_are),
+      TEST(test_a_backup_keeps_the_better_extent),
+      TEST(test_a_backup_of_other_extents_is_refused),
+  };
+  return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
+}
