@@ -105,7 +105,8 @@ quoted() {
 
 # ---- The format ----------------------------------------------------------------------
 
-# Music, and all that can be said and done about it, in one store; a little in another.
+# Music, and all that can be said and done about it, in one store; in another a little, and
+# so much of it at once that it lies in an extent.
 record() {
   local i
   {
@@ -117,7 +118,9 @@ record() {
       done &&
       halfremembered fork/at "mark 2" other && halfremembered merge first both &&
       halfremembered undo && halfremembered undo && halfremembered redo &&
+      halfremembered export first "$scratch/first.mid" &&
       HR_STORE=$scratch/small.hr halfremembered import tests/music/minuet.mid &&
+      HR_STORE=$scratch/small.hr halfremembered import "$scratch/first.mid" &&
       cp "$HR_STORE" "$scratch/killed.hr" &&
       HR_STORE=$scratch/killed.hr HR_TREE=second "$build/tests/paper/play" killed
   } >"$scratch/log" 2>&1 || ! cat "$scratch/log"

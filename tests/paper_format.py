@@ -292,12 +292,28 @@ class Store:
         redo = dict(entries)[record["redo"]]["refers"] if record["redo"] else 0
         self.print(f'undo {record["undo"]} redo {redo}')
 
+    def nodes(self):
+        """Key and bytes of each node, as it has them by itself."""
+        page, full = self.constant("page size"), self.constant("full node")
+        for key, value in self.data["nodes"]:
+            first = self.its.read("Node key", key)
+            begin = len(key) - len(first["later"])
+            later = [offset for (offset,) in struct.iter_unpack("<I", first["later"])]
+            require(len(later) % 2 == 0, "an extent of an even number of nodes")
+            require(not later or len(value) == len(later) * page + full, "an extent of another length")
+            for index, offset in enumerate([0, *later]):
+                node = value[index * page:index * page + full] if later else value
+                require(index == len(later) or not any(value[index * page + full:(index + 1) * page]),
+                        "something lies between nodes")
+                yield struct.pack(">QQQ", first["branch"], first["tick"] + offset, first["ordinal"] + index) \
+                    if index else key[:begin], node
+
     def branch(self, number, record):
         self.print(f'branch {number} "{self.name("B", number)}" parent {record["parent"]} '
                    f'jump {record["jump"]} fork {record["fork tick"]} head {record["head tick"]} '
                    f'events {record["events"]} nodes {record["nodes"]} depth {record["depth"]} '
                    f'state {record["state"]} created {record["created"]}', record["author"])
-        nodes = [(key, value) for key, value in self.data["nodes"] if self.key(key)[0] == number]
+        nodes = [(key, value) for key, value in self.nodes() if self.key(key)[0] == number]
         require(len(nodes) == record["nodes"], "nodes miscounted")
         total = 0
         for ordinal, (key, value) in enumerate(nodes):

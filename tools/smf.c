@@ -392,10 +392,16 @@ typedef struct {
   size_t size;
 } File;
 
+/** Words put together before the store gets them: as many nodes as two checkpoints are apart. */
+enum { WORDS_MAX = HR_CHECKPOINT_NODES * HR_NODE_WORDS };
+
 typedef struct {
   HrTxn* txn;
   HrBranchId branch;
   HrAppendOptions options;
+  HrWord words[WORDS_MAX]; ///< `count` of them still to be appended
+  size_t count;
+  HrTick base; ///< What their offsets count from
   uint32_t resolution;
   uint64_t events;
   uint64_t left_out; ///< Tempo and meter changes without a meaning
@@ -461,13 +467,36 @@ static HrTick to_tick(const Import* import, uint64_t pulse)
                   (rest + import->resolution / 2) / import->resolution);
 }
 
+/** Append the words put together. */
+static HrStatus append_words(Import* import)
+{
+  const size_t count = import->count;
+  import->count = 0;
+  return hr_append_words(import->txn, import->branch, import->base, import->words, count,
+                         &import->options);
+}
+
+/** Short messages are put together first, which is faster than one by one. */
 static HrStatus append(Import* import, uint64_t pulse, HrEventKind kind, const uint8_t* bytes,
                        uint32_t size)
 {
   const HrEvent event = {
       .tick = to_tick(import, pulse), .kind = kind, .size = size, .bytes = bytes};
+  const bool is_word = size && hr_event_words(&event) == 1 && hr_tick_valid(event.tick);
   import->events += 1;
-  return hr_append(import->txn, import->branch, &event, &import->options);
+  if (import->count &&
+      (!is_word || import->count == WORDS_MAX || event.tick - import->base > (HrTick)UINT32_MAX)) {
+    const HrStatus status = append_words(import);
+    if (status) {
+      return status;
+    }
+  }
+  if (!is_word) {
+    return hr_append(import->txn, import->branch, &event, &import->options);
+  }
+  import->base = import->count ? import->base : event.tick;
+  hr_event_put(&import->words[import->count++], import->base, &event);
+  return HR_OK;
 }
 
 static HrStatus append_meta(Import* import, uint64_t pulse, const uint8_t* bytes, uint32_t size)
@@ -638,7 +667,8 @@ static HrStatus append_file(Import* import, const File* file)
   }
   if (status == HR_END) {
     const HrTick end = to_tick(import, hr_midi_reader_end(reader));
-    status = hr_branch_extend(import->txn, import->branch, end);
+    status = append_words(import);
+    status = status ? status : hr_branch_extend(import->txn, import->branch, end);
   }
   hr_midi_reader_free(reader);
   return status;

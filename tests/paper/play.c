@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RATE = 48000, NOTES = 700, APART = 480 };
+enum { RATE = 48000, NOTES = 1600, APART = 480 };
 
 static void add(EventList* list, uint64_t frame, uint8_t status, uint8_t first, uint8_t second)
 {
@@ -19,7 +19,8 @@ static void add(EventList* list, uint64_t frame, uint8_t status, uint8_t first, 
   events_add(list, frame, bytes, (status & 0xe0) == 0xc0 ? 2 : 3);
 }
 
-/** More notes than a node holds, among them a long message and a change of program. */
+/** More notes than four nodes hold, among the first of them a long message and a change of program.
+ */
 static EventList compose(uint8_t low)
 {
   static const uint8_t sysex[] = {0xf0, 0x7d, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0xf7};
