@@ -275,10 +275,18 @@ int hr_nodes_before(HrNodeCursor* nodes, HrBranchId branch, HrTick tick)
   return find_before(nodes, &place);
 }
 
+/** To another node of the same extent. Who writes in this transaction has moved its key and its
+ * bytes by now, but not the cursor off it. */
+static int step_within(HrNodeCursor* nodes, uint32_t index)
+{
+  const int code = step_entry(nodes, MDB_GET_CURRENT);
+  return code ? code : at_index(nodes, index);
+}
+
 int hr_nodes_next(HrNodeCursor* nodes)
 {
   if (nodes->index < last_index(nodes)) {
-    return at_index(nodes, nodes->index + 1);
+    return step_within(nodes, nodes->index + 1);
   }
   const int code = step_entry(nodes, MDB_NEXT);
   return code ? code : at_index(nodes, 0);
@@ -287,7 +295,7 @@ int hr_nodes_next(HrNodeCursor* nodes)
 int hr_nodes_previous(HrNodeCursor* nodes)
 {
   if (nodes->index) {
-    return at_index(nodes, nodes->index - 1);
+    return step_within(nodes, nodes->index - 1);
   }
   const int code = step_entry(nodes, MDB_PREV);
   return code ? code : at_index(nodes, last_index(nodes));

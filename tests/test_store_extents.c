@@ -256,6 +256,39 @@ static void test_pieces_of_any_size(void** state)
   verify_clean();
 }
 
+/** A merge reads while it writes into the same transaction. LMDB moves the keys that lie on a page
+ * with those it puts, and writes out what was put before: what is read is found again each time. */
+static void test_a_merge_reads_extents_while_it_writes(void** state)
+{
+  (void)state;
+  const HrTick half = music[WORDS / 2].offset;
+  for (int committed = 0; committed < 2; ++committed) {
+    HrBranchId forks[2], merged[2];
+    const HrBranchId trees[] = {bulk, single};
+    HrTxn* txn = begin(HR_WRITE);
+    for (int i = 0; i < 2; ++i) {
+      assert_ok(hr_branch_fork(txn, trees[i], half, NULL, &forks[i]));
+    }
+    append_bulk(txn, forks[0], WORDS / 2, WORDS);
+    for (uint32_t i = WORDS / 2; i < WORDS; ++i) {
+      assert_ok(hr_append_words(txn, forks[1], 0, &music[i], 1, &(HrAppendOptions){7, 1}));
+    }
+    if (committed) {
+      assert_ok(hr_txn_commit(txn));
+      txn = begin(HR_WRITE);
+    }
+    for (int i = 0; i < 2; ++i) {
+      assert_ok(hr_branch_merge(txn, forks[i], trees[i], NULL, &merged[i]));
+    }
+    assert_ok(hr_txn_commit(txn));
+    txn = begin(HR_READ);
+    assert_same_from(txn, merged[0], merged[1], INT64_MIN, 2 * WORDS);
+    assert_same_state(txn, merged[0], merged[1], INT64_MAX);
+    hr_txn_abort(txn);
+  }
+  verify_clean();
+}
+
 /** Recording goes on behind an extent as behind a node. */
 static void test_more_is_appended_behind_an_extent(void** state)
 {
@@ -574,6 +607,7 @@ int main(void)
       TEST_BOTH(test_every_node_is_what_it_is_by_itself),
       TEST_BOTH(test_every_place_is_found),
       TEST_BOTH(test_pieces_of_any_size),
+      TEST_BOTH(test_a_merge_reads_extents_while_it_writes),
       TEST_BOTH(test_more_is_appended_behind_an_extent),
       TEST_BOTH(test_bad_words_are_refused),
       TEST_BOTH(test_a_damaged_node_is_lost_alone),
