@@ -475,6 +475,43 @@ static void test_a_damaged_key_of_an_extent(void** state)
   verify_clean();
 }
 
+/** By a key out of order, a node lies far behind where it does: nobody leaves the path there, nor
+ * begins to read behind what is whole. */
+static void test_a_key_out_of_order_hides_nothing(void** state)
+{
+  (void)state;
+  const uint8_t high[] = {0x80, 0x04};
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  HrBranchId x, y;
+  place_of_node(9, &key, &tick, &index);
+  assert_true(index > 1);
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_branch_fork(txn, bulk, music[40 * HR_NODE_WORDS].offset, NULL, &x));
+  assert_ok(hr_branch_fork(txn, single, music[40 * HR_NODE_WORDS].offset, NULL, &y));
+  assert_ok(hr_txn_commit(txn));
+  for (unsigned i = 0; i < 2; ++i) {
+    /* The node moves beyond all others; then the one before it, by seven nodes. */
+    place_of_node(9, &key, &tick, &index);
+    const off_t place = key + (off_t)offsetof(HrExtentKey, later[index - 1 - i]) + (i ? 2 : 3);
+    flip(place, high[i]);
+    reopen();
+    txn = begin(HR_READ);
+    assert_same_from(txn, x, y, INT64_MIN, WORDS + 1);
+    for (unsigned node = 0; node < 40; ++node) {
+      const HrTick from = music[node * HR_NODE_WORDS + 7].offset;
+      assert_same_from(txn, x, y, from, 600);
+      assert_same_state(txn, x, y, from);
+    }
+    hr_txn_abort(txn);
+    assert_true(verify_complains("the key of the nodes from tick"));
+    flip(place, high[i]);
+    reopen();
+    verify_clean();
+  }
+}
+
 /** The page with the keys is lost: all nodes find their place by their checksum. */
 static void test_extents_without_keys_find_their_place(void** state)
 {
@@ -612,6 +649,7 @@ int main(void)
       TEST_BOTH(test_bad_words_are_refused),
       TEST_BOTH(test_a_damaged_node_is_lost_alone),
       TEST_BOTH(test_a_damaged_key_of_an_extent),
+      TEST_BOTH(test_a_key_out_of_order_hides_nothing),
       TEST_BOTH(test_extents_without_keys_find_their_place),
       TEST(test_a_backup_takes_extents_as_they_are),
       TEST(test_a_backup_keeps_the_better_extent),
