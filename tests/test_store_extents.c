@@ -609,6 +609,82 @@ static void test_a_backup_keeps_the_better_extent(void** state)
   assert_int_equal(events_of_backup(), 9 * HR_NODE_WORDS);
 }
 
+/** The same where only the key of either is damaged: in order, or out of it. The backup is not
+ * taken for another's, nor does it get the extent twice. */
+static void test_a_backup_with_a_damaged_key_of_an_extent(void** state)
+{
+  for (unsigned i = 0; i < 4; ++i) {
+    char path[512];
+    snprintf(path, sizeof path, "%s", hr_store_path(store));
+    const bool in_backup = i % 2;
+    off_t key;
+    HrTick tick;
+    uint32_t index;
+    HrVerifyReport report;
+    HrTxn* txn = begin(HR_WRITE);
+    bulk = make_branch(txn);
+    append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+    assert_ok(hr_txn_commit(txn));
+    back_up();
+    if (in_backup) {
+      hr_store_close(store);
+      assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
+    }
+    place_of_node(2, &key, &tick, &index);
+    flip(key + (off_t)offsetof(HrExtentKey, later[0]) + (i < 2 ? 0 : 3), 1);
+    if (in_backup) {
+      hr_store_close(store);
+      assert_ok(hr_store_open(path, 0, &store, NULL));
+    }
+    txn = begin(HR_WRITE);
+    append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
+    assert_ok(hr_txn_commit(txn));
+    assert_int_equal(back_up().damaged, i == 0); // Out of order, nothing is lost
+    assert_int_equal(events_of_backup(), 9 * HR_NODE_WORDS);
+    HrStore* backup = NULL;
+    assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &backup, NULL));
+    assert_ok(hr_store_verify(backup, print_problem, NULL, &report));
+    assert_int_equal(report.problems, 0);
+    hr_store_close(backup);
+    assert_int_equal(teardown(state) || setup(state), 0);
+  }
+}
+
+/** Of two damaged nodes, one in each, none is lost that the backup still has. */
+static void test_a_backup_keeps_a_whole_node_of_a_damaged_extent(void** state)
+{
+  (void)state;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  char path[512];
+  snprintf(path, sizeof path, "%s", hr_store_path(store));
+  HrTxn* txn = begin(HR_WRITE);
+  bulk = make_branch(txn);
+  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  flip(place_of_node(2, &key, &tick, &index) + 500, 1);
+  hr_store_close(store);
+  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
+  flip(place_of_node(3, &key, &tick, &index) + 500, 1);
+  hr_store_close(store);
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+  txn = begin(HR_WRITE);
+  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  assert_int_equal(back_up().damaged, 1);
+  hr_store_close(store);
+  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
+  txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  go_to_node(nodes, bulk, 2);
+  assert_true(hr_node_valid(&nodes->key, &nodes->node));
+  go_to_node(nodes, bulk, 8);
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+}
+
 /** Two stores whose extents differ have parted. */
 static void test_a_backup_of_other_extents_is_refused(void** state)
 {
@@ -653,6 +729,8 @@ int main(void)
       TEST_BOTH(test_extents_without_keys_find_their_place),
       TEST(test_a_backup_takes_extents_as_they_are),
       TEST(test_a_backup_keeps_the_better_extent),
+      TEST(test_a_backup_with_a_damaged_key_of_an_extent),
+      TEST(test_a_backup_keeps_a_whole_node_of_a_damaged_extent),
       TEST(test_a_backup_of_other_extents_is_refused),
   };
   return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
