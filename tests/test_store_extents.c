@@ -512,6 +512,26 @@ static void test_a_key_out_of_order_hides_nothing(void** state)
   }
 }
 
+/** An ordinal that is too small asks for fewer nodes than are found: what is missing is counted
+ * nevertheless. */
+static void test_a_damaged_ordinal_is_counted(void** state)
+{
+  (void)state;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  HrChase chase;
+  uint64_t damaged = 0;
+  place_of_node(25, &key, &tick, &index);
+  assert_true(index > 0);
+  flip(key + (off_t)sizeof(HrTickKey) - 1, 0x10); // Of 22 becomes 6
+  reopen();
+  HrTxn* const txn = begin(HR_READ);
+  assert_ok(hr_chase_read(txn, bulk, tick + STEP, &chase, &damaged));
+  assert_in_range(damaged, 1, HR_CHECKPOINT_NODES);
+  hr_txn_abort(txn);
+}
+
 /** The page with the keys is lost: all nodes find their place by their checksum. */
 static void test_extents_without_keys_find_their_place(void** state)
 {
@@ -727,6 +747,7 @@ int main(void)
       TEST_BOTH(test_a_damaged_key_of_an_extent),
       TEST_BOTH(test_a_key_out_of_order_hides_nothing),
       TEST_BOTH(test_extents_without_keys_find_their_place),
+      TEST_BOTH(test_a_damaged_ordinal_is_counted),
       TEST(test_a_backup_takes_extents_as_they_are),
       TEST(test_a_backup_keeps_the_better_extent),
       TEST(test_a_backup_with_a_damaged_key_of_an_extent),
