@@ -532,6 +532,51 @@ static void test_a_damaged_ordinal_is_counted(void** state)
   hr_txn_abort(txn);
 }
 
+/** Many whole nodes at the same ticks do not keep the lost ones from being found. */
+static void test_whole_nodes_are_not_tried(void** state)
+{
+  (void)state;
+  enum { BRANCHES = 8000, LOST_PAGES = 16 };
+  uint8_t nothing[HR_PAGE_SIZE];
+  off_t lost[LOST_PAGES];
+  unsigned pages = 0;
+  HrSalvageReport report;
+  HrBranchId fork;
+  memset(nothing, 0xff, sizeof nothing);
+  compose();
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = make_branch(txn);
+  for (unsigned i = 0; i < BRANCHES; ++i) {
+    assert_ok(hr_branch_fork(txn, root, 0, NULL, &fork));
+    append_bulk(txn, fork, 0, HR_NODE_WORDS);
+  }
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  for (int code = hr_nodes_first(nodes, root + BRANCHES / 2); !code && pages < LOST_PAGES;
+       code = hr_nodes_next(nodes)) {
+    const off_t key = (off_t)((uintptr_t)nodes->entry_key.mv_data - store->map);
+    const off_t page = key / HR_PAGE_SIZE * HR_PAGE_SIZE;
+    if (!pages || page != lost[pages - 1]) {
+      lost[pages++] = page;
+    }
+  }
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+  char path[512];
+  snprintf(path, sizeof path, "%s", hr_store_path(store));
+  hr_store_close(store);
+  store = NULL;
+  const int fd = open(path, O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0);
+  for (unsigned i = 0; i < pages; ++i) {
+    assert_int_equal(pwrite(fd, nothing, sizeof nothing, lost[i]), sizeof nothing);
+  }
+  close(fd);
+  assert_ok(hr_store_salvage(path, scratch_path("rescued.hr"), NULL, NULL, &report, NULL));
+  assert_int_equal(report.events, (uint64_t)BRANCHES * HR_NODE_WORDS);
+}
+
 /** The page with the keys is lost: all nodes find their place by their checksum. */
 static void test_extents_without_keys_find_their_place(void** state)
 {
@@ -748,6 +793,7 @@ int main(void)
       TEST_BOTH(test_a_key_out_of_order_hides_nothing),
       TEST_BOTH(test_extents_without_keys_find_their_place),
       TEST_BOTH(test_a_damaged_ordinal_is_counted),
+      TEST(test_whole_nodes_are_not_tried),
       TEST(test_a_backup_takes_extents_as_they_are),
       TEST(test_a_backup_keeps_the_better_extent),
       TEST(test_a_backup_with_a_damaged_key_of_an_extent),
