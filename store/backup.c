@@ -235,22 +235,44 @@ static void count(Update* update, const MDB_val* key, const MDB_val* value)
   update->report->bytes += key->mv_size + value->mv_size;
 }
 
+static bool is_whole_node(const HrNodeCursor* nodes, uint32_t index)
+{
+  HrTickKey key;
+  hr_extent_key(&nodes->entry_key, index, &key);
+  const MDB_val node = hr_extent_node(&nodes->entry_key, &nodes->entry, index);
+  return hr_node_valid(&key, &node);
+}
+
 /** How many of an entry's nodes are damaged. */
 static uint64_t damaged_nodes(const HrNodeCursor* nodes)
 {
   uint64_t damaged = 0;
   for (uint32_t i = 0; i < hr_extent_nodes(&nodes->entry_key); ++i) {
-    HrTickKey key;
-    hr_extent_key(&nodes->entry_key, i, &key);
-    const MDB_val node = hr_extent_node(&nodes->entry_key, &nodes->entry, i);
-    damaged += !hr_node_valid(&key, &node);
+    damaged += !is_whole_node(nodes, i);
   }
   return damaged;
+}
+
+/** Of two entries at one place: whether a node is whole in `then` only. */
+static bool has_lost_one(const HrNodeCursor* now, const HrNodeCursor* then)
+{
+  bool lost = false;
+  for (uint32_t i = 0; i < hr_extent_nodes(&now->entry_key); ++i) {
+    lost = lost || (is_whole_node(then, i) && !is_whole_node(now, i));
+  }
+  return lost;
 }
 
 static bool is_same_value(const MDB_val* a, const MDB_val* b)
 {
   return a->mv_size == b->mv_size && !memcmp(a->mv_data, b->mv_data, a->mv_size);
+}
+
+/** Whether two entries are to hold the same nodes. Where those behind the first begin may be
+ * damaged in the key of one. */
+static bool is_same_place(const MDB_val* a, const MDB_val* b)
+{
+  return a->mv_size == b->mv_size && !memcmp(a->mv_data, b->mv_data, sizeof(HrTickKey));
 }
 
 /** Of the last of a branch: whether it only grew, as a node may and an extent does not. */
@@ -262,6 +284,14 @@ static bool has_grown_from(const HrNodeCursor* now, const HrNodeCursor* then)
              ? is_same_value(&now->entry, &then->entry)
              : node->word_count >= old->word_count &&
                    !memcmp(node + 1, old + 1, old->word_count * sizeof(HrWord));
+}
+
+/** Remove the backup's entry if its key is a damaged one: that which is put would not replace it,
+ * but come beside it. */
+static HrStatus make_way(Update* update, const HrNodeCursor* from, HrNodeCursor* to)
+{
+  const bool stays = !to->is_mended && is_same_value(&from->entry_key, &to->entry_key);
+  return stays ? HR_OK : hr_status_from_lmdb(update->to->store, mdb_cursor_del(to->entries, 0));
 }
 
 /** Find the first node to copy: the last one that the backup has, or the first of the extent that
@@ -281,17 +311,17 @@ static HrStatus find_new_nodes(Update* update, HrBranchId branch, HrNodeCursor* 
     return HR_ERR_DAMAGED;
   }
   const uint64_t damaged = damaged_nodes(to);
-  if (*code || !is_same_value(&from->entry_key, &to->entry_key)) {
+  if (*code || !is_same_place(&from->entry_key, &to->entry_key)) {
     return damaged || (*code && *code != MDB_NOTFOUND) ? HR_OK : have_parted(update);
   }
-  if (damaged_nodes(from) > damaged) {
+  if (has_lost_one(from, to)) {
     update->report->damaged += damaged_nodes(from); // The backup's is the better one
     do {
       *code = hr_nodes_next(from);
     } while (!*code && from->index);
     return HR_OK;
   }
-  return damaged || has_grown_from(from, to) ? HR_OK : have_parted(update);
+  return damaged || has_grown_from(from, to) ? make_way(update, from, to) : have_parted(update);
 }
 
 /** Copy the nodes of a branch from where the cursor is; extents as a whole. */

@@ -94,7 +94,9 @@ static int follow_from_checkpoint(HrNodeCursor* nodes, HrTick tick, HrChase* cha
     }
     code = hr_nodes_next(nodes);
   }
-  *damaged += hr_tick_key_ordinal(&last) % HR_CHECKPOINT_NODES + 1 - whole;
+  /* More than there should be: the last one's key is damaged. */
+  const uint64_t wanted = hr_tick_key_ordinal(&last) % HR_CHECKPOINT_NODES + 1;
+  *damaged += wanted < whole ? 1 : wanted - whole;
   return code;
 }
 

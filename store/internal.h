@@ -246,6 +246,8 @@ typedef struct {
   uint32_t index;           ///< In that
   HrTickKey key;            ///< The node's
   MDB_val node;             ///< As hr_extent_node() says
+  bool is_mended;           ///< The extent's key is damaged: `entry_key` is `mended` instead
+  HrExtentKey mended;
 } HrNodeCursor;
 
 /* Each returns an LMDB code, and places the cursor only if that is 0. */

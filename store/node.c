@@ -225,16 +225,56 @@ static uint32_t last_index(const HrNodeCursor* nodes)
   return count ? count - 1 : 0;
 }
 
+static bool is_in_order(const MDB_val* key)
+{
+  HrExtentKey places;
+  const uint32_t count = hr_extent_nodes(key);
+  bool in_order = true;
+  memcpy(&places, key->mv_data, count ? key->mv_size : 0);
+  for (uint32_t i = 2; i < count; ++i) {
+    in_order = in_order && places.later[i - 2] <= places.later[i - 1];
+  }
+  return in_order;
+}
+
+/** A key that is out of order would lead past nodes that are whole. Each of them says itself where
+ * it begins; one that is damaged is taken to begin where the one before does. */
+static void mend_key(HrNodeCursor* nodes)
+{
+  memcpy(&nodes->mended, nodes->entry_key.mv_data, nodes->entry_key.mv_size);
+  nodes->entry_key.mv_data = &nodes->mended;
+  nodes->is_mended = true;
+  const HrTickKey* const first = &nodes->mended.first;
+  uint32_t last = 0;
+  for (uint32_t i = 1; i < hr_extent_nodes(&nodes->entry_key); ++i) {
+    const MDB_val node = hr_extent_node(&nodes->entry_key, &nodes->entry, i);
+    HrNodeHeader header = {0};
+    HrTickKey own;
+    memcpy(&header, node.mv_data, node.mv_size ? sizeof header : 0);
+    hr_tick_key(&own, hr_tick_key_branch(first), header.base_tick, hr_tick_key_ordinal(first) + i);
+    const uint64_t later = (uint64_t)header.base_tick - (uint64_t)hr_tick_key_tick(first);
+    if (later >= last && later <= UINT32_MAX && hr_node_valid(&own, &node)) {
+      last = (uint32_t)later;
+    }
+    nodes->mended.later[i - 1] = last;
+  }
+}
+
+static int get_entry(HrNodeCursor* nodes, MDB_cursor_op where)
+{
+  const int code = mdb_cursor_get(nodes->entries, &nodes->entry_key, &nodes->entry, where);
+  nodes->is_mended = false;
+  if (!code && !is_in_order(&nodes->entry_key)) {
+    mend_key(nodes);
+  }
+  return code;
+}
+
 /** To the first entry that is not before a place. */
 static int find_entry(HrNodeCursor* nodes, const HrTickKey* place)
 {
   nodes->entry_key = (MDB_val){sizeof *place, (void*)place};
-  return mdb_cursor_get(nodes->entries, &nodes->entry_key, &nodes->entry, MDB_SET_RANGE);
-}
-
-static int step_entry(HrNodeCursor* nodes, MDB_cursor_op step)
-{
-  return mdb_cursor_get(nodes->entries, &nodes->entry_key, &nodes->entry, step);
+  return get_entry(nodes, MDB_SET_RANGE);
 }
 
 int hr_nodes_from(HrNodeCursor* nodes, const HrTickKey* place)
@@ -255,7 +295,7 @@ static int find_before(HrNodeCursor* nodes, const HrTickKey* place)
 {
   int code = find_entry(nodes, place);
   if (!code || code == MDB_NOTFOUND) {
-    code = step_entry(nodes, code ? MDB_LAST : MDB_PREV);
+    code = get_entry(nodes, code ? MDB_LAST : MDB_PREV);
   }
   if (code) {
     return code;
@@ -275,21 +315,29 @@ int hr_nodes_before(HrNodeCursor* nodes, HrBranchId branch, HrTick tick)
   return find_before(nodes, &place);
 }
 
+/** To another node of the same extent. Who writes in this transaction has moved its key and its
+ * bytes by now, but not the cursor off it. */
+static int step_within(HrNodeCursor* nodes, uint32_t index)
+{
+  const int code = get_entry(nodes, MDB_GET_CURRENT);
+  return code ? code : at_index(nodes, index);
+}
+
 int hr_nodes_next(HrNodeCursor* nodes)
 {
   if (nodes->index < last_index(nodes)) {
-    return at_index(nodes, nodes->index + 1);
+    return step_within(nodes, nodes->index + 1);
   }
-  const int code = step_entry(nodes, MDB_NEXT);
+  const int code = get_entry(nodes, MDB_NEXT);
   return code ? code : at_index(nodes, 0);
 }
 
 int hr_nodes_previous(HrNodeCursor* nodes)
 {
   if (nodes->index) {
-    return at_index(nodes, nodes->index - 1);
+    return step_within(nodes, nodes->index - 1);
   }
-  const int code = step_entry(nodes, MDB_PREV);
+  const int code = get_entry(nodes, MDB_PREV);
   return code ? code : at_index(nodes, last_index(nodes));
 }
 

@@ -20,6 +20,8 @@ typedef struct {
   uint64_t page;
   uint8_t rank;
   bool bare; ///< Nodes are taken without a key: of some that is wrong or lost
+  uint64_t page_count;
+  uint8_t* keyed; ///< A bit for each page, set where a node begins that has its key
 } Scan;
 
 static HrStatus add(Scan* scan, const HrFound* found)
@@ -36,6 +38,15 @@ static HrStatus add(Scan* scan, const HrFound* found)
   }
   survey->found[survey->count++] = *found;
   return HR_OK;
+}
+
+/** A node that is whole by its key belongs nowhere else. Where there are many, it is not tried in
+ * vain in every place of those that are lost. */
+static void note_keyed(Scan* scan, uint64_t page)
+{
+  if (page < scan->page_count) {
+    scan->keyed[page / 8] |= (uint8_t)(1u << page % 8);
+  }
 }
 
 /* ---- What an entry is ------------------------------------------------ */
@@ -214,6 +225,7 @@ static HrStatus scan_extent(Scan* scan, const HrPageEntry* entry)
     void* const value = read_placed(scan->survey, &found, &size);
     if (value) {
       describe_node(&found, value);
+      note_keyed(scan, found.page);
       status = add(scan, &found);
     }
     free(value);
@@ -229,6 +241,9 @@ static HrStatus scan_entry(Scan* scan, unsigned index, const HrPageEntry* entry)
   HrFound found = {.page = scan->page, .index = (uint16_t)index, .rank = scan->rank};
   void* const value = recognise(scan->survey->fd, entry, &found);
   const HrStatus status = value ? add(scan, &found) : HR_OK;
+  if (value && found.kind == HR_SURVEY_NODE && entry->page) {
+    note_keyed(scan, entry->page);
+  }
   free(value);
   return status;
 }
@@ -567,12 +582,29 @@ static void place_bare(HrSurvey* survey)
   survey->count = kept;
 }
 
+static void drop_keyed(const Scan* scan)
+{
+  HrSurvey* const survey = scan->survey;
+  size_t kept = 0;
+  for (size_t i = 0; i < survey->count; ++i) {
+    const HrFound* const found = &survey->found[i];
+    if (!is_bare(found) || !(scan->keyed[found->page / 8] >> found->page % 8 & 1)) {
+      survey->found[kept++] = *found;
+    }
+  }
+  survey->count = kept;
+}
+
 HrStatus hr_survey(HrSurvey* survey, int fd, const uint8_t* uses, bool damaged, uint64_t page_count,
                    uint64_t last_page)
 {
-  Scan scan = {.survey = survey, .bare = damaged};
+  Scan scan = {.survey = survey, .bare = damaged, .page_count = page_count};
   HrStatus status = HR_OK;
   *survey = (HrSurvey){.fd = fd};
+  scan.keyed = calloc(page_count / 8 + 1, 1);
+  if (!scan.keyed) {
+    return HR_ERR_NO_MEMORY;
+  }
   for (uint64_t page = 2; page < page_count && !status; ++page) {
     const HrPageUse use = uses && page <= last_page ? (HrPageUse)uses[page] : HR_PAGE_UNUSED;
     scan.page = page;
@@ -581,6 +613,8 @@ HrStatus hr_survey(HrSurvey* survey, int fd, const uint8_t* uses, bool damaged, 
       status = scan_page(&scan);
     }
   }
+  drop_keyed(&scan);
+  free(scan.keyed);
   sort(survey);
   place_bare(survey);
   sort(survey);

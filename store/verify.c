@@ -205,6 +205,10 @@ static HrStatus verify_nodes(Verify* verify, const HrBranch* branch, const char*
       tempo.tempo = 0.0;
       state.known = false;
     }
+    if (cursor->is_mended && !cursor->index) {
+      complain(verify, "Branch %s: the key of the nodes from tick %" PRId64 " on is damaged.", name,
+               tick);
+    }
     nodes += 1;
     verify->entries += !cursor->index;
     code = hr_nodes_next(cursor);

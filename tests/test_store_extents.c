@@ -256,6 +256,39 @@ static void test_pieces_of_any_size(void** state)
   verify_clean();
 }
 
+/** A merge reads while it writes into the same transaction. LMDB moves the keys that lie on a page
+ * with those it puts, and writes out what was put before: what is read is found again each time. */
+static void test_a_merge_reads_extents_while_it_writes(void** state)
+{
+  (void)state;
+  const HrTick half = music[WORDS / 2].offset;
+  for (int committed = 0; committed < 2; ++committed) {
+    HrBranchId forks[2], merged[2];
+    const HrBranchId trees[] = {bulk, single};
+    HrTxn* txn = begin(HR_WRITE);
+    for (int i = 0; i < 2; ++i) {
+      assert_ok(hr_branch_fork(txn, trees[i], half, NULL, &forks[i]));
+    }
+    append_bulk(txn, forks[0], WORDS / 2, WORDS);
+    for (uint32_t i = WORDS / 2; i < WORDS; ++i) {
+      assert_ok(hr_append_words(txn, forks[1], 0, &music[i], 1, &(HrAppendOptions){7, 1}));
+    }
+    if (committed) {
+      assert_ok(hr_txn_commit(txn));
+      txn = begin(HR_WRITE);
+    }
+    for (int i = 0; i < 2; ++i) {
+      assert_ok(hr_branch_merge(txn, forks[i], trees[i], NULL, &merged[i]));
+    }
+    assert_ok(hr_txn_commit(txn));
+    txn = begin(HR_READ);
+    assert_same_from(txn, merged[0], merged[1], INT64_MIN, 2 * WORDS);
+    assert_same_state(txn, merged[0], merged[1], INT64_MAX);
+    hr_txn_abort(txn);
+  }
+  verify_clean();
+}
+
 /** Recording goes on behind an extent as behind a node. */
 static void test_more_is_appended_behind_an_extent(void** state)
 {
@@ -442,6 +475,108 @@ static void test_a_damaged_key_of_an_extent(void** state)
   verify_clean();
 }
 
+/** By a key out of order, a node lies far behind where it does: nobody leaves the path there, nor
+ * begins to read behind what is whole. */
+static void test_a_key_out_of_order_hides_nothing(void** state)
+{
+  (void)state;
+  const uint8_t high[] = {0x80, 0x04};
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  HrBranchId x, y;
+  place_of_node(9, &key, &tick, &index);
+  assert_true(index > 1);
+  HrTxn* txn = begin(HR_WRITE);
+  assert_ok(hr_branch_fork(txn, bulk, music[40 * HR_NODE_WORDS].offset, NULL, &x));
+  assert_ok(hr_branch_fork(txn, single, music[40 * HR_NODE_WORDS].offset, NULL, &y));
+  assert_ok(hr_txn_commit(txn));
+  for (unsigned i = 0; i < 2; ++i) {
+    /* The node moves beyond all others; then the one before it, by seven nodes. */
+    place_of_node(9, &key, &tick, &index);
+    const off_t place = key + (off_t)offsetof(HrExtentKey, later[index - 1 - i]) + (i ? 2 : 3);
+    flip(place, high[i]);
+    reopen();
+    txn = begin(HR_READ);
+    assert_same_from(txn, x, y, INT64_MIN, WORDS + 1);
+    for (unsigned node = 0; node < 40; ++node) {
+      const HrTick from = music[node * HR_NODE_WORDS + 7].offset;
+      assert_same_from(txn, x, y, from, 600);
+      assert_same_state(txn, x, y, from);
+    }
+    hr_txn_abort(txn);
+    assert_true(verify_complains("the key of the nodes from tick"));
+    flip(place, high[i]);
+    reopen();
+    verify_clean();
+  }
+}
+
+/** An ordinal that is too small asks for fewer nodes than are found: what is missing is counted
+ * nevertheless. */
+static void test_a_damaged_ordinal_is_counted(void** state)
+{
+  (void)state;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  HrChase chase;
+  uint64_t damaged = 0;
+  place_of_node(25, &key, &tick, &index);
+  assert_true(index > 0);
+  flip(key + (off_t)sizeof(HrTickKey) - 1, 0x10); // Of 22 becomes 6
+  reopen();
+  HrTxn* const txn = begin(HR_READ);
+  assert_ok(hr_chase_read(txn, bulk, tick + STEP, &chase, &damaged));
+  assert_in_range(damaged, 1, HR_CHECKPOINT_NODES);
+  hr_txn_abort(txn);
+}
+
+/** Many whole nodes at the same ticks do not keep the lost ones from being found. */
+static void test_whole_nodes_are_not_tried(void** state)
+{
+  (void)state;
+  enum { BRANCHES = 8000, LOST_PAGES = 16 };
+  uint8_t nothing[HR_PAGE_SIZE];
+  off_t lost[LOST_PAGES];
+  unsigned pages = 0;
+  HrSalvageReport report;
+  HrBranchId fork;
+  memset(nothing, 0xff, sizeof nothing);
+  compose();
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId root = make_branch(txn);
+  for (unsigned i = 0; i < BRANCHES; ++i) {
+    assert_ok(hr_branch_fork(txn, root, 0, NULL, &fork));
+    append_bulk(txn, fork, 0, HR_NODE_WORDS);
+  }
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  for (int code = hr_nodes_first(nodes, root + BRANCHES / 2); !code && pages < LOST_PAGES;
+       code = hr_nodes_next(nodes)) {
+    const off_t key = (off_t)((uintptr_t)nodes->entry_key.mv_data - store->map);
+    const off_t page = key / HR_PAGE_SIZE * HR_PAGE_SIZE;
+    if (!pages || page != lost[pages - 1]) {
+      lost[pages++] = page;
+    }
+  }
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+  char path[512];
+  snprintf(path, sizeof path, "%s", hr_store_path(store));
+  hr_store_close(store);
+  store = NULL;
+  const int fd = open(path, O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0);
+  for (unsigned i = 0; i < pages; ++i) {
+    assert_int_equal(pwrite(fd, nothing, sizeof nothing, lost[i]), sizeof nothing);
+  }
+  close(fd);
+  assert_ok(hr_store_salvage(path, scratch_path("rescued.hr"), NULL, NULL, &report, NULL));
+  assert_int_equal(report.events, (uint64_t)BRANCHES * HR_NODE_WORDS);
+}
+
 /** The page with the keys is lost: all nodes find their place by their checksum. */
 static void test_extents_without_keys_find_their_place(void** state)
 {
@@ -539,6 +674,82 @@ static void test_a_backup_keeps_the_better_extent(void** state)
   assert_int_equal(events_of_backup(), 9 * HR_NODE_WORDS);
 }
 
+/** The same where only the key of either is damaged: in order, or out of it. The backup is not
+ * taken for another's, nor does it get the extent twice. */
+static void test_a_backup_with_a_damaged_key_of_an_extent(void** state)
+{
+  for (unsigned i = 0; i < 4; ++i) {
+    char path[512];
+    snprintf(path, sizeof path, "%s", hr_store_path(store));
+    const bool in_backup = i % 2;
+    off_t key;
+    HrTick tick;
+    uint32_t index;
+    HrVerifyReport report;
+    HrTxn* txn = begin(HR_WRITE);
+    bulk = make_branch(txn);
+    append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+    assert_ok(hr_txn_commit(txn));
+    back_up();
+    if (in_backup) {
+      hr_store_close(store);
+      assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
+    }
+    place_of_node(2, &key, &tick, &index);
+    flip(key + (off_t)offsetof(HrExtentKey, later[0]) + (i < 2 ? 0 : 3), 1);
+    if (in_backup) {
+      hr_store_close(store);
+      assert_ok(hr_store_open(path, 0, &store, NULL));
+    }
+    txn = begin(HR_WRITE);
+    append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
+    assert_ok(hr_txn_commit(txn));
+    assert_int_equal(back_up().damaged, i == 0); // Out of order, nothing is lost
+    assert_int_equal(events_of_backup(), 9 * HR_NODE_WORDS);
+    HrStore* backup = NULL;
+    assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &backup, NULL));
+    assert_ok(hr_store_verify(backup, print_problem, NULL, &report));
+    assert_int_equal(report.problems, 0);
+    hr_store_close(backup);
+    assert_int_equal(teardown(state) || setup(state), 0);
+  }
+}
+
+/** Of two damaged nodes, one in each, none is lost that the backup still has. */
+static void test_a_backup_keeps_a_whole_node_of_a_damaged_extent(void** state)
+{
+  (void)state;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  char path[512];
+  snprintf(path, sizeof path, "%s", hr_store_path(store));
+  HrTxn* txn = begin(HR_WRITE);
+  bulk = make_branch(txn);
+  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  back_up();
+  flip(place_of_node(2, &key, &tick, &index) + 500, 1);
+  hr_store_close(store);
+  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
+  flip(place_of_node(3, &key, &tick, &index) + 500, 1);
+  hr_store_close(store);
+  assert_ok(hr_store_open(path, 0, &store, NULL));
+  txn = begin(HR_WRITE);
+  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  assert_int_equal(back_up().damaged, 1);
+  hr_store_close(store);
+  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
+  txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  go_to_node(nodes, bulk, 2);
+  assert_true(hr_node_valid(&nodes->key, &nodes->node));
+  go_to_node(nodes, bulk, 8);
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+}
+
 /** Two stores whose extents differ have parted. */
 static void test_a_backup_of_other_extents_is_refused(void** state)
 {
@@ -574,13 +785,19 @@ int main(void)
       TEST_BOTH(test_every_node_is_what_it_is_by_itself),
       TEST_BOTH(test_every_place_is_found),
       TEST_BOTH(test_pieces_of_any_size),
+      TEST_BOTH(test_a_merge_reads_extents_while_it_writes),
       TEST_BOTH(test_more_is_appended_behind_an_extent),
       TEST_BOTH(test_bad_words_are_refused),
       TEST_BOTH(test_a_damaged_node_is_lost_alone),
       TEST_BOTH(test_a_damaged_key_of_an_extent),
+      TEST_BOTH(test_a_key_out_of_order_hides_nothing),
       TEST_BOTH(test_extents_without_keys_find_their_place),
+      TEST_BOTH(test_a_damaged_ordinal_is_counted),
+      TEST(test_whole_nodes_are_not_tried),
       TEST(test_a_backup_takes_extents_as_they_are),
       TEST(test_a_backup_keeps_the_better_extent),
+      TEST(test_a_backup_with_a_damaged_key_of_an_extent),
+      TEST(test_a_backup_keeps_a_whole_node_of_a_damaged_extent),
       TEST(test_a_backup_of_other_extents_is_refused),
   };
   return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
