@@ -8,6 +8,7 @@
 #include "tests/store_rig.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -105,6 +106,7 @@ static void test_whole_nodes_lie_in_extents(void** state)
   HrNodeCursor* const nodes = open_nodes(txn);
   unsigned seen = 0;
   unsigned in_extents = 0;
+  uint32_t largest = 0;
   int code = hr_nodes_first(nodes, bulk);
   for (; !code && hr_nodes_in(nodes, bulk); code = hr_nodes_next(nodes)) {
     const uint32_t count = hr_extent_nodes(&nodes->entry_key);
@@ -115,6 +117,7 @@ static void test_whole_nodes_lie_in_extents(void** state)
     assert_int_equal((uintptr_t)nodes->node.mv_data % 8, 0);
     assert_true(hr_node_valid(&nodes->key, &nodes->node));
     in_extents += count > 1;
+    largest = count > largest ? count : largest;
     if (count > 1) {
       assert_int_equal(nodes->entry.mv_size, hr_extent_bytes(count));
       assert_int_equal((uintptr_t)nodes->node.mv_data % HR_PAGE_SIZE, HR_PAGE_SIZE - HR_NODE_SIZE);
@@ -128,6 +131,7 @@ static void test_whole_nodes_lie_in_extents(void** state)
   assert_ok(hr_branch_get(txn, bulk, &branch));
   assert_int_equal(seen, branch.node_count);
   assert_true(in_extents > NODES * 9 / 10);
+  assert_int_equal(largest, HR_EXTENT_NODES);
   hr_nodes_close(nodes);
   hr_txn_abort(txn);
   verify_clean();
@@ -166,6 +170,101 @@ static void test_every_node_is_what_it_is_by_itself(void** state)
   hr_nodes_close(a);
   hr_nodes_close(b);
   hr_txn_abort(txn);
+}
+
+static void test_only_such_keys_are_of_nodes(void** state)
+{
+  (void)state;
+  static const uint8_t bytes[2 * sizeof(HrExtentKey)];
+  for (size_t size = 0; size <= sizeof bytes; ++size) {
+    const bool is_one = size >= sizeof(HrTickKey) && size <= sizeof(HrExtentKey) &&
+                        (size - sizeof(HrTickKey)) % 8 == 0;
+    assert_int_equal(hr_extent_nodes(&(MDB_val){size, (void*)bytes}),
+                     is_one ? 1 + (size - sizeof(HrTickKey)) / sizeof(uint32_t) : 0);
+  }
+}
+
+/** Where what is kept has no key of a node, it is of no branch, and no node. */
+static void test_what_is_no_node_is_stepped_over(void** state)
+{
+  (void)state;
+  struct {
+    HrTickKey key;
+    uint8_t more[4];
+  } behind = {0}; // All of the first branch
+  HrTxn* const txn = begin(HR_WRITE);
+  hr_tick_key(&behind.key, bulk, INT64_MAX, 0);
+  assert_ok(hr_put(txn, store->nodes, &behind, sizeof behind, music, HR_NODE_SIZE));
+  HrNodeCursor* const nodes = open_nodes(txn);
+  assert_int_equal(hr_nodes_before(nodes, bulk, INT64_MAX), 0);
+  assert_int_equal(hr_nodes_next(nodes), 0);
+  assert_true(hr_nodes_in(nodes, 0));
+  assert_int_equal(nodes->node.mv_size, 0);
+  assert_int_equal(hr_nodes_next(nodes), 0);
+  assert_true(hr_nodes_in(nodes, single));
+  assert_int_equal(hr_nodes_previous(nodes), 0);
+  assert_true(hr_nodes_in(nodes, 0));
+  assert_int_equal(hr_nodes_previous(nodes), 0);
+  assert_true(hr_nodes_in(nodes, bulk));
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+}
+
+/** Of an entry that is too short for its key, the nodes are there that are there whole. */
+static void test_an_extent_that_is_cut_off(void** state)
+{
+  (void)state;
+  static uint8_t bytes[2 * HR_PAGE_SIZE + HR_NODE_SIZE];
+  const struct {
+    size_t bytes;
+    unsigned nodes;
+  } lengths[] = {{sizeof bytes, 3},      {sizeof bytes - 8, 2}, {2 * HR_PAGE_SIZE, 2},
+                 {HR_PAGE_SIZE + 64, 1}, {HR_NODE_SIZE, 1},     {64, 0}};
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId branch = make_branch(txn);
+  append_bulk(txn, branch, 0, 4 * HR_NODE_WORDS);
+  assert_ok(hr_tail_close(txn));
+  HrNodeCursor* const nodes = open_nodes(txn);
+  for (unsigned i = 0; i < sizeof lengths / sizeof *lengths; ++i) {
+    HrExtentKey key;
+    go_to_node(nodes, branch, 1);
+    MDB_val value = {lengths[i].bytes, bytes};
+    const MDB_val key_value = {nodes->entry_key.mv_size, &key};
+    memcpy(&key, nodes->entry_key.mv_data, nodes->entry_key.mv_size);
+    memcpy(bytes, nodes->entry.mv_data, lengths[i].bytes);
+    assert_ok(hr_node_put(txn, key_value, &value)); // In its place: behind it the rest still lies
+    for (unsigned n = 0; n < 3; ++n) {
+      go_to_node(nodes, branch, 1 + n);
+      assert_int_equal(hr_node_valid(&nodes->key, &nodes->node), n < lengths[i].nodes);
+      assert_int_equal(nodes->node.mv_size, n < lengths[i].nodes ? HR_NODE_SIZE : 0);
+    }
+  }
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+}
+
+/** Where one note an hour is played, the last of an extent are far from its first. */
+static void test_nodes_far_from_each_other(void** state)
+{
+  (void)state;
+  enum { COUNT = 22 * HR_NODE_WORDS };
+  static HrWord sparse[COUNT];
+  for (uint32_t i = 0; i < COUNT; ++i) {
+    sparse[i] = music[i];
+    sparse[i].offset = i * (UINT32_MAX / COUNT);
+  }
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = make_branch(txn);
+  assert_ok(hr_append_words(txn, branch, 0, sparse, COUNT, NULL));
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  assert_int_equal(hr_nodes_before(nodes, branch, INT64_MAX), 0);
+  assert_int_equal(nodes->index, HR_EXTENT_NODES - 1);
+  assert_true(hr_tick_key_tick(&nodes->key) == sparse[21 * HR_NODE_WORDS].offset);
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+  verify_clean();
 }
 
 /* ---- Reading ------------------------------------------------------------------- */
@@ -228,6 +327,34 @@ static void test_every_place_is_found(void** state)
   hr_txn_abort(txn);
 }
 
+/** Where events of one tick lie in two nodes, reading begins with the first of them. */
+static void test_a_chord_across_two_nodes(void** state)
+{
+  (void)state;
+  HrTxn* const txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  uint32_t first = 0;
+  int code = hr_nodes_first(nodes, bulk);
+  for (; !code && hr_nodes_in(nodes, bulk); code = hr_nodes_next(nodes)) {
+    const HrTick tick = hr_tick_key_tick(&nodes->key);
+    HrPath path;
+    HrEvent event;
+    while (music[first].offset < tick) {
+      ++first;
+    }
+    assert_ok(hr_path_open(txn, bulk, tick, &path));
+    for (uint32_t i = first; i < WORDS && music[i].offset == tick; ++i) {
+      assert_ok(hr_path_next(&path, &event));
+      assert_memory_equal(event.bytes, music[i].bytes, event.size);
+    }
+    assert_ok(hr_path_next(&path, &event));
+    assert_true(event.tick > tick);
+    hr_path_close(&path);
+  }
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+}
+
 /** In any number of pieces, it is the same music. */
 static void test_pieces_of_any_size(void** state)
 {
@@ -271,6 +398,7 @@ static void test_more_is_appended_behind_an_extent(void** state)
   MDB_val node;
   assert_ok(hr_node_last(txn, branch, &last, &node));
   assert_int_equal(hr_tick_key_ordinal(&last), 3);
+  assert_true(hr_node_valid(&last, &node));
   const HrTick tick = music[WHOLE - 1].offset + 5;
   assert_ok(hr_append(txn, branch, &(HrEvent){tick, HR_EVENT_MIDI, 3, note}, NULL));
   assert_ok(hr_txn_commit(txn));
@@ -395,6 +523,18 @@ static uint64_t salvage_events(void)
   return branch.event_count;
 }
 
+/** The tempo at each place is what it would be without the damage. */
+static void assert_tempo_from(HrTick tick)
+{
+  HrTxn* const txn = begin(HR_READ);
+  for (int i = 0; i < 2; ++i) {
+    HrTempo tempo;
+    assert_ok(hr_tempo_at(txn, bulk, tick + 1 + i * (HrTick)(HR_NODE_WORDS * STEP), &tempo));
+    assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
+  }
+  hr_txn_abort(txn);
+}
+
 /** A damaged node is lost, and no other of its extent. */
 static void test_a_damaged_node_is_lost_alone(void** state)
 {
@@ -406,8 +546,10 @@ static void test_a_damaged_node_is_lost_alone(void** state)
     uint32_t index;
     unsigned damaged;
     char words[80];
-    const off_t place = place_of_node(ordinals[i], &key, &tick, &index) + 1000;
+    const off_t node = place_of_node(ordinals[i], &key, &tick, &index);
+    const off_t place = node + (off_t)offsetof(HrNodeHeader, tempo) + 6;
     flip(place, 4);
+    assert_tempo_from(tick);
     assert_int_equal(read_bulk(&damaged), WORDS - HR_NODE_WORDS);
     assert_int_equal(damaged, 1);
     snprintf(words, sizeof words, "the node at tick %lld is damaged", (long long)tick);
@@ -419,7 +561,63 @@ static void test_a_damaged_node_is_lost_alone(void** state)
   assert_int_equal(salvage_events(), WORDS);
 }
 
-/** So is one whose place in the key is damaged; salvage finds it by its own checksum. */
+/** Damage behind the place where a branch forked is none of its own. */
+static void test_damage_behind_a_fork_is_not_on_its_path(void** state)
+{
+  (void)state;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  unsigned damaged;
+  flip(place_of_node(70, &key, &tick, &index) + 1000, 4);
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_branch_fork(txn, bulk, tick, NULL, &bulk));
+  assert_ok(hr_txn_commit(txn));
+  read_bulk(&damaged);
+  assert_int_equal(damaged, 0);
+}
+
+/** Where an extent is gone as a whole, that is said once, and what follows is read. */
+static void test_a_lost_extent_is_said_once(void** state)
+{
+  (void)state;
+  unsigned damaged;
+  HrChase chase;
+  HrTxn* txn = begin(HR_WRITE);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  go_to_node(nodes, bulk, 30);
+  const uint32_t count = hr_extent_nodes(&nodes->entry_key);
+  assert_true(count > 1);
+  assert_int_equal(mdb_cursor_del(nodes->entries, 0), 0);
+  hr_nodes_close(nodes);
+  assert_ok(hr_txn_commit(txn));
+  assert_int_equal(read_bulk(&damaged), WORDS - count * HR_NODE_WORDS);
+  assert_int_equal(damaged, 1);
+  assert_true(verify_complains("music is missing before tick"));
+  txn = begin(HR_READ);
+  uint64_t lost = 0;
+  assert_ok(hr_chase_read(txn, bulk, music[60 * HR_NODE_WORDS].offset, &chase, &lost));
+  assert_int_equal(lost, count);
+  hr_txn_abort(txn);
+}
+
+/** Without its checkpoint, the state is followed from what is there of the branch. */
+static void test_a_lost_checkpoint(void** state)
+{
+  (void)state;
+  HrChase chase;
+  uint64_t lost = 0;
+  HrTxn* const txn = begin(HR_WRITE);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  go_to_node(nodes, single, 0); // The other branch lies before it
+  assert_int_equal(mdb_cursor_del(nodes->entries, 0), 0);
+  hr_nodes_close(nodes);
+  assert_ok(hr_chase_read(txn, single, music[10 * HR_NODE_WORDS].offset, &chase, &lost));
+  assert_int_equal(lost, 1);
+  hr_txn_abort(txn);
+}
+
+/** So is a node whose place in the key is damaged; salvage finds it by its own checksum. */
 static void test_a_damaged_key_of_an_extent(void** state)
 {
   (void)state;
@@ -481,7 +679,8 @@ static HrBackupReport back_up(void)
   return report;
 }
 
-static uint64_t events_of_backup(void)
+/** What the backup's branch says, and that so many of its nodes are damaged. */
+static uint64_t events_of_backup(unsigned damaged)
 {
   HrStore* backup = NULL;
   HrTxn* txn;
@@ -489,7 +688,7 @@ static uint64_t events_of_backup(void)
   HrVerifyReport report;
   assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &backup, NULL));
   assert_ok(hr_store_verify(backup, print_problem, NULL, &report));
-  assert_int_equal(report.problems, 0);
+  assert_int_equal(report.problems, damaged ? damaged + 1 : 0); // And the count of events
   assert_ok(hr_txn_begin(backup, HR_READ, &txn));
   assert_ok(hr_branch_get(txn, bulk, &branch));
   hr_txn_abort(txn);
@@ -514,13 +713,26 @@ static void test_a_backup_takes_extents_as_they_are(void** state)
   const HrBackupReport report = back_up();
   assert_in_range(report.nodes, 26, 30);
   assert_int_equal(report.damaged, 0);
-  assert_int_equal(events_of_backup(), MORE);
+  assert_int_equal(events_of_backup(0), MORE);
 }
 
-/** Where the store's last extent of before is damaged, the backup's stays. */
-static void test_a_backup_keeps_the_better_extent(void** state)
+/** Change a bit of a node of the backup. */
+static void damage_backup(uint64_t ordinal)
 {
-  (void)state;
+  HrStore* const own = store;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
+  flip(place_of_node(ordinal, &key, &tick, &index) + 500, 1);
+  hr_store_close(store);
+  store = own;
+}
+
+/** Append an extent of three and back up, damage nodes of it in the store and in the backup, and
+ * append and back up more. */
+static HrBackupReport back_up_damaged(const uint64_t* own, unsigned count, unsigned theirs)
+{
   off_t key;
   HrTick tick;
   uint32_t index;
@@ -530,13 +742,45 @@ static void test_a_backup_keeps_the_better_extent(void** state)
   assert_ok(hr_txn_commit(txn));
   back_up();
   reopen();
-  flip(place_of_node(2, &key, &tick, &index) + 500, 1);
-  assert_int_equal(index, 1);
+  for (unsigned i = 0; i < count; ++i) {
+    flip(place_of_node(own[i], &key, &tick, &index) + 500, 1);
+    assert_true(index > 0 || own[i] == 1);
+  }
+  if (theirs) {
+    damage_backup(theirs);
+  }
   txn = begin(HR_WRITE);
   append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
   assert_ok(hr_txn_commit(txn));
-  assert_int_equal(back_up().damaged, 1);
-  assert_int_equal(events_of_backup(), 9 * HR_NODE_WORDS);
+  return back_up();
+}
+
+/** Where the store's last extent of before is damaged, the backup's stays. */
+static void test_a_backup_keeps_the_better_extent(void** state)
+{
+  (void)state;
+  const HrBackupReport report = back_up_damaged((const uint64_t[]){2, 3}, 2, 0);
+  assert_int_equal(report.damaged, 2);
+  assert_int_equal(report.nodes, 5);
+  assert_int_equal(events_of_backup(0), 9 * HR_NODE_WORDS);
+}
+
+/** Where the backup's is, it is replaced. */
+static void test_a_better_extent_replaces_the_backups(void** state)
+{
+  (void)state;
+  const HrBackupReport report = back_up_damaged(NULL, 0, 2);
+  assert_int_equal(report.damaged, 0);
+  assert_int_equal(report.nodes, 8);
+  assert_int_equal(events_of_backup(0), 9 * HR_NODE_WORDS);
+}
+
+/** Where both are, the one that has more whole nodes stays. */
+static void test_of_two_damaged_extents_the_better_stays(void** state)
+{
+  (void)state;
+  assert_int_equal(back_up_damaged((const uint64_t[]){1, 2}, 2, 3).damaged, 2);
+  assert_int_equal(events_of_backup(1), 9 * HR_NODE_WORDS);
 }
 
 /** Two stores whose extents differ have parted. */
@@ -569,18 +813,29 @@ static void test_a_backup_of_other_extents_is_refused(void** state)
 
 int main(void)
 {
+  mallopt(M_PERTURB, 0xa5); // So that bytes that nobody writes are not zero by chance
   const struct CMUnitTest tests[] = {
       TEST_BOTH(test_whole_nodes_lie_in_extents),
       TEST_BOTH(test_every_node_is_what_it_is_by_itself),
+      TEST(test_only_such_keys_are_of_nodes),
+      TEST_BOTH(test_what_is_no_node_is_stepped_over),
+      TEST_BOTH(test_an_extent_that_is_cut_off),
+      TEST_BOTH(test_nodes_far_from_each_other),
       TEST_BOTH(test_every_place_is_found),
+      TEST_BOTH(test_a_chord_across_two_nodes),
       TEST_BOTH(test_pieces_of_any_size),
       TEST_BOTH(test_more_is_appended_behind_an_extent),
       TEST_BOTH(test_bad_words_are_refused),
       TEST_BOTH(test_a_damaged_node_is_lost_alone),
+      TEST_BOTH(test_damage_behind_a_fork_is_not_on_its_path),
+      TEST_BOTH(test_a_lost_extent_is_said_once),
+      TEST_BOTH(test_a_lost_checkpoint),
       TEST_BOTH(test_a_damaged_key_of_an_extent),
       TEST_BOTH(test_extents_without_keys_find_their_place),
       TEST(test_a_backup_takes_extents_as_they_are),
       TEST(test_a_backup_keeps_the_better_extent),
+      TEST(test_a_better_extent_replaces_the_backups),
+      TEST(test_of_two_damaged_extents_the_better_stays),
       TEST(test_a_backup_of_other_extents_is_refused),
   };
   return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
