@@ -5,6 +5,7 @@
  * copies or salvages it finds what is found where the same was appended event by event. */
 
 #include "store/internal.h"
+#include "store/survey.h"
 #include "tests/store_rig.h"
 
 #include <fcntl.h>
@@ -670,6 +671,42 @@ static void test_extents_without_keys_find_their_place(void** state)
   hr_store_close(rescued);
 }
 
+/** Where no key is damaged, a survey takes every node by it, and tries none elsewhere. */
+static void test_a_survey_goes_by_the_keys(void** state)
+{
+  (void)state;
+  HrSurvey survey;
+  HrBranch first, second;
+  HrTxn* const txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, bulk, &first));
+  assert_ok(hr_branch_get(txn, single, &second));
+  hr_txn_abort(txn);
+  const int fd = open(hr_store_path(store), O_RDONLY | O_CLOEXEC);
+  assert_true(fd >= 0);
+  const uint64_t pages = (uint64_t)lseek(fd, 0, SEEK_END) / HR_PAGE_SIZE;
+  uint8_t* const uses = malloc(pages);
+  assert_non_null(uses);
+  memset(uses, HR_PAGE_IN_TREE, pages);
+  assert_ok(hr_survey(&survey, fd, uses, false, pages, pages - 1));
+  unsigned nodes = 0;
+  for (size_t i = 0; i < survey.count; ++i) {
+    const HrFound* const found = &survey.found[i];
+    if (found->kind == HR_SURVEY_NODE) {
+      size_t size;
+      HrNodeHeader* const node = hr_survey_value(&survey, found, &size);
+      assert_non_null(node);
+      assert_true(found->weight == node->event_count && found->author == 7);
+      assert_true(found->tick == node->base_tick && found->last == node->last_tick);
+      free(node);
+      ++nodes;
+    }
+  }
+  assert_int_equal(nodes, first.node_count + second.node_count);
+  hr_survey_free(&survey);
+  free(uses);
+  close(fd);
+}
+
 /* ---- Backup -------------------------------------------------------------------- */
 
 static HrBackupReport back_up(void)
@@ -729,9 +766,9 @@ static void damage_backup(uint64_t ordinal)
   store = own;
 }
 
-/** Append an extent of three and back up, damage nodes of it in the store and in the backup, and
- * append and back up more. */
-static HrBackupReport back_up_damaged(const uint64_t* own, unsigned count, unsigned theirs)
+/** Append an extent of three and back up, damage nodes of it in the store and in the backup (bit n:
+ * the n-th), and append and back up more. */
+static HrBackupReport back_up_damaged(unsigned own, unsigned theirs)
 {
   off_t key;
   HrTick tick;
@@ -739,15 +776,18 @@ static HrBackupReport back_up_damaged(const uint64_t* own, unsigned count, unsig
   HrTxn* txn = begin(HR_WRITE);
   bulk = make_branch(txn);
   append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+  append_bulk(txn, make_branch(txn), 0, 4 * HR_NODE_WORDS); // In which nothing is new
   assert_ok(hr_txn_commit(txn));
   back_up();
   reopen();
-  for (unsigned i = 0; i < count; ++i) {
-    flip(place_of_node(own[i], &key, &tick, &index) + 500, 1);
-    assert_true(index > 0 || own[i] == 1);
-  }
-  if (theirs) {
-    damage_backup(theirs);
+  for (unsigned n = 1; n < 4; ++n) {
+    if (own >> n & 1) {
+      flip(place_of_node(n, &key, &tick, &index) + 500, 1);
+      assert_int_equal(index, n - 1);
+    }
+    if (theirs >> n & 1) {
+      damage_backup(n);
+    }
   }
   txn = begin(HR_WRITE);
   append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
@@ -759,9 +799,10 @@ static HrBackupReport back_up_damaged(const uint64_t* own, unsigned count, unsig
 static void test_a_backup_keeps_the_better_extent(void** state)
 {
   (void)state;
-  const HrBackupReport report = back_up_damaged((const uint64_t[]){2, 3}, 2, 0);
+  const HrBackupReport report = back_up_damaged(1 << 2 | 1 << 3, 0);
   assert_int_equal(report.damaged, 2);
   assert_int_equal(report.nodes, 5);
+  assert_int_equal(report.records, 2); // One extent, and the branch
   assert_int_equal(events_of_backup(0), 9 * HR_NODE_WORDS);
 }
 
@@ -769,7 +810,7 @@ static void test_a_backup_keeps_the_better_extent(void** state)
 static void test_a_better_extent_replaces_the_backups(void** state)
 {
   (void)state;
-  const HrBackupReport report = back_up_damaged(NULL, 0, 2);
+  const HrBackupReport report = back_up_damaged(0, 1 << 2);
   assert_int_equal(report.damaged, 0);
   assert_int_equal(report.nodes, 8);
   assert_int_equal(events_of_backup(0), 9 * HR_NODE_WORDS);
@@ -779,36 +820,55 @@ static void test_a_better_extent_replaces_the_backups(void** state)
 static void test_of_two_damaged_extents_the_better_stays(void** state)
 {
   (void)state;
-  assert_int_equal(back_up_damaged((const uint64_t[]){1, 2}, 2, 3).damaged, 2);
+  assert_int_equal(back_up_damaged(1 << 1 | 1 << 2, 1 << 3).damaged, 2);
   assert_int_equal(events_of_backup(1), 9 * HR_NODE_WORDS);
 }
 
-/** Two stores whose extents differ have parted. */
-static void test_a_backup_of_other_extents_is_refused(void** state)
+static void test_of_two_damaged_extents_the_better_is_taken(void** state)
 {
   (void)state;
+  assert_int_equal(back_up_damaged(1 << 3, 1 << 1 | 1 << 2).damaged, 1);
+  assert_int_equal(events_of_backup(1), 9 * HR_NODE_WORDS);
+}
+
+/** Append the same words to a branch of the store and of its backup, each from its base on; some
+ * bits of one are others in the store. */
+static void assert_parted(HrTick own, HrTick theirs, uint32_t count, uint8_t bits)
+{
+  const HrAppendOptions options = {.wall_clock_ns = 1};
   HrBackupReport report;
   HrError error;
   HrTxn* txn = begin(HR_WRITE);
   bulk = make_branch(txn);
   assert_ok(hr_txn_commit(txn));
+  unlink(scratch_path("backup.hr"));
   back_up();
   HrStore* other = NULL;
   assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &other, NULL));
   assert_ok(hr_txn_begin(other, HR_WRITE, &txn));
-  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+  assert_ok(hr_append_words(txn, bulk, theirs, music, count, &options));
   assert_ok(hr_txn_commit(txn));
   hr_store_close(other);
-  music[2 * HR_NODE_WORDS].bytes[1] ^= 1; // Of the extent's second node
-  txn = begin(HR_WRITE);
-  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
-  assert_ok(hr_txn_commit(txn));
-  txn = begin(HR_WRITE);
-  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
-  assert_ok(hr_txn_commit(txn));
+  music[count / 2].bytes[1] ^= bits;
+  for (int i = 0; i < 2; ++i) {
+    txn = begin(HR_WRITE);
+    assert_ok(
+        hr_append_words(txn, bulk, own + i * (HrTick)music[count].offset, music, count, &options));
+    assert_ok(hr_txn_commit(txn));
+  }
   assert_int_equal(hr_store_backup(store, scratch_path("backup.hr"), &report, &error),
                    HR_ERR_EXISTS);
   compose();
+}
+
+/** Two stores whose nodes differ, or the places of these, have parted. */
+static void test_a_backup_of_other_extents_is_refused(void** state)
+{
+  (void)state;
+  assert_parted(0, 0, 4 * HR_NODE_WORDS, 1);
+  assert_parted(STEP, 0, 4 * HR_NODE_WORDS, 0);
+  assert_parted(0, STEP, 1, 0);
+  assert_parted(STEP, 0, 1, 0);
 }
 
 int main(void)
@@ -832,10 +892,12 @@ int main(void)
       TEST_BOTH(test_a_lost_checkpoint),
       TEST_BOTH(test_a_damaged_key_of_an_extent),
       TEST_BOTH(test_extents_without_keys_find_their_place),
+      TEST_BOTH(test_a_survey_goes_by_the_keys),
       TEST(test_a_backup_takes_extents_as_they_are),
       TEST(test_a_backup_keeps_the_better_extent),
       TEST(test_a_better_extent_replaces_the_backups),
       TEST(test_of_two_damaged_extents_the_better_stays),
+      TEST(test_of_two_damaged_extents_the_better_is_taken),
       TEST(test_a_backup_of_other_extents_is_refused),
   };
   return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
