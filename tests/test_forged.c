@@ -98,6 +98,7 @@ static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
 {
   (void)state;
   HrTempo tempo;
+  uint64_t damaged = 0;
   uint8_t bytes[HR_META_TEMPO_SIZE];
   HrTxn* txn = begin(HR_WRITE);
   const HrBranchId other = hr_branch_id(make_tree(txn), 1);
@@ -114,8 +115,9 @@ static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
   damage_node(txn, branch, 3, second + 2 * (HrTick)HR_NODE_WORDS);
   assert_ok(hr_txn_commit(txn));
   txn = begin(HR_READ);
-  assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
+  assert_ok(hr_tempo_read(txn, branch, INT64_MAX, &tempo, &damaged));
   assert_true(tempo.tempo == 90.0);
+  assert_int_equal(damaged, 3);
   assert_ok(hr_tempo_at(txn, branch, 0, &tempo));
   assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
   hr_txn_abort(txn);

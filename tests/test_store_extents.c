@@ -595,6 +595,9 @@ static void test_a_lost_extent_is_said_once(void** state)
   assert_int_equal(read_bulk(&damaged), WORDS - count * HR_NODE_WORDS);
   assert_int_equal(damaged, 1);
   assert_true(verify_complains("music is missing before tick"));
+  HrVerifyReport report;
+  assert_ok(hr_store_verify(store, NULL, NULL, &report));
+  assert_int_equal(report.problems, 2); // And the count of events
   txn = begin(HR_READ);
   uint64_t lost = 0;
   assert_ok(hr_chase_read(txn, bulk, music[60 * HR_NODE_WORDS].offset, &chase, &lost));
