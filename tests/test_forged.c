@@ -93,14 +93,18 @@ static void test_no_other_branch_is_chased(void** state)
   hr_txn_abort(txn);
 }
 
-/** What was played at 90 goes on at 90. */
+/** What was played at 90 goes on at 90; where nothing is whole, no other branch says it. */
 static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
 {
   (void)state;
   HrTempo tempo;
+  uint64_t damaged = 0;
   uint8_t bytes[HR_META_TEMPO_SIZE];
   HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId other = hr_branch_id(make_tree(txn), 1);
   const HrBranchId branch = hr_branch_id(make_tree(txn), 1);
+  hr_meta_tempo(60.0, bytes);
+  assert_ok(hr_append(txn, other, &(HrEvent){0, HR_EVENT_META, sizeof bytes, bytes}, NULL));
   hr_meta_tempo(90.0, bytes);
   assert_ok(hr_append(txn, branch, &(HrEvent){0, HR_EVENT_META, sizeof bytes, bytes}, NULL));
   append_nodes(txn, branch, 1, 3, 100);
@@ -111,9 +115,15 @@ static void test_the_tempo_is_that_of_the_last_whole_node(void** state)
   damage_node(txn, branch, 3, second + 2 * (HrTick)HR_NODE_WORDS);
   assert_ok(hr_txn_commit(txn));
   txn = begin(HR_READ);
-  assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
+  assert_ok(hr_tempo_read(txn, branch, INT64_MAX, &tempo, &damaged));
   assert_true(tempo.tempo == 90.0);
+  assert_int_equal(damaged, 3);
   assert_ok(hr_tempo_at(txn, branch, 0, &tempo));
+  assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
+  hr_txn_abort(txn);
+  txn = begin(HR_WRITE);
+  damage_node(txn, branch, 0, 0);
+  assert_ok(hr_tempo_at(txn, branch, INT64_MAX, &tempo));
   assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
   hr_txn_abort(txn);
 }

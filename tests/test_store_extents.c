@@ -5,9 +5,11 @@
  * copies or salvages it finds what is found where the same was appended event by event. */
 
 #include "store/internal.h"
+#include "store/survey.h"
 #include "tests/store_rig.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -105,6 +107,7 @@ static void test_whole_nodes_lie_in_extents(void** state)
   HrNodeCursor* const nodes = open_nodes(txn);
   unsigned seen = 0;
   unsigned in_extents = 0;
+  uint32_t largest = 0;
   int code = hr_nodes_first(nodes, bulk);
   for (; !code && hr_nodes_in(nodes, bulk); code = hr_nodes_next(nodes)) {
     const uint32_t count = hr_extent_nodes(&nodes->entry_key);
@@ -115,6 +118,7 @@ static void test_whole_nodes_lie_in_extents(void** state)
     assert_int_equal((uintptr_t)nodes->node.mv_data % 8, 0);
     assert_true(hr_node_valid(&nodes->key, &nodes->node));
     in_extents += count > 1;
+    largest = count > largest ? count : largest;
     if (count > 1) {
       assert_int_equal(nodes->entry.mv_size, hr_extent_bytes(count));
       assert_int_equal((uintptr_t)nodes->node.mv_data % HR_PAGE_SIZE, HR_PAGE_SIZE - HR_NODE_SIZE);
@@ -128,6 +132,7 @@ static void test_whole_nodes_lie_in_extents(void** state)
   assert_ok(hr_branch_get(txn, bulk, &branch));
   assert_int_equal(seen, branch.node_count);
   assert_true(in_extents > NODES * 9 / 10);
+  assert_int_equal(largest, HR_EXTENT_NODES);
   hr_nodes_close(nodes);
   hr_txn_abort(txn);
   verify_clean();
@@ -166,6 +171,101 @@ static void test_every_node_is_what_it_is_by_itself(void** state)
   hr_nodes_close(a);
   hr_nodes_close(b);
   hr_txn_abort(txn);
+}
+
+static void test_only_such_keys_are_of_nodes(void** state)
+{
+  (void)state;
+  static const uint8_t bytes[2 * sizeof(HrExtentKey)];
+  for (size_t size = 0; size <= sizeof bytes; ++size) {
+    const bool is_one = size >= sizeof(HrTickKey) && size <= sizeof(HrExtentKey) &&
+                        (size - sizeof(HrTickKey)) % 8 == 0;
+    assert_int_equal(hr_extent_nodes(&(MDB_val){size, (void*)bytes}),
+                     is_one ? 1 + (size - sizeof(HrTickKey)) / sizeof(uint32_t) : 0);
+  }
+}
+
+/** Where what is kept has no key of a node, it is of no branch, and no node. */
+static void test_what_is_no_node_is_stepped_over(void** state)
+{
+  (void)state;
+  struct {
+    HrTickKey key;
+    uint8_t more[4];
+  } behind = {0}; // All of the first branch
+  HrTxn* const txn = begin(HR_WRITE);
+  hr_tick_key(&behind.key, bulk, INT64_MAX, 0);
+  assert_ok(hr_put(txn, store->nodes, &behind, sizeof behind, music, HR_NODE_SIZE));
+  HrNodeCursor* const nodes = open_nodes(txn);
+  assert_int_equal(hr_nodes_before(nodes, bulk, INT64_MAX), 0);
+  assert_int_equal(hr_nodes_next(nodes), 0);
+  assert_true(hr_nodes_in(nodes, 0));
+  assert_int_equal(nodes->node.mv_size, 0);
+  assert_int_equal(hr_nodes_next(nodes), 0);
+  assert_true(hr_nodes_in(nodes, single));
+  assert_int_equal(hr_nodes_previous(nodes), 0);
+  assert_true(hr_nodes_in(nodes, 0));
+  assert_int_equal(hr_nodes_previous(nodes), 0);
+  assert_true(hr_nodes_in(nodes, bulk));
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+}
+
+/** Of an entry that is too short for its key, the nodes are there that are there whole. */
+static void test_an_extent_that_is_cut_off(void** state)
+{
+  (void)state;
+  static uint8_t bytes[2 * HR_PAGE_SIZE + HR_NODE_SIZE];
+  const struct {
+    size_t bytes;
+    unsigned nodes;
+  } lengths[] = {{sizeof bytes, 3},      {sizeof bytes - 8, 2}, {2 * HR_PAGE_SIZE, 2},
+                 {HR_PAGE_SIZE + 64, 1}, {HR_NODE_SIZE, 1},     {64, 0}};
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId branch = make_branch(txn);
+  append_bulk(txn, branch, 0, 4 * HR_NODE_WORDS);
+  assert_ok(hr_tail_close(txn));
+  HrNodeCursor* const nodes = open_nodes(txn);
+  for (unsigned i = 0; i < sizeof lengths / sizeof *lengths; ++i) {
+    HrExtentKey key;
+    go_to_node(nodes, branch, 1);
+    MDB_val value = {lengths[i].bytes, bytes};
+    const MDB_val key_value = {nodes->entry_key.mv_size, &key};
+    memcpy(&key, nodes->entry_key.mv_data, nodes->entry_key.mv_size);
+    memcpy(bytes, nodes->entry.mv_data, lengths[i].bytes);
+    assert_ok(hr_node_put(txn, key_value, &value)); // In its place: behind it the rest still lies
+    for (unsigned n = 0; n < 3; ++n) {
+      go_to_node(nodes, branch, 1 + n);
+      assert_int_equal(hr_node_valid(&nodes->key, &nodes->node), n < lengths[i].nodes);
+      assert_int_equal(nodes->node.mv_size, n < lengths[i].nodes ? HR_NODE_SIZE : 0);
+    }
+  }
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+}
+
+/** Where one note an hour is played, the last of an extent are far from its first. */
+static void test_nodes_far_from_each_other(void** state)
+{
+  (void)state;
+  enum { COUNT = 22 * HR_NODE_WORDS };
+  static HrWord sparse[COUNT];
+  for (uint32_t i = 0; i < COUNT; ++i) {
+    sparse[i] = music[i];
+    sparse[i].offset = i * (UINT32_MAX / COUNT);
+  }
+  HrTxn* txn = begin(HR_WRITE);
+  const HrBranchId branch = make_branch(txn);
+  assert_ok(hr_append_words(txn, branch, 0, sparse, COUNT, NULL));
+  assert_ok(hr_txn_commit(txn));
+  txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  assert_int_equal(hr_nodes_before(nodes, branch, INT64_MAX), 0);
+  assert_int_equal(nodes->index, HR_EXTENT_NODES - 1);
+  assert_true(hr_tick_key_tick(&nodes->key) == sparse[21 * HR_NODE_WORDS].offset);
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+  verify_clean();
 }
 
 /* ---- Reading ------------------------------------------------------------------- */
@@ -223,6 +323,34 @@ static void test_every_place_is_found(void** state)
         assert_same_state(txn, x, y, INT64_MAX);
       }
     }
+  }
+  hr_nodes_close(nodes);
+  hr_txn_abort(txn);
+}
+
+/** Where events of one tick lie in two nodes, reading begins with the first of them. */
+static void test_a_chord_across_two_nodes(void** state)
+{
+  (void)state;
+  HrTxn* const txn = begin(HR_READ);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  uint32_t first = 0;
+  int code = hr_nodes_first(nodes, bulk);
+  for (; !code && hr_nodes_in(nodes, bulk); code = hr_nodes_next(nodes)) {
+    const HrTick tick = hr_tick_key_tick(&nodes->key);
+    HrPath path;
+    HrEvent event;
+    while (music[first].offset < tick) {
+      ++first;
+    }
+    assert_ok(hr_path_open(txn, bulk, tick, &path));
+    for (uint32_t i = first; i < WORDS && music[i].offset == tick; ++i) {
+      assert_ok(hr_path_next(&path, &event));
+      assert_memory_equal(event.bytes, music[i].bytes, event.size);
+    }
+    assert_ok(hr_path_next(&path, &event));
+    assert_true(event.tick > tick);
+    hr_path_close(&path);
   }
   hr_nodes_close(nodes);
   hr_txn_abort(txn);
@@ -304,6 +432,7 @@ static void test_more_is_appended_behind_an_extent(void** state)
   MDB_val node;
   assert_ok(hr_node_last(txn, branch, &last, &node));
   assert_int_equal(hr_tick_key_ordinal(&last), 3);
+  assert_true(hr_node_valid(&last, &node));
   const HrTick tick = music[WHOLE - 1].offset + 5;
   assert_ok(hr_append(txn, branch, &(HrEvent){tick, HR_EVENT_MIDI, 3, note}, NULL));
   assert_ok(hr_txn_commit(txn));
@@ -428,6 +557,18 @@ static uint64_t salvage_events(void)
   return branch.event_count;
 }
 
+/** The tempo at each place is what it would be without the damage. */
+static void assert_tempo_from(HrTick tick)
+{
+  HrTxn* const txn = begin(HR_READ);
+  for (int i = 0; i < 2; ++i) {
+    HrTempo tempo;
+    assert_ok(hr_tempo_at(txn, bulk, tick + 1 + i * (HrTick)(HR_NODE_WORDS * STEP), &tempo));
+    assert_true(tempo.tempo == HR_DEFAULT_TEMPO);
+  }
+  hr_txn_abort(txn);
+}
+
 /** A damaged node is lost, and no other of its extent. */
 static void test_a_damaged_node_is_lost_alone(void** state)
 {
@@ -439,8 +580,10 @@ static void test_a_damaged_node_is_lost_alone(void** state)
     uint32_t index;
     unsigned damaged;
     char words[80];
-    const off_t place = place_of_node(ordinals[i], &key, &tick, &index) + 1000;
+    const off_t node = place_of_node(ordinals[i], &key, &tick, &index);
+    const off_t place = node + (off_t)offsetof(HrNodeHeader, tempo) + 6;
     flip(place, 4);
+    assert_tempo_from(tick);
     assert_int_equal(read_bulk(&damaged), WORDS - HR_NODE_WORDS);
     assert_int_equal(damaged, 1);
     snprintf(words, sizeof words, "the node at tick %lld is damaged", (long long)tick);
@@ -452,7 +595,66 @@ static void test_a_damaged_node_is_lost_alone(void** state)
   assert_int_equal(salvage_events(), WORDS);
 }
 
-/** So is one whose place in the key is damaged; salvage finds it by its own checksum. */
+/** Damage behind the place where a branch forked is none of its own. */
+static void test_damage_behind_a_fork_is_not_on_its_path(void** state)
+{
+  (void)state;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  unsigned damaged;
+  flip(place_of_node(70, &key, &tick, &index) + 1000, 4);
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_branch_fork(txn, bulk, tick, NULL, &bulk));
+  assert_ok(hr_txn_commit(txn));
+  read_bulk(&damaged);
+  assert_int_equal(damaged, 0);
+}
+
+/** Where an extent is gone as a whole, that is said once, and what follows is read. */
+static void test_a_lost_extent_is_said_once(void** state)
+{
+  (void)state;
+  unsigned damaged;
+  HrChase chase;
+  HrTxn* txn = begin(HR_WRITE);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  go_to_node(nodes, bulk, 30);
+  const uint32_t count = hr_extent_nodes(&nodes->entry_key);
+  assert_true(count > 1);
+  assert_int_equal(mdb_cursor_del(nodes->entries, 0), 0);
+  hr_nodes_close(nodes);
+  assert_ok(hr_txn_commit(txn));
+  assert_int_equal(read_bulk(&damaged), WORDS - count * HR_NODE_WORDS);
+  assert_int_equal(damaged, 1);
+  assert_true(verify_complains("music is missing before tick"));
+  HrVerifyReport report;
+  assert_ok(hr_store_verify(store, NULL, NULL, &report));
+  assert_int_equal(report.problems, 2); // And the count of events
+  txn = begin(HR_READ);
+  uint64_t lost = 0;
+  assert_ok(hr_chase_read(txn, bulk, music[60 * HR_NODE_WORDS].offset, &chase, &lost));
+  assert_int_equal(lost, count);
+  hr_txn_abort(txn);
+}
+
+/** Without its checkpoint, the state is followed from what is there of the branch. */
+static void test_a_lost_checkpoint(void** state)
+{
+  (void)state;
+  HrChase chase;
+  uint64_t lost = 0;
+  HrTxn* const txn = begin(HR_WRITE);
+  HrNodeCursor* const nodes = open_nodes(txn);
+  go_to_node(nodes, single, 0); // The other branch lies before it
+  assert_int_equal(mdb_cursor_del(nodes->entries, 0), 0);
+  hr_nodes_close(nodes);
+  assert_ok(hr_chase_read(txn, single, music[10 * HR_NODE_WORDS].offset, &chase, &lost));
+  assert_int_equal(lost, 1);
+  hr_txn_abort(txn);
+}
+
+/** So is a node whose place in the key is damaged; salvage finds it by its own checksum. */
 static void test_a_damaged_key_of_an_extent(void** state)
 {
   (void)state;
@@ -607,6 +809,42 @@ static void test_extents_without_keys_find_their_place(void** state)
   hr_store_close(rescued);
 }
 
+/** Where no key is damaged, a survey takes every node by it, and tries none elsewhere. */
+static void test_a_survey_goes_by_the_keys(void** state)
+{
+  (void)state;
+  HrSurvey survey;
+  HrBranch first, second;
+  HrTxn* const txn = begin(HR_READ);
+  assert_ok(hr_branch_get(txn, bulk, &first));
+  assert_ok(hr_branch_get(txn, single, &second));
+  hr_txn_abort(txn);
+  const int fd = open(hr_store_path(store), O_RDONLY | O_CLOEXEC);
+  assert_true(fd >= 0);
+  const uint64_t pages = (uint64_t)lseek(fd, 0, SEEK_END) / HR_PAGE_SIZE;
+  uint8_t* const uses = malloc(pages);
+  assert_non_null(uses);
+  memset(uses, HR_PAGE_IN_TREE, pages);
+  assert_ok(hr_survey(&survey, fd, uses, false, pages, pages - 1));
+  unsigned nodes = 0;
+  for (size_t i = 0; i < survey.count; ++i) {
+    const HrFound* const found = &survey.found[i];
+    if (found->kind == HR_SURVEY_NODE) {
+      size_t size;
+      HrNodeHeader* const node = hr_survey_value(&survey, found, &size);
+      assert_non_null(node);
+      assert_true(found->weight == node->event_count && found->author == 7);
+      assert_true(found->tick == node->base_tick && found->last == node->last_tick);
+      free(node);
+      ++nodes;
+    }
+  }
+  assert_int_equal(nodes, first.node_count + second.node_count);
+  hr_survey_free(&survey);
+  free(uses);
+  close(fd);
+}
+
 /* ---- Backup -------------------------------------------------------------------- */
 
 static HrBackupReport back_up(void)
@@ -616,7 +854,8 @@ static HrBackupReport back_up(void)
   return report;
 }
 
-static uint64_t events_of_backup(void)
+/** What the backup's branch says, and that so many of its nodes are damaged. */
+static uint64_t events_of_backup(unsigned damaged)
 {
   HrStore* backup = NULL;
   HrTxn* txn;
@@ -624,7 +863,7 @@ static uint64_t events_of_backup(void)
   HrVerifyReport report;
   assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &backup, NULL));
   assert_ok(hr_store_verify(backup, print_problem, NULL, &report));
-  assert_int_equal(report.problems, 0);
+  assert_int_equal(report.problems, damaged ? damaged + 1 : 0); // And the count of events
   assert_ok(hr_txn_begin(backup, HR_READ, &txn));
   assert_ok(hr_branch_get(txn, bulk, &branch));
   hr_txn_abort(txn);
@@ -649,29 +888,49 @@ static void test_a_backup_takes_extents_as_they_are(void** state)
   const HrBackupReport report = back_up();
   assert_in_range(report.nodes, 26, 30);
   assert_int_equal(report.damaged, 0);
-  assert_int_equal(events_of_backup(), MORE);
+  assert_int_equal(events_of_backup(0), MORE);
 }
 
-/** Where the store's last extent of before is damaged, the backup's stays. */
-static void test_a_backup_keeps_the_better_extent(void** state)
+/** Change a bit of a node of the backup. */
+static void damage_backup(uint64_t ordinal)
 {
-  (void)state;
+  HrStore* const own = store;
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
+  flip(place_of_node(ordinal, &key, &tick, &index) + 500, 1);
+  hr_store_close(store);
+  store = own;
+}
+
+/** Append an extent of three and back up, damage nodes of it in the store and in the backup (bit n:
+ * the n-th), and append and back up more. */
+static HrBackupReport back_up_damaged(unsigned own, unsigned theirs)
+{
   off_t key;
   HrTick tick;
   uint32_t index;
   HrTxn* txn = begin(HR_WRITE);
   bulk = make_branch(txn);
   append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+  append_bulk(txn, make_branch(txn), 0, 4 * HR_NODE_WORDS); // In which nothing is new
   assert_ok(hr_txn_commit(txn));
   back_up();
   reopen();
-  flip(place_of_node(2, &key, &tick, &index) + 500, 1);
-  assert_int_equal(index, 1);
+  for (unsigned n = 1; n < 4; ++n) {
+    if (own >> n & 1) {
+      flip(place_of_node(n, &key, &tick, &index) + 500, 1);
+      assert_int_equal(index, n - 1);
+    }
+    if (theirs >> n & 1) {
+      damage_backup(n);
+    }
+  }
   txn = begin(HR_WRITE);
   append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
   assert_ok(hr_txn_commit(txn));
-  assert_int_equal(back_up().damaged, 1);
-  assert_int_equal(events_of_backup(), 9 * HR_NODE_WORDS);
+  return back_up();
 }
 
 /** The same where only the key of either is damaged: in order, or out of it. The backup is not
@@ -685,7 +944,6 @@ static void test_a_backup_with_a_damaged_key_of_an_extent(void** state)
     off_t key;
     HrTick tick;
     uint32_t index;
-    HrVerifyReport report;
     HrTxn* txn = begin(HR_WRITE);
     bulk = make_branch(txn);
     append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
@@ -705,90 +963,107 @@ static void test_a_backup_with_a_damaged_key_of_an_extent(void** state)
     append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
     assert_ok(hr_txn_commit(txn));
     assert_int_equal(back_up().damaged, i == 0); // Out of order, nothing is lost
-    assert_int_equal(events_of_backup(), 9 * HR_NODE_WORDS);
-    HrStore* backup = NULL;
-    assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &backup, NULL));
-    assert_ok(hr_store_verify(backup, print_problem, NULL, &report));
-    assert_int_equal(report.problems, 0);
-    hr_store_close(backup);
+    assert_int_equal(events_of_backup(0), 9 * HR_NODE_WORDS);
     assert_int_equal(teardown(state) || setup(state), 0);
   }
 }
 
-/** Of two damaged nodes, one in each, none is lost that the backup still has. */
-static void test_a_backup_keeps_a_whole_node_of_a_damaged_extent(void** state)
+/** Where the store's last extent of before is damaged, the backup's stays. */
+static void test_a_backup_keeps_the_better_extent(void** state)
 {
   (void)state;
-  off_t key;
-  HrTick tick;
-  uint32_t index;
-  char path[512];
-  snprintf(path, sizeof path, "%s", hr_store_path(store));
-  HrTxn* txn = begin(HR_WRITE);
-  bulk = make_branch(txn);
-  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
-  assert_ok(hr_txn_commit(txn));
-  back_up();
-  flip(place_of_node(2, &key, &tick, &index) + 500, 1);
-  hr_store_close(store);
-  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
-  flip(place_of_node(3, &key, &tick, &index) + 500, 1);
-  hr_store_close(store);
-  assert_ok(hr_store_open(path, 0, &store, NULL));
-  txn = begin(HR_WRITE);
-  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
-  assert_ok(hr_txn_commit(txn));
-  assert_int_equal(back_up().damaged, 1);
-  hr_store_close(store);
-  assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
-  txn = begin(HR_READ);
-  HrNodeCursor* const nodes = open_nodes(txn);
-  go_to_node(nodes, bulk, 2);
-  assert_true(hr_node_valid(&nodes->key, &nodes->node));
-  go_to_node(nodes, bulk, 8);
-  hr_nodes_close(nodes);
-  hr_txn_abort(txn);
+  const HrBackupReport report = back_up_damaged(1 << 2 | 1 << 3, 0);
+  assert_int_equal(report.damaged, 2);
+  assert_int_equal(report.nodes, 5);
+  assert_int_equal(report.records, 2); // One extent, and the branch
+  assert_int_equal(events_of_backup(0), 9 * HR_NODE_WORDS);
 }
 
-/** Two stores whose extents differ have parted. */
-static void test_a_backup_of_other_extents_is_refused(void** state)
+/** Where the backup's is, it is replaced. */
+static void test_a_better_extent_replaces_the_backups(void** state)
 {
   (void)state;
+  const HrBackupReport report = back_up_damaged(0, 1 << 2);
+  assert_int_equal(report.damaged, 0);
+  assert_int_equal(report.nodes, 8);
+  assert_int_equal(events_of_backup(0), 9 * HR_NODE_WORDS);
+}
+
+/** Where both are, the backup's stays if it has a node that the store's has lost. */
+static void test_of_two_damaged_extents_the_backups_stays(void** state)
+{
+  (void)state;
+  assert_int_equal(back_up_damaged(1 << 3, 1 << 1 | 1 << 2).damaged, 1);
+  assert_int_equal(events_of_backup(2), 9 * HR_NODE_WORDS);
+}
+
+static void test_of_two_damaged_extents_the_better_is_taken(void** state)
+{
+  (void)state;
+  assert_int_equal(back_up_damaged(1 << 1, 1 << 1 | 1 << 2).damaged, 1);
+  assert_int_equal(events_of_backup(1), 9 * HR_NODE_WORDS);
+}
+
+/** Append the same words to a branch of the store and of its backup, each from its base on; some
+ * bits of one are others in the store. */
+static void assert_parted(HrTick own, HrTick theirs, uint32_t count, uint8_t bits)
+{
+  const HrAppendOptions options = {.wall_clock_ns = 1};
   HrBackupReport report;
   HrError error;
   HrTxn* txn = begin(HR_WRITE);
   bulk = make_branch(txn);
   assert_ok(hr_txn_commit(txn));
+  unlink(scratch_path("backup.hr"));
   back_up();
   HrStore* other = NULL;
   assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &other, NULL));
   assert_ok(hr_txn_begin(other, HR_WRITE, &txn));
-  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
+  assert_ok(hr_append_words(txn, bulk, theirs, music, count, &options));
   assert_ok(hr_txn_commit(txn));
   hr_store_close(other);
-  music[2 * HR_NODE_WORDS].bytes[1] ^= 1; // Of the extent's second node
-  txn = begin(HR_WRITE);
-  append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
-  assert_ok(hr_txn_commit(txn));
-  txn = begin(HR_WRITE);
-  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
-  assert_ok(hr_txn_commit(txn));
+  music[count / 2].bytes[1] ^= bits;
+  for (int i = 0; i < 2; ++i) {
+    txn = begin(HR_WRITE);
+    assert_ok(
+        hr_append_words(txn, bulk, own + i * (HrTick)music[count].offset, music, count, &options));
+    assert_ok(hr_txn_commit(txn));
+  }
   assert_int_equal(hr_store_backup(store, scratch_path("backup.hr"), &report, &error),
                    HR_ERR_EXISTS);
   compose();
 }
 
+/** Two stores whose nodes differ, or the places of these, have parted. */
+static void test_a_backup_of_other_extents_is_refused(void** state)
+{
+  (void)state;
+  assert_parted(0, 0, 4 * HR_NODE_WORDS, 1);
+  assert_parted(STEP, 0, 4 * HR_NODE_WORDS, 0);
+  assert_parted(0, STEP, 1, 0);
+  assert_parted(STEP, 0, 1, 0);
+}
+
 int main(void)
 {
+  mallopt(M_PERTURB, 0xa5); // So that bytes that nobody writes are not zero by chance
   const struct CMUnitTest tests[] = {
       TEST_BOTH(test_whole_nodes_lie_in_extents),
       TEST_BOTH(test_every_node_is_what_it_is_by_itself),
+      TEST(test_only_such_keys_are_of_nodes),
+      TEST_BOTH(test_what_is_no_node_is_stepped_over),
+      TEST_BOTH(test_an_extent_that_is_cut_off),
+      TEST_BOTH(test_nodes_far_from_each_other),
       TEST_BOTH(test_every_place_is_found),
+      TEST_BOTH(test_a_chord_across_two_nodes),
       TEST_BOTH(test_pieces_of_any_size),
       TEST_BOTH(test_a_merge_reads_extents_while_it_writes),
       TEST_BOTH(test_more_is_appended_behind_an_extent),
       TEST_BOTH(test_bad_words_are_refused),
       TEST_BOTH(test_a_damaged_node_is_lost_alone),
+      TEST_BOTH(test_damage_behind_a_fork_is_not_on_its_path),
+      TEST_BOTH(test_a_lost_extent_is_said_once),
+      TEST_BOTH(test_a_lost_checkpoint),
       TEST_BOTH(test_a_damaged_key_of_an_extent),
       TEST_BOTH(test_a_key_out_of_order_hides_nothing),
       TEST_BOTH(test_extents_without_keys_find_their_place),
@@ -797,7 +1072,10 @@ int main(void)
       TEST(test_a_backup_takes_extents_as_they_are),
       TEST(test_a_backup_keeps_the_better_extent),
       TEST(test_a_backup_with_a_damaged_key_of_an_extent),
-      TEST(test_a_backup_keeps_a_whole_node_of_a_damaged_extent),
+      TEST_BOTH(test_a_survey_goes_by_the_keys),
+      TEST(test_a_better_extent_replaces_the_backups),
+      TEST(test_of_two_damaged_extents_the_backups_stays),
+      TEST(test_of_two_damaged_extents_the_better_is_taken),
       TEST(test_a_backup_of_other_extents_is_refused),
   };
   return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
