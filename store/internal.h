@@ -232,14 +232,16 @@ HrStatus hr_node_last(HrTxn* txn, HrBranchId branch, HrTickKey* key, MDB_val* no
 
 /** How many nodes an entry has that is kept under this key; 0 if it is none of a node. */
 uint32_t hr_extent_nodes(const MDB_val* key);
-/** Bytes of an extent of so many nodes, from 3 on. */
+/** Bytes of so many full nodes in one value. */
 size_t hr_extent_bytes(uint32_t nodes);
 /** The key of one of an entry's nodes. */
 void hr_extent_key(const MDB_val* key, uint32_t index, HrTickKey* node_key);
 /** Its bytes; of size 0 if the entry is too short. */
 MDB_val hr_extent_node(const MDB_val* key, const MDB_val* value, uint32_t index);
 
-/** Goes from node to node, within extents too. Where an entry's key is none, it says branch 0. */
+/** Goes from node to node, within extents too. What it says lies in the map, and there only until
+ * something is put in its transaction; a step finds its way from there too. Where an entry's key
+ * is none, it says branch 0. */
 typedef struct {
   MDB_cursor* entries;
   MDB_val entry_key, entry; ///< The node's own, or the extent that it is in
