@@ -422,7 +422,7 @@ static HrStatus lock_file_is_in_use(const char* path, HrError* error)
                   path);
 }
 
-static HrPagesScope extent_of_check(const HrPages* pages)
+static HrPagesScope scope_of_check(const HrPages* pages)
 {
   return hr_pages_count(pages, HR_PAGES_ALL) <= CHECKED_PAGES        ? HR_PAGES_ALL
          : hr_pages_count(pages, HR_PAGES_KEYS) <= CHECKED_KEY_PAGES ? HR_PAGES_KEYS
@@ -450,7 +450,7 @@ static HrStatus check_pages(HrStore* store, HrError* error)
   }
   pages.fault = tell_fault;
   pages.data = &first;
-  const HrStatus status = hr_pages_check(&pages, extent_of_check(&pages), NULL);
+  const HrStatus status = hr_pages_check(&pages, scope_of_check(&pages), NULL);
   mdb_txn_abort(txn);
   if (status == HR_ERR_DAMAGED) {
     return hr_error(error, status,
