@@ -74,7 +74,7 @@ static int setup_both(void** state)
   single = make_branch(txn);
   append_bulk(txn, bulk, 0, WORDS);
   append_single(txn, single, WORDS);
-  return hr_txn_commit(txn);
+  return hr_txn_commit(txn) ? -1 : 0;
 }
 
 #define TEST_BOTH(name) cmocka_unit_test_setup_teardown(name, setup_both, teardown)
