@@ -60,6 +60,44 @@ static inline void verify_clean(void)
   assert_int_equal(report.problems, 0);
 }
 
+/** A new tree's first branch. */
+static inline HrBranchId make_branch(HrTxn* txn)
+{
+  HrTreeId id;
+  assert_ok(hr_tree_create(txn, NULL, 0, &id));
+  return hr_branch_id(id, 1);
+}
+
+/** The status of a note, a controller, a program or a bend, by rand(). */
+static inline uint8_t random_kind(void)
+{
+  static const uint8_t kinds[] = {0x80, 0x90, 0x90, 0xb0, 0xc0, 0xe0};
+  return kinds[(unsigned)rand() % sizeof kinds];
+}
+
+/** A message of this kind, on a channel and with data by rand(). */
+static inline HrWord random_word(uint8_t kind, uint32_t offset)
+{
+  HrWord word = {offset, kind == 0xc0 ? 2 : 3, {0}};
+  word.bytes[0] = (uint8_t)(kind | (rand() & 0x0f));
+  word.bytes[1] = rand() & 0x7f;
+  word.bytes[2] = kind == 0xc0 ? 0 : rand() & 0x7f;
+  return word;
+}
+
+/** Append words as events, one by one. */
+static inline void append_one_by_one(HrTxn* txn, HrBranchId branch, HrTick base,
+                                     const HrWord* words, uint32_t count,
+                                     const HrAppendOptions* options)
+{
+  const HrSpan span = {.words = words, .count = count, .base = base};
+  uint32_t index = 0;
+  HrEvent event;
+  while (hr_span_next(&span, &index, &event)) {
+    assert_ok(hr_append(txn, branch, &event, options));
+  }
+}
+
 /** True if a verification complains in these words. */
 typedef struct {
   const char* words;

@@ -55,21 +55,10 @@ static void compose(void)
   uint32_t offset = 0;
   srand(1);
   for (uint32_t i = 0; i < WORDS; ++i) {
-    static const uint8_t kinds[] = {0x80, 0x90, 0x90, 0xb0, 0xc0, 0xe0};
-    const uint8_t kind = kinds[(unsigned)rand() % sizeof kinds];
+    const uint8_t kind = random_kind();
     offset += (unsigned)rand() % 3 ? (unsigned)rand() % 20000 : 0;
-    music[i] = (HrWord){offset, kind == 0xc0 ? 2 : 3, {0}};
-    music[i].bytes[0] = (uint8_t)(kind | (rand() & 0x0f));
-    music[i].bytes[1] = rand() & 0x7f;
-    music[i].bytes[2] = kind == 0xc0 ? 0 : rand() & 0x7f;
+    music[i] = random_word(kind, offset);
   }
-}
-
-static HrBranchId make_branch(HrTxn* txn)
-{
-  HrTreeId tree;
-  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
-  return hr_branch_id(tree, 1);
 }
 
 static uint64_t event_count(HrTxn* txn, HrBranchId id)
@@ -77,17 +66,6 @@ static uint64_t event_count(HrTxn* txn, HrBranchId id)
   HrBranch branch;
   assert_ok(hr_branch_get(txn, id, &branch));
   return branch.event_count;
-}
-
-static void append_one_by_one(HrTxn* txn, HrBranchId branch, HrTick base,
-                              const HrAppendOptions* options)
-{
-  const HrSpan span = {.words = music, .count = WORDS, .base = base};
-  uint32_t index = 0;
-  HrEvent event;
-  while (hr_span_next(&span, &index, &event)) {
-    assert_ok(hr_append(txn, branch, &event, options));
-  }
 }
 
 /** In runs of every length, over several transactions. */
@@ -136,7 +114,7 @@ static void test_words_are_appended_as_events_are(void** state)
   HrTxn* txn = begin(HR_WRITE);
   const HrBranchId one = make_branch(txn);
   const HrBranchId other = make_branch(txn);
-  append_one_by_one(txn, one, -1000, &options);
+  append_one_by_one(txn, one, -1000, music, WORDS, &options);
   append_words(&txn, other, -1000, &options);
   assert_int_equal(event_count(txn, other), WORDS);
   assert_ok(hr_txn_commit(txn));

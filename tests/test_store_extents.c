@@ -29,38 +29,17 @@ static void compose(void)
   uint32_t offset = 0;
   srand(5);
   for (uint32_t i = 0; i < WORDS; ++i) {
-    static const uint8_t kinds[] = {0x80, 0x90, 0x90, 0xb0, 0xc0, 0xe0};
-    const uint8_t kind = kinds[(unsigned)rand() % sizeof kinds];
+    const uint8_t kind = random_kind();
     offset += rand() % 4 ? STEP : 0;
-    music[i] = (HrWord){offset, kind == 0xc0 ? 2 : 3, {0}};
-    music[i].bytes[0] = (uint8_t)(kind | (rand() & 0x0f));
-    music[i].bytes[1] = rand() & 0x7f;
-    music[i].bytes[2] = kind == 0xc0 ? 0 : rand() & 0x7f;
+    music[i] = random_word(kind, offset);
   }
 }
 
-static HrBranchId make_branch(HrTxn* txn)
-{
-  HrTreeId tree;
-  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
-  return hr_branch_id(tree, 1);
-}
+static const HrAppendOptions played = {.author = 7, .wall_clock_ns = 1};
 
 static void append_bulk(HrTxn* txn, HrBranchId branch, uint32_t from, uint32_t until)
 {
-  const HrAppendOptions options = {.author = 7, .wall_clock_ns = 1};
-  assert_ok(hr_append_words(txn, branch, 0, music + from, until - from, &options));
-}
-
-static void append_single(HrTxn* txn, HrBranchId branch, uint32_t until)
-{
-  const HrAppendOptions options = {.author = 7, .wall_clock_ns = 1};
-  const HrSpan span = {.words = music, .count = until};
-  uint32_t index = 0;
-  HrEvent event;
-  while (hr_span_next(&span, &index, &event)) {
-    assert_ok(hr_append(txn, branch, &event, &options));
-  }
+  assert_ok(hr_append_words(txn, branch, 0, music + from, until - from, &played));
 }
 
 static int setup_both(void** state)
@@ -73,7 +52,7 @@ static int setup_both(void** state)
   bulk = make_branch(txn);
   single = make_branch(txn);
   append_bulk(txn, bulk, 0, WORDS);
-  append_single(txn, single, WORDS);
+  append_one_by_one(txn, single, 0, music, WORDS, &played);
   return hr_txn_commit(txn) ? -1 : 0;
 }
 
@@ -904,19 +883,33 @@ static void damage_backup(uint64_t ordinal)
   store = own;
 }
 
-/** Append an extent of three and back up, damage nodes of it in the store and in the backup (bit n:
- * the n-th), and append and back up more. */
-static HrBackupReport back_up_damaged(unsigned own, unsigned theirs)
+/** Append an extent of three, and back up. */
+static void back_up_an_extent(void)
 {
-  off_t key;
-  HrTick tick;
-  uint32_t index;
-  HrTxn* txn = begin(HR_WRITE);
+  HrTxn* const txn = begin(HR_WRITE);
   bulk = make_branch(txn);
   append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
   append_bulk(txn, make_branch(txn), 0, 4 * HR_NODE_WORDS); // In which nothing is new
   assert_ok(hr_txn_commit(txn));
   back_up();
+}
+
+/** Append more behind it, and back up again. */
+static HrBackupReport back_up_more(void)
+{
+  HrTxn* const txn = begin(HR_WRITE);
+  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
+  assert_ok(hr_txn_commit(txn));
+  return back_up();
+}
+
+/** Meanwhile damage nodes of it in the store and in the backup (bit n: the n-th). */
+static HrBackupReport back_up_damaged(unsigned own, unsigned theirs)
+{
+  off_t key;
+  HrTick tick;
+  uint32_t index;
+  back_up_an_extent();
   reopen();
   for (unsigned n = 1; n < 4; ++n) {
     if (own >> n & 1) {
@@ -927,10 +920,7 @@ static HrBackupReport back_up_damaged(unsigned own, unsigned theirs)
       damage_backup(n);
     }
   }
-  txn = begin(HR_WRITE);
-  append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
-  assert_ok(hr_txn_commit(txn));
-  return back_up();
+  return back_up_more();
 }
 
 /** The same where only the key of either is damaged: in order, or out of it. The backup is not
@@ -944,11 +934,7 @@ static void test_a_backup_with_a_damaged_key_of_an_extent(void** state)
     off_t key;
     HrTick tick;
     uint32_t index;
-    HrTxn* txn = begin(HR_WRITE);
-    bulk = make_branch(txn);
-    append_bulk(txn, bulk, 0, 4 * HR_NODE_WORDS);
-    assert_ok(hr_txn_commit(txn));
-    back_up();
+    back_up_an_extent();
     if (in_backup) {
       hr_store_close(store);
       assert_ok(hr_store_open(scratch_path("backup.hr"), 0, &store, NULL));
@@ -959,10 +945,7 @@ static void test_a_backup_with_a_damaged_key_of_an_extent(void** state)
       hr_store_close(store);
       assert_ok(hr_store_open(path, 0, &store, NULL));
     }
-    txn = begin(HR_WRITE);
-    append_bulk(txn, bulk, 4 * HR_NODE_WORDS, 9 * HR_NODE_WORDS);
-    assert_ok(hr_txn_commit(txn));
-    assert_int_equal(back_up().damaged, i == 0); // Out of order, nothing is lost
+    assert_int_equal(back_up_more().damaged, i == 0); // Out of order, nothing is lost
     assert_int_equal(events_of_backup(0), 9 * HR_NODE_WORDS);
     assert_int_equal(teardown(state) || setup(state), 0);
   }
