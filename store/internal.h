@@ -37,9 +37,10 @@ struct HrStoreImpl {
   bool read_only;
   _Atomic bool unsynced;
   bool unnamed;                 ///< Being made: nobody else knows of it, and no lock file is needed
-  pthread_mutex_t gate;         ///< Guards `transactions`, `bytes` and `env`
+  pthread_mutex_t gate;         ///< Guards `transactions`, `bytes`, `room` and `env`
   unsigned transactions;        ///< Open in this process
   off_t bytes;                  ///< Size of the file when last seen: it never shrinks
+  off_t room;                   ///< Where what was taken ahead on the disk ends; 0: nothing was
   pthread_mutex_t ended_lock;   ///< Guards `ended`. Within it, no other is taken
   HrEndedState ended;           ///< Where the last appended to came to: the next need not read it
   HrAncestors ancestors;        ///< Of committed branches
@@ -84,6 +85,13 @@ typedef struct {
 /** Around what writes: the signal is taken back, and the write fails with EFBIG. */
 void hr_size_signal_hold(HrSizeSignal* held);
 void hr_size_signal_drop(const HrSizeSignal* held);
+
+/** After a commit: where the file grows fast, take room on the disk for the next ones, so that the
+ * system need not look for each of their blocks. The file's size stays as it is. */
+void hr_room_take(HrStore* store);
+
+/** Give back what was taken and not needed, before the store is closed. */
+void hr_room_give_back(HrStore* store);
 
 /** The status for an LMDB or errno code; notes a disk error in `store`. */
 HrStatus hr_status_from_lmdb(HrStore* store, int code);

@@ -564,6 +564,7 @@ static HrStore* new_entry(const char* path, const struct stat* info, unsigned fl
 static void free_entry(HrStore* entry)
 {
   if (entry->env) {
+    hr_room_give_back(entry);
     mdb_env_close(entry->env);
   }
   pthread_mutex_destroy(&entry->gate);

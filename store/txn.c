@@ -199,8 +199,11 @@ HrStatus hr_txn_commit(HrTxn* txn)
     status = hr_status_from_lmdb(store, mdb_env_sync(store->env, 1));
   }
   if (!status) {
-    hr_store_note_committed(txn->store);
+    hr_store_note_committed(store);
     hr_tail_keep_state(txn);
+  }
+  if (!status && txn->mode == HR_WRITE) {
+    hr_room_take(store);
   }
   release(txn);
   return status;
