@@ -252,6 +252,7 @@ MDB_val hr_extent_node(const MDB_val* key, const MDB_val* value, uint32_t index)
  * is none, it says branch 0. */
 typedef struct {
   MDB_cursor* entries;
+  bool may_move;            ///< Its transaction writes: what was found may lie elsewhere later
   MDB_val entry_key, entry; ///< The node's own, or the extent that it is in
   uint32_t index;           ///< In that
   HrTickKey key;            ///< The node's

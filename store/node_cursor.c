@@ -12,7 +12,11 @@
 int hr_nodes_open(HrTxn* txn, HrNodeCursor** nodes)
 {
   *nodes = calloc(1, sizeof **nodes);
-  return *nodes ? mdb_cursor_open(txn->txn, txn->store->nodes, &(*nodes)->entries) : ENOMEM;
+  if (!*nodes) {
+    return ENOMEM;
+  }
+  (*nodes)->may_move = txn->mode == HR_WRITE;
+  return mdb_cursor_open(txn->txn, txn->store->nodes, &(*nodes)->entries);
 }
 
 void hr_nodes_close(HrNodeCursor* nodes)
@@ -132,11 +136,11 @@ int hr_nodes_before(HrNodeCursor* nodes, HrBranchId branch, HrTick tick)
   return find_before(nodes, &place);
 }
 
-/** To another node of the same extent. Who writes in this transaction has moved its key and its
- * bytes by now, but not the cursor off it. */
+/** To another node of the same extent. Who writes in this transaction may have moved its key and
+ * its bytes by now, but not the cursor off it. */
 static int step_within(HrNodeCursor* nodes, uint32_t index)
 {
-  const int code = get_entry(nodes, MDB_GET_CURRENT);
+  const int code = nodes->may_move ? get_entry(nodes, MDB_GET_CURRENT) : 0;
   return code ? code : at_index(nodes, index);
 }
 
