@@ -6,6 +6,7 @@
 
 #include "store/memlock.h"
 #include "store/pages.h"
+#include "store/shell_quote.h"
 #include "store/snapshot.h"
 #include "store/upgrade.h"
 
@@ -453,10 +454,12 @@ static HrStatus check_pages(HrStore* store, HrError* error)
   const HrStatus status = hr_pages_check(&pages, scope_of_check(&pages), NULL);
   mdb_txn_abort(txn);
   if (status == HR_ERR_DAMAGED) {
+    char quoted[sizeof error->text / 4]; // The path comes twice, and the sentence is as long
+    hr_shell_quote(quoted, sizeof quoted, store->path);
     return hr_error(error, status,
                     "%s is damaged (page %llu: %s). It was left as it is: \"halfremembered salvage "
-                    "'%s' NEW\" takes all that can be read into a new store.",
-                    store->path, (unsigned long long)first.page, first.what, store->path);
+                    "%s NEW\" takes all that can be read into a new store.",
+                    store->path, (unsigned long long)first.page, first.what, quoted);
   }
   return status;
 }

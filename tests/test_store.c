@@ -3,12 +3,38 @@
 
 #include "store/chase.h"
 #include "store/internal.h"
+#include "store/shell_quote.h"
 #include "store/store.h"
 #include "tests/store_rig.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+
+/* ---- what is to be typed --------------------------------------------- */
+
+/** A word is whole, or not there at all: nothing is written beyond `size`. */
+static void test_a_path_is_one_word_for_a_shell(void** state)
+{
+  (void)state;
+  static const char path[] = "'/it's a $HOME \\ \"one\";\n-x'";
+  char text[100], command[120], heard[sizeof path + 1];
+  hr_shell_quote(text, sizeof text, path);
+  const size_t whole = strlen(text) + 1;
+  snprintf(command, sizeof command, "printf %%s %s", text);
+  FILE* const shell = popen(command, "r");
+  assert_non_null(shell);
+  const size_t size = fread(heard, 1, sizeof heard, shell);
+  assert_int_equal(pclose(shell), 0);
+  assert_int_equal(size, strlen(path));
+  assert_memory_equal(heard, path, size);
+  for (size_t room = sizeof "FILE"; room <= whole; ++room) {
+    memset(text, 'x', sizeof text);
+    hr_shell_quote(text, room, path);
+    assert_int_equal(strlen(text) + 1, room < whole ? sizeof "FILE" : whole);
+    assert_int_equal(text[room], 'x');
+  }
+}
 
 /* ---- opening -------------------------------------------------------- */
 
@@ -966,6 +992,7 @@ int main(int argc, char** argv)
     return append_from_child(argv[2]);
   }
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_a_path_is_one_word_for_a_shell),
       TEST(test_open_is_shared_and_private),
       TEST(test_a_store_put_back_beside_a_new_lock_file),
       TEST(test_bad_files_are_refused),
