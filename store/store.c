@@ -361,8 +361,8 @@ static int try_environment(HrStore* store, size_t map, unsigned flags)
   return code;
 }
 
-/** See to it that the file has our pages before LMDB finds it empty. Of two programs that
- * do so at once, one does. */
+/** See to it that the file has our pages before LMDB finds it empty, or one that was killed here
+ * has left them half. Of two programs that do so at once, one does. */
 static HrStatus begin_file(const HrStore* store, HrError* error)
 {
   struct stat info;
@@ -370,7 +370,8 @@ static HrStatus begin_file(const HrStore* store, HrError* error)
   int code = fd < 0 || fstat(fd, &info) ? errno : 0;
   if (!code && info.st_size < 2 * (off_t)HR_PAGE_SIZE) {
     const bool locked = !flock(fd, LOCK_EX) && !fstat(fd, &info);
-    code = !locked || (!info.st_size && !hr_pages_begin(fd)) ? errno : 0;
+    const bool begins = locked && hr_pages_to_begin(fd, (uint64_t)info.st_size);
+    code = !locked || (begins && !hr_pages_begin(fd)) ? errno : 0;
   }
   if (fd >= 0) {
     close(fd);
