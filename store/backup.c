@@ -7,6 +7,7 @@
  * into one transaction of the backup: that is either the old or the new one. */
 
 #include "store/internal.h"
+#include "store/part.h"
 #include "store/preflight.h"
 
 #include <errno.h>
@@ -14,12 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-
-enum { PATH_SIZE = 4096 };
 
 /* ---- Which databases ------------------------------------------------------ */
 
@@ -90,57 +88,7 @@ static HrStatus cannot_write(HrError* error, const char* path, int code, uint64_
                   code < 0 ? mdb_strerror(code) : strerror(code));
 }
 
-/** The file being written until it is whole. */
-typedef struct {
-  char path[PATH_SIZE + 8];
-  int fd;
-  int folder;
-} Part;
-
-/** Open FILE.part, empty and for us alone: what a killed run left is overwritten. */
-static int open_part(Part* part, const char* path)
-{
-  struct stat info, here;
-  char folder[PATH_SIZE];
-  *part = (Part){.fd = -1, .folder = -1};
-  if (snprintf(folder, sizeof folder, "%s", path) >= (int)sizeof folder) {
-    return ENAMETOOLONG;
-  }
-  char* const slash = strrchr(folder, '/');
-  snprintf(part->path, sizeof part->path, "%s.part", path);
-  if (slash) {
-    slash[slash == folder] = '\0';
-  }
-  part->folder = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (part->folder < 0) {
-    return errno;
-  }
-  part->fd = open(part->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-  if (part->fd < 0 || fstat(part->fd, &info)) {
-    return errno;
-  }
-  if (!S_ISREG(info.st_mode) || info.st_uid != geteuid() || info.st_nlink != 1) {
-    return EPERM;
-  }
-  /* Locked, it may still have been renamed by the one that had the lock before. */
-  if (flock(part->fd, LOCK_EX | LOCK_NB) || lstat(part->path, &here) ||
-      here.st_ino != info.st_ino) {
-    return EBUSY;
-  }
-  return ftruncate(part->fd, 0) || fchmod(part->fd, 0600) ? errno : 0;
-}
-
-static void close_part(Part* part)
-{
-  if (part->fd >= 0) {
-    close(part->fd);
-  }
-  if (part->folder >= 0) {
-    close(part->folder);
-  }
-}
-
-static int write_part(HrStore* store, const Part* part)
+static int write_part(HrStore* store, const HrPart* part)
 {
   HrSizeSignal held; // LMDB writes in a thread of its own, which holds what this one does
   hr_size_signal_hold(&held);
@@ -152,43 +100,24 @@ static int write_part(HrStore* store, const Part* part)
   return fsync(part->fd) ? errno : 0;
 }
 
-/** Give the whole file its name. */
-static int publish(const Part* part, const char* path, bool replace)
-{
-  if (!replace) {
-    return hr_store_name_file(part->path, path);
-  }
-  return rename(part->path, path) || fsync(part->folder) ? errno : 0;
-}
-
 /** Write the copy where it may be. `*bytes` is how much room it needs. */
 static HrStatus write_copy(HrStore* store, const char* path, bool replace, uint64_t* bytes,
                            HrError* error)
 {
   struct stat info;
   struct statvfs disk;
-  Part part;
-  int code = open_part(&part, path);
-  if (code == EBUSY) {
-    close_part(&part);
-    return hr_error(error, HR_ERR_BUSY, "Another program is writing %s. Wait until it is done.",
-                    part.path);
+  HrPart part;
+  const HrStatus status = hr_part_open(&part, path, error);
+  if (status) {
+    return status;
   }
-  if (code) {
-    close_part(&part);
-    return cannot_write(error, part.path, code, *bytes);
-  }
-  if (!fstatvfs(part.fd, &disk) && disk.f_bavail * disk.f_frsize < *bytes) {
-    code = ENOSPC;
-  }
+  int code = !fstatvfs(part.fd, &disk) && disk.f_bavail * disk.f_frsize < *bytes ? ENOSPC : 0;
   code = code ? code : write_part(store, &part);
-  code = code ? code : publish(&part, path, replace);
-  if (code) {
-    unlink(part.path);
-  } else if (!fstat(part.fd, &info)) {
+  code = code ? code : hr_part_publish(&part, path, replace);
+  if (!code && !fstat(part.fd, &info)) {
     *bytes = (uint64_t)info.st_size;
   }
-  close_part(&part);
+  hr_part_close(&part);
   return code ? cannot_write(error, path, code, *bytes) : HR_OK;
 }
 

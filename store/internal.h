@@ -129,7 +129,8 @@ HrStatus hr_store_reopen(HrStore* store);
 
 /** Make the lock file of the store at `path`, which is no link, unless it is there. LMDB would
  * follow a link at its place, also to read: that is refused. It can do without the file where
- * none can be made, unless it is to write. */
+ * none may be made, unless it is to write. HR_ERR_NO_SPACE on a full disk, also to read: LMDB
+ * would make one there all the same. */
 HrStatus hr_prepare_lock_file(const char* path, bool read_only, HrError* error);
 
 /** Make every missing folder above `path`, for this user only. */

@@ -21,9 +21,9 @@ enum {
   NAME_MAX_SIZE = 32,
 };
 
-bool hr_pages_begin(int fd)
+/** What an empty database begins with; ours knows of no map, unlike those that LMDB makes. */
+static void fill_first_pages(uint8_t pages[2][HR_PAGE_SIZE])
 {
-  uint8_t pages[2][HR_PAGE_SIZE] = {0};
   const HrPageMeta meta = {
       .magic = HR_PAGES_MAGIC,
       .version = HR_PAGES_VERSION,
@@ -32,9 +32,16 @@ bool hr_pages_begin(int fd)
       .last_page = 1};
   for (uint64_t number = 0; number < 2; ++number) {
     const HrPageHeader header = {.number = number, .flags = HR_PAGE_META};
+    memset(pages[number], 0, HR_PAGE_SIZE);
     memcpy(pages[number], &header, sizeof header);
     memcpy(pages[number] + sizeof header, &meta, sizeof meta);
   }
+}
+
+bool hr_pages_begin(int fd)
+{
+  uint8_t pages[2][HR_PAGE_SIZE];
+  fill_first_pages(pages);
   const ssize_t written = pwrite(fd, pages, sizeof pages, 0);
   if (written == (ssize_t)sizeof pages) {
     return true;
@@ -43,6 +50,17 @@ bool hr_pages_begin(int fd)
   const int emptied = ftruncate(fd, 0);
   errno = emptied ? EIO : code;
   return false;
+}
+
+bool hr_pages_to_begin(int fd, uint64_t bytes)
+{
+  uint8_t wanted[2][HR_PAGE_SIZE];
+  uint8_t found[sizeof wanted];
+  if (bytes < sizeof(HrPageHeader) + sizeof(HrPageMeta) || bytes >= sizeof wanted) {
+    return !bytes;
+  }
+  fill_first_pages(wanted);
+  return pread(fd, found, bytes, 0) == (ssize_t)bytes && !memcmp(found, wanted, bytes);
 }
 
 bool hr_page_read(int fd, uint64_t number, uint8_t page[HR_PAGE_SIZE])

@@ -71,10 +71,15 @@ typedef struct {
   uint64_t page;        ///< The child; first of the overflow pages; 0 if neither
 } HrPageEntry;
 
-/** Make an empty file into an empty database. LMDB by itself would give it pages of the
+/** Make a file into an empty database. LMDB by itself would give it pages of the
  * system's size, which on some ARM machines is 16 or 64 KiB. False if it cannot be written,
  * and errno says why: it is empty still. */
 bool hr_pages_begin(int fd);
+
+/** Whether a file of so many bytes is empty, or what hr_pages_begin() leaves that is killed: byte
+ * for byte as it writes them, up to within the second page. The second transaction writes over the
+ * first page, and what LMDB makes or copies begins otherwise: so nothing was ever kept there. */
+bool hr_pages_to_begin(int fd, uint64_t bytes);
 
 /** Read a page. False if the file ends before it or cannot be read. */
 bool hr_page_read(int fd, uint64_t number, uint8_t page[HR_PAGE_SIZE]);

@@ -106,7 +106,7 @@ static HrStatus check_once(int fd, const char* path, HrStoreHeader* header, HrEr
   if (fstat(fd, &info)) {
     return hr_error(error, HR_ERR_IO, "Cannot read %s: %s.", path, strerror(errno));
   }
-  if (info.st_size == 0) {
+  if (hr_pages_to_begin(fd, (uint64_t)info.st_size)) {
     return HR_END;
   }
   const bool first = hr_page_read_meta(fd, 0, &pages[0], &metas[0]);

@@ -14,8 +14,8 @@
 #include "store/format.h"
 #include "store/status.h"
 
-/** Check the open file `fd`, named `path` in messages. HR_END if it is empty:
- * a store can be made there. HR_ERR_NOT_A_STORE, HR_ERR_TRUNCATED,
+/** Check the open file `fd`, named `path` in messages. HR_END if it is empty,
+ * or no more than begun: a store can be made there. HR_ERR_NOT_A_STORE, HR_ERR_TRUNCATED,
  * HR_ERR_DAMAGED, HR_ERR_NEWER, HR_ERR_IO. Fills `header` on HR_OK. */
 HrStatus hr_preflight(int fd, const char* path, HrStoreHeader* header, HrError* error);
 

@@ -5,14 +5,17 @@
  * is sound whatever was read: branches are forked where they were, and their
  * events appended. Only a journal of which nothing is lost is taken over as it is. */
 
+#include "store/part.h"
 #include "store/snapshot.h"
 #include "store/survey.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct {
@@ -536,9 +539,30 @@ static HrTreeId last_tree(const HrSurvey* survey)
   return (HrTreeId)last;
 }
 
-static HrStatus build(Salvage* salvage, const char* path, HrError* error)
+static HrStatus nothing_kept(HrError* error, HrStatus status, const char* path)
 {
-  HrStatus status = hr_store_open(path, HR_STORE_CREATE, &salvage->store, error);
+  return hr_error(error, status, "%s could not be written, and nothing of it was kept: %s. %s",
+                  path, hr_strerror(status), hr_advice(status));
+}
+
+static HrStatus exists_already(HrError* error, const char* path)
+{
+  return hr_error(error, HR_ERR_EXISTS, "%s exists already: name a new file.", path);
+}
+
+/** Who opens a store locks its file until it has pages: it has them already. */
+static HrStatus begin_part(const HrPart* part)
+{
+  HrSizeSignal held;
+  hr_size_signal_hold(&held);
+  const int code = hr_pages_begin(part->fd) ? 0 : errno;
+  hr_size_signal_drop(&held);
+  return hr_status_from_lmdb(NULL, code);
+}
+
+static HrStatus fill_part(Salvage* salvage, const HrPart* part, const char* path, HrError* error)
+{
+  HrStatus status = hr_store_open(part->path, HR_STORE_CREATE, &salvage->store, error);
   if (status) {
     return status;
   }
@@ -548,9 +572,29 @@ static HrStatus build(Salvage* salvage, const char* path, HrError* error)
     status = make_tree(salvage, tree);
   }
   hr_store_close(salvage->store);
-  return status ? hr_error(error, status, "%s could not be written: %s. %s", path,
-                           hr_strerror(status), hr_advice(status))
-                : HR_OK;
+  return status ? nothing_kept(error, status, path) : HR_OK;
+}
+
+static HrStatus build(Salvage* salvage, const char* path, HrError* error)
+{
+  HrPart part;
+  char lock[HR_PART_PATH_SIZE + 8];
+  HrStatus status = hr_make_folders(path, error);
+  status = status ? status : hr_part_open(&part, path, error);
+  if (status) {
+    return status;
+  }
+  snprintf(lock, sizeof lock, "%s-lock", part.path);
+  status = begin_part(&part);
+  status = status ? nothing_kept(error, status, path) : fill_part(salvage, &part, path, error);
+  unlink(lock);
+  const int code = status ? 0 : hr_part_publish(&part, path, false);
+  if (code) {
+    status = code == EEXIST ? exists_already(error, path)
+                            : nothing_kept(error, hr_status_from_lmdb(NULL, code), path);
+  }
+  hr_part_close(&part);
+  return status;
 }
 
 /** Look at what was given up, too, if anything is missing. */
@@ -571,11 +615,12 @@ HrStatus hr_store_salvage(const char* damaged, const char* path,
                           HrSalvageReport* report, HrError* error)
 {
   HrSnapshot snapshot;
+  struct stat info;
   uint8_t* uses = NULL;
   Salvage salvage = {.lost = lost, .data = data, .report = report};
   *report = (HrSalvageReport){0};
-  if (!access(path, F_OK)) {
-    return hr_error(error, HR_ERR_EXISTS, "%s exists already: name a new file.", path);
+  if (!lstat(path, &info)) {
+    return exists_already(error, path);
   }
   HrStatus status = hr_snapshot_open(&snapshot, damaged, error);
   const bool readable = !status || status == HR_ERR_TRUNCATED || status == HR_ERR_DAMAGED ||

@@ -6,6 +6,7 @@
 
 #include "store/memlock.h"
 #include "store/pages.h"
+#include "store/shell_quote.h"
 #include "store/snapshot.h"
 #include "store/upgrade.h"
 
@@ -28,6 +29,9 @@
 #define SMALLEST_MAP ((size_t)64 << 20)
 
 #define READERS_MAX 512
+
+/** LMDB gives a cache line each to the lock file's head, to the writer and to each reader. */
+#define LOCK_FILE_BYTES ((READERS_MAX + 2) * 64)
 
 /** Up to so many pages a store is checked whole before LMDB walks it: within a millisecond. */
 #define CHECKED_PAGES 1024u
@@ -161,21 +165,47 @@ HrStatus hr_status_from_lmdb(HrStore* store, int code)
   }
 }
 
-/** Make a plain file for this user only, whatever the umask; never through a link. */
-static int create_file(const char* path)
+/** Rename without replacing. Where the file system cannot do that, it can link. */
+static int rename_to_free(const char* from, const char* to)
 {
-  const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd >= 0) {
-    fchmod(fd, 0600);
+  if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE)) {
+    return 0;
   }
-  return fd;
+  if (errno != EINVAL || link(from, to)) {
+    return errno;
+  }
+  unlink(from);
+  return 0;
 }
 
-enum { LOCK_PATH_SIZE = 4096 + 8 };
+enum { LOCK_PATH_SIZE = 4096 + 8 }; // With "-lock", or "-XXXXXX"
 
 static bool name_lock_file(const char* path, char name[LOCK_PATH_SIZE])
 {
   return snprintf(name, LOCK_PATH_SIZE, "%s-lock", path) < LOCK_PATH_SIZE;
+}
+
+/** Make the lock file with room for all that LMDB writes there, by a map: on a full disk that
+ * would end the program. An errno. */
+static int make_lock_file(const char* path, const char* name)
+{
+  char made[LOCK_PATH_SIZE];
+  HrSizeSignal held;
+  snprintf(made, sizeof made, "%s-XXXXXX", path);
+  const int fd = mkostemp(made, O_CLOEXEC);
+  if (fd < 0) {
+    return errno;
+  }
+  fchmod(fd, 0600); // Whatever the umask
+  hr_size_signal_hold(&held);
+  int code = posix_fallocate(fd, 0, LOCK_FILE_BYTES);
+  hr_size_signal_drop(&held);
+  code = code ? code : rename_to_free(made, name);
+  if (code) {
+    unlink(made);
+  }
+  close(fd);
+  return code;
 }
 
 HrStatus hr_prepare_lock_file(const char* path, bool read_only, HrError* error)
@@ -190,13 +220,12 @@ HrStatus hr_prepare_lock_file(const char* path, bool read_only, HrError* error)
                ? HR_OK
                : hr_error(error, HR_ERR_PERMISSION, "%s is not a plain file. Remove it.", name);
   }
-  const int fd = create_file(name);
-  if (fd >= 0) {
-    close(fd);
-  } else if (errno != EEXIST && !read_only) {
-    return hr_error(error, status_from_errno(errno), "Cannot make %s: %s.", name, strerror(errno));
-  }
-  return HR_OK;
+  const int code = make_lock_file(path, name);
+  const HrStatus status = code && code != EEXIST ? status_from_errno(code) : HR_OK;
+  return status && (!read_only || status == HR_ERR_NO_SPACE)
+             ? hr_error(error, status, "Cannot make %s: %s. %s", name, strerror(code),
+                        hr_advice(status))
+             : HR_OK;
 }
 
 /** Notes came later than the rest: a store may be without. */
@@ -332,8 +361,8 @@ static int try_environment(HrStore* store, size_t map, unsigned flags)
   return code;
 }
 
-/** See to it that the file has our pages before LMDB finds it empty. Of two programs that
- * do so at once, one does. */
+/** See to it that the file has our pages before LMDB finds it empty, or one that was killed here
+ * has left them half. Of two programs that do so at once, one does. */
 static HrStatus begin_file(const HrStore* store, HrError* error)
 {
   struct stat info;
@@ -341,7 +370,8 @@ static HrStatus begin_file(const HrStore* store, HrError* error)
   int code = fd < 0 || fstat(fd, &info) ? errno : 0;
   if (!code && info.st_size < 2 * (off_t)HR_PAGE_SIZE) {
     const bool locked = !flock(fd, LOCK_EX) && !fstat(fd, &info);
-    code = !locked || (!info.st_size && !hr_pages_begin(fd)) ? errno : 0;
+    const bool begins = locked && hr_pages_to_begin(fd, (uint64_t)info.st_size);
+    code = !locked || (begins && !hr_pages_begin(fd)) ? errno : 0;
   }
   if (fd >= 0) {
     close(fd);
@@ -453,10 +483,12 @@ static HrStatus check_pages(HrStore* store, HrError* error)
   const HrStatus status = hr_pages_check(&pages, scope_of_check(&pages), NULL);
   mdb_txn_abort(txn);
   if (status == HR_ERR_DAMAGED) {
+    char quoted[sizeof error->text / 4]; // The path comes twice, and the sentence is as long
+    hr_shell_quote(quoted, sizeof quoted, store->path);
     return hr_error(error, status,
                     "%s is damaged (page %llu: %s). It was left as it is: \"halfremembered salvage "
-                    "'%s' NEW\" takes all that can be read into a new store.",
-                    store->path, (unsigned long long)first.page, first.what, store->path);
+                    "%s NEW\" takes all that can be read into a new store.",
+                    store->path, (unsigned long long)first.page, first.what, quoted);
   }
   return status;
 }
@@ -619,19 +651,6 @@ static HrStatus fill_new_file(const char* name, int fd, HrError* error)
   const HrStatus status = open_store(entry, error);
   free_entry(entry);
   return status;
-}
-
-/** Rename without replacing. Where the file system cannot do that, it can link. */
-static int rename_to_free(const char* from, const char* to)
-{
-  if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE)) {
-    return 0;
-  }
-  if (errno != EINVAL || link(from, to)) {
-    return errno;
-  }
-  unlink(from);
-  return 0;
 }
 
 static int open_folder_of(const char* path)

@@ -678,7 +678,8 @@ typedef struct {
  * pedals that were set in a lost stretch are set again where the store has noted the state, at the
  * next node of HR_CHECKPOINT_NODES, and the notes end there that ended in it; tempo and meter at
  * its end. What capture rings have still to be drained is not taken over. HR_ERR_EXISTS if there is
- * a file at `path`; after other failures there may be one. */
+ * anything at `path`. The new store is called `path`.part until it is whole, and removed if it
+ * cannot be. */
 HrStatus hr_store_salvage(const char* damaged, const char* path,
                           void (*lost)(void* data, const char* sentence), void* data,
                           HrSalvageReport* report, HrError* error);

@@ -574,26 +574,61 @@ HrStatus hr_store_verify(HrStore* store, void (*problem)(void* data, const char*
 
 /* ---- Pages ----------------------------------------------------------- */
 
-/** What a key of the nodes or the notes says of the music, for people. */
-static const char* place_of(const uint8_t* bytes, size_t size, char text[80])
+enum { PLACE_SIZE = HR_NAME_MAX + 40 };
+
+/** What a key of the nodes or the notes says of the music. */
+static bool say_tick(const uint8_t* bytes, size_t size, char text[PLACE_SIZE])
 {
   HrTickKey key;
-  if (!bytes || !hr_extent_nodes(&(MDB_val){size, (void*)bytes})) {
-    return NULL;
+  if (!hr_extent_nodes(&(MDB_val){size, (void*)bytes})) {
+    return false;
   }
   memcpy(&key, bytes, sizeof key);
-  snprintf(text, 80, "branch #%u of tree %u, tick %" PRId64,
+  snprintf(text, PLACE_SIZE, "branch #%u of tree %u, tick %" PRId64,
            hr_branch_number(hr_tick_key_branch(&key)), hr_branch_tree(hr_tick_key_branch(&key)),
            hr_tick_key_tick(&key));
-  return text;
+  return true;
+}
+
+/** What a key of the names says: which it is, or whose. */
+static bool say_name(const uint8_t* key, size_t size, char text[PLACE_SIZE])
+{
+  const char* const name = (const char*)key + NAME_AT;
+  uint64_t id;
+  if (size > NAME_AT && size <= NAME_AT + HR_NAME_MAX &&
+      hr_text_valid(name, size - NAME_AT, false)) {
+    snprintf(text, PLACE_SIZE, "the name \"%.*s\"", (int)(size - NAME_AT), name);
+    return true;
+  }
+  if (size != NAME_AT) {
+    return false;
+  }
+  memcpy(&id, key + 1, sizeof id);
+  id = be64toh(id);
+  if (tolower(*key) == HR_NAMES_BRANCH) {
+    snprintf(text, PLACE_SIZE, "the name of branch #%u of tree %u", hr_branch_number(id),
+             hr_branch_tree(id));
+  } else {
+    snprintf(text, PLACE_SIZE, "the name of %s %" PRIu64,
+             tolower(*key) == HR_NAMES_TREE ? "tree" : "author", id);
+  }
+  return true;
+}
+
+/** What a key says, for people; NULL if nothing. */
+static const char* place_of(const char* database, const uint8_t* key, size_t size,
+                            char text[PLACE_SIZE])
+{
+  const bool of_names = !strcmp(database, "names");
+  return key && (of_names ? say_name : say_tick)(key, size, text) ? text : NULL;
 }
 
 static void tell_fault(void* data, const HrPageFault* fault)
 {
   Verify* const verify = data;
-  char low[80], high[80];
-  const char* const from = place_of(fault->low, fault->low_size, low);
-  const char* const to = place_of(fault->high, fault->high_size, high);
+  char low[PLACE_SIZE], high[PLACE_SIZE];
+  const char* const from = place_of(fault->database, fault->low, fault->low_size, low);
+  const char* const to = place_of(fault->database, fault->high, fault->high_size, high);
   const char* const name = *fault->database ? fault->database : "list of databases";
   if (!fault->page) {
     complain(verify, "In the %s: %s.", name, fault->what);

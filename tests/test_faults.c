@@ -899,6 +899,43 @@ static void test_a_full_file_system_is_survived(void** state)
   fill_for_a_while(folder);
 }
 
+/** LMDB writes to the lock file by a map. */
+static void test_a_store_on_a_full_disk_is_not_opened(void** state)
+{
+  (void)state;
+  static const unsigned flags[] = {0, HR_STORE_READ_ONLY};
+  static const uint8_t zeros[4096];
+  char folder[4200], path[4300];
+  HrStore* store = NULL;
+  HrStatus opened[2];
+  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
+  snprintf(path, sizeof path, "%s/whole.hr", folder);
+  mkdir(folder, 0700);
+  if (mount("none", folder, "tmpfs", 0, "size=256k")) {
+    print_message("skipped: no right to mount a file system here (%s)\n", strerror(errno));
+    skip();
+  }
+  const HrStatus made = hr_store_open(path, HR_STORE_CREATE, &store, NULL);
+  hr_store_close(store);
+  unlink(scratch_path("disk/whole.hr-lock"));
+  const int fd = open(scratch_path("disk/filler"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  while (write(fd, zeros, sizeof zeros) > 0) {
+  }
+  close(fd);
+  for (size_t i = 0; i < 2; ++i) {
+    opened[i] = hr_store_open(path, flags[i], &store, NULL);
+    hr_store_close(store);
+  }
+  unlink(scratch_path("disk/filler"));
+  const HrStatus after = hr_store_open(path, 0, &store, NULL);
+  hr_store_close(store);
+  umount2(folder, MNT_DETACH);
+  assert_int_equal(made, HR_OK);
+  assert_int_equal(opened[0], HR_ERR_NO_SPACE);
+  assert_int_equal(opened[1], HR_ERR_NO_SPACE);
+  assert_int_equal(after, HR_OK);
+}
+
 /** Make an ext4 in a file, and mount it. */
 static bool mount_ext4(const char* image, const char* folder)
 {
@@ -1072,6 +1109,7 @@ int main(int argc, char** argv)
       TEST(test_two_stores_never_share_a_lock_file),
       TEST(test_a_truncated_store_ends_nobody),
       TEST(test_a_full_file_system_is_survived),
+      TEST(test_a_store_on_a_full_disk_is_not_opened),
       TEST(test_a_full_ext4_is_survived),
       TEST(test_a_file_system_gone_read_only),
       TEST(test_a_kill_while_a_store_is_made),

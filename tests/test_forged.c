@@ -9,6 +9,7 @@
 #include "store/pages.h"
 #include "tests/damage_rig.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -977,6 +978,60 @@ static void test_damaged_pages_are_said(void** state)
   close(fd);
 }
 
+/** Overwrite a page of names, the first of those whose first key is of a kind and size. */
+static HrPageEntry damage_names(int fd, const uint8_t root[HR_PAGE_SIZE], char kind, size_t size)
+{
+  HrPageEntry entry = {0};
+  const unsigned count = hr_page_entries(root);
+  for (unsigned i = 1; i < count; ++i) {
+    assert_true(hr_page_entry(root, i, &entry));
+    if (*entry.key == (uint8_t)kind && entry.key_size == size) {
+      static const uint8_t nothing[HR_PAGE_SIZE];
+      assert_int_equal(pwrite(fd, nothing, sizeof nothing, (off_t)(entry.page * HR_PAGE_SIZE)),
+                       sizeof nothing);
+      return entry;
+    }
+  }
+  fail_msg("no page begins with %c", kind);
+  return entry;
+}
+
+/** With the number that it is kept with, a name of 15 bytes is as long as a place in the music. */
+static void test_a_damaged_page_of_names_is_said(void** state)
+{
+  (void)state;
+  HrPages pages;
+  HrPageTree tree;
+  HrBranchId branch;
+  uint64_t id;
+  char words[160];
+  uint8_t page[HR_PAGE_SIZE];
+  HrTxn* const txn = begin(HR_WRITE);
+  const HrBranchId root = make_branch(txn);
+  for (int i = 0; i < 500; ++i) {
+    char name[16];
+    snprintf(name, sizeof name, "take number %03d", i);
+    assert_ok(hr_branch_fork(txn, root, 0, &(HrForkOptions){.name = name}, &branch));
+  }
+  const int fd = close_and_open_pages(txn, &pages);
+  find_database(&pages, "names", &tree);
+  assert_true(hr_page_read(fd, tree.root, page));
+  const HrPageEntry text = damage_names(fd, page, 'b', sizeof(HrTickKey));
+  snprintf(words, sizeof words,
+           "Page %" PRIu64 " of the names is damaged: it bears another number. It holds what lies "
+           "from the name \"%.15s\" to ",
+           text.page, (const char*)text.key + 9);
+  assert_true(pages_complain(words));
+  const HrPageEntry bearer = damage_names(fd, page, 'B', 9);
+  memcpy(&id, bearer.key + 1, sizeof id);
+  snprintf(words, sizeof words,
+           "Page %" PRIu64 " of the names is damaged: it bears another number. It holds what lies "
+           "from the name of branch #%u of tree 1 to ",
+           bearer.page, hr_branch_number(be64toh(id)));
+  assert_true(pages_complain(words));
+  close(fd);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -1006,6 +1061,7 @@ int main(void)
       TEST(test_keys_of_another_kind_are_refused),
       TEST(test_no_count_hides_damage),
       TEST(test_damaged_pages_are_said),
+      TEST(test_a_damaged_page_of_names_is_said),
   };
   return cmocka_run_group_tests_name("forged", tests, NULL, NULL);
 }

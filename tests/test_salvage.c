@@ -8,6 +8,8 @@
 #include "store/survey.h"
 #include "tests/damage_rig.h"
 
+#include <sys/mount.h>
+
 enum { TAKES = 6, TAKE_TICKS = 1000, PLACES_MAX = 500, SENTENCES_MAX = 100 };
 
 static uint8_t* whole;
@@ -621,6 +623,58 @@ static void test_a_page_is_used_again(void** state)
   close(fd);
 }
 
+/* ---- Where there is no room ------------------------------------------------------- */
+
+/** How many files there are in a folder. */
+static size_t count_files(const char* folder)
+{
+  size_t count = 0;
+  DIR* const list = opendir(folder);
+  assert_non_null(list);
+  for (const struct dirent* entry = readdir(list); entry; entry = readdir(list)) {
+    count += entry->d_name[0] != '.';
+  }
+  closedir(list);
+  return count;
+}
+
+/** Salvage on a disk of so many pages. Whatever happens there is asserted when it is gone. */
+static HrStatus salvage_onto(const char* disk, unsigned pages, HrError* error)
+{
+  HrSalvageReport report;
+  char size[32];
+  snprintf(size, sizeof size, "size=%u", pages * HR_PAGE_SIZE);
+  if (mount("none", disk, "tmpfs", 0, size)) {
+    print_message("no right to mount: not tested\n");
+    skip();
+  }
+  const HrStatus status = hr_store_salvage(scratch_path("damaged.hr"), scratch_path("disk/new.hr"),
+                                           NULL, NULL, &report, error);
+  const size_t files = count_files(disk);
+  umount2(disk, MNT_DETACH);
+  assert_int_equal(files, !status);
+  assert_true(!status || status == HR_ERR_NO_SPACE);
+  return status;
+}
+
+/** Wherever the disk is full, nothing is left on it that could be taken for what was salvaged. */
+static void test_what_finds_no_room_leaves_nothing(void** state)
+{
+  (void)state;
+  char disk[4200];
+  unsigned pages = 1;
+  HrError error = {0};
+  snprintf(disk, sizeof disk, "%s", scratch_path("disk"));
+  close_store();
+  write_file(scratch_path("damaged.hr"), whole, whole_size);
+  assert_int_equal(mkdir(disk, 0700), 0);
+  while (salvage_onto(disk, pages, &error)) {
+    ++pages;
+  }
+  assert_non_null(strstr(error.text, "nothing of it was kept: disk full"));
+  assert_in_range(pages, 10, 2 * whole_size / HR_PAGE_SIZE);
+}
+
 int main(void)
 {
 #undef TEST
@@ -640,6 +694,7 @@ int main(void)
       TEST(test_a_tree_without_a_record_has_a_current_branch),
       TEST(test_many_nodes_without_a_key_find_their_place),
       TEST(test_a_page_is_used_again),
+      TEST(test_what_finds_no_room_leaves_nothing),
   };
   return cmocka_run_group_tests_name("salvage", tests, NULL, NULL);
 }

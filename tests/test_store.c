@@ -3,12 +3,39 @@
 
 #include "store/chase.h"
 #include "store/internal.h"
+#include "store/pages.h"
+#include "store/shell_quote.h"
 #include "store/store.h"
 #include "tests/store_rig.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+
+/* ---- what is to be typed --------------------------------------------- */
+
+/** A word is whole, or not there at all: nothing is written beyond `size`. */
+static void test_a_path_is_one_word_for_a_shell(void** state)
+{
+  (void)state;
+  static const char path[] = "'/it's a $HOME \\ \"one\";\n-x'";
+  char text[100], command[120], heard[sizeof path + 1];
+  hr_shell_quote(text, sizeof text, path);
+  const size_t whole = strlen(text) + 1;
+  snprintf(command, sizeof command, "printf %%s %s", text);
+  FILE* const shell = popen(command, "r");
+  assert_non_null(shell);
+  const size_t size = fread(heard, 1, sizeof heard, shell);
+  assert_int_equal(pclose(shell), 0);
+  assert_int_equal(size, strlen(path));
+  assert_memory_equal(heard, path, size);
+  for (size_t room = sizeof "FILE"; room <= whole; ++room) {
+    memset(text, 'x', sizeof text);
+    hr_shell_quote(text, room, path);
+    assert_int_equal(strlen(text) + 1, room < whole ? sizeof "FILE" : whole);
+    assert_int_equal(text[room], 'x');
+  }
+}
 
 /* ---- opening -------------------------------------------------------- */
 
@@ -149,6 +176,75 @@ static void test_bad_files_are_refused(void** state)
   symlink("elsewhere", scratch_path("linked.hr-lock"));
   assert_refused("linked.hr", HR_ERR_PERMISSION);
   assert_int_equal(access(scratch_path("elsewhere"), F_OK), -1);
+}
+
+/** Make a file as hr_pages_begin() does, which is killed after so many bytes. */
+static void begin_file(const char* name, off_t bytes)
+{
+  write_file(name, "", 0);
+  const int fd = open(scratch_path(name), O_RDWR | O_CLOEXEC);
+  assert_true(fd >= 0 && hr_pages_begin(fd));
+  assert_int_equal(ftruncate(fd, bytes), 0);
+  close(fd);
+}
+
+/** Made empty by somebody, it can be a store only where it lies. Nothing was in it yet. */
+static void test_a_kill_in_the_first_write_leaves_a_file_to_begin(void** state)
+{
+  (void)state;
+  static const off_t sizes[] = {0, 152, HR_PAGE_SIZE, HR_PAGE_SIZE + 1000, 2 * HR_PAGE_SIZE - 1};
+  struct stat info;
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+    HrStore* begun = NULL;
+    HrTxn* txn = NULL;
+    HrTreeId tree;
+    begin_file("begun", sizes[i]);
+    assert_int_equal(hr_store_open(scratch_path("begun"), 0, &begun, NULL), HR_ERR_NOT_FOUND);
+    assert_int_equal(hr_store_open(scratch_path("begun"), HR_STORE_READ_ONLY, &begun, NULL),
+                     HR_ERR_NOT_FOUND);
+    assert_int_equal(stat(scratch_path("begun"), &info), 0);
+    assert_int_equal(info.st_size, sizes[i]);
+    assert_ok(hr_store_open(scratch_path("begun"), HR_STORE_CREATE, &begun, NULL));
+    assert_ok(hr_txn_begin(begun, HR_WRITE, &txn));
+    assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+    assert_ok(append_note(txn, hr_branch_id(tree, 1), 0, 60));
+    assert_ok(hr_txn_commit(txn));
+    hr_store_close(begun);
+    assert_ok(hr_store_open(scratch_path("begun"), 0, &begun, NULL));
+    hr_store_close(begun);
+    unlink(scratch_path("begun-lock"));
+  }
+}
+
+/** What is as short may have been more, or be something else. */
+static void test_no_other_short_file_is_begun(void** state)
+{
+  (void)state;
+  HrTreeId tree;
+  uint64_t size;
+  uint8_t* bytes = NULL;
+  static const uint8_t zeros[HR_PAGE_SIZE];
+  write_file("zeros", zeros, sizeof zeros);
+  assert_refused("zeros", HR_ERR_NOT_A_STORE);
+  begin_file("bytes", 151); // Not even the first page's record of the database
+  assert_refused("bytes", HR_ERR_NOT_A_STORE);
+  assert_ok(hr_store_compact(store, scratch_path("copy"), false, &size, NULL));
+  assert_int_equal(truncate(scratch_path("copy"), HR_PAGE_SIZE), 0);
+  assert_refused("copy", HR_ERR_TRUNCATED);
+  HrTxn* const txn = begin(HR_WRITE);
+  assert_ok(hr_tree_create(txn, NULL, 0, &tree));
+  assert_ok(hr_txn_commit(txn));
+  read_store_file(&bytes);
+  write_file("cut", bytes, HR_PAGE_SIZE);
+  assert_refused("cut", HR_ERR_TRUNCATED);
+  free(bytes);
+  for (off_t at = HR_PAGE_SIZE - 1; at > 0; at -= 50) {
+    begin_file("changed", HR_PAGE_SIZE);
+    const int fd = open(scratch_path("changed"), O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "x", 1, at), 1);
+    close(fd);
+    assert_refused("changed", at == 16 || at == 17 ? HR_ERR_NOT_A_STORE : HR_ERR_TRUNCATED);
+  }
 }
 
 static void test_another_process_writes_too(void** state)
@@ -966,9 +1062,12 @@ int main(int argc, char** argv)
     return append_from_child(argv[2]);
   }
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_a_path_is_one_word_for_a_shell),
       TEST(test_open_is_shared_and_private),
       TEST(test_a_store_put_back_beside_a_new_lock_file),
       TEST(test_bad_files_are_refused),
+      TEST(test_a_kill_in_the_first_write_leaves_a_file_to_begin),
+      TEST(test_no_other_short_file_is_begun),
       TEST(test_another_process_writes_too),
       TEST(test_names),
       TEST(test_names_lead_both_ways),

@@ -574,12 +574,13 @@ bytes ff | dd of=d.hr bs=1 seek=$((nodes[5] + 1000)) conv=notrunc status=none
 rm -f new.hr
 check "salvage without one node" gives 1 hr salvage d.hr new.hr
 check "salvage says what is lost" says 'Branch "many" (#2 of tree 1): music is lost from tick' '1 loss\.$'
-typed() { # COMMAND: what it says to type of a damaged store, one with a space in its name
+quoted="d d's.hr"
+typed() { # COMMAND: what it says to type of a damaged store, one with a space and a quote in its name
   local page
   for ((page = 2; page < 20; ++page)); do
-    cp whole.hr 'd d.hr'
-    dd if=ones of='d d.hr' bs=1 seek=$((page * 4096)) count=16 conv=notrunc status=none
-    hr -s 'd d.hr' "$1"
+    cp whole.hr "$quoted"
+    dd if=ones of="$quoted" bs=1 seek=$((page * 4096)) count=16 conv=notrunc status=none
+    hr -s "$quoted" "$1"
     ! grep -q ' NEW"' err || break
   done
   rm -f new.hr
@@ -588,6 +589,17 @@ typed() { # COMMAND: what it says to type of a damaged store, one with a space i
 }
 check "verify says what to type" typed verify
 check "so does what is refused a store" typed tree
+long=$(repeat 130 x).hr
+mv "$quoted" "$long"
+check "a path that there is no room for is not typed in part" \
+  fails_with 1 '"halfremembered salvage FILE NEW" takes all' hr -s "$long" tree
+cp whole.hr "$quoted"
+moved() { # what compact says to type puts the copy in the store's place
+  gives 0 hr -s "$quoted" compact "new $quoted" || return 1
+  eval "$(sed -n 's/.*and: //p' out)"
+  [ ! -e "new $quoted" ] && gives 0 hr -s "$quoted" verify
+}
+check "so does compact" moved
 check "salvage of nothing" fails_with 1 'nothing was recorded there' hr salvage garbage.hr other.hr
 check "salvage of nothing leaves nothing" [ ! -e other.hr ]
 

@@ -3,6 +3,7 @@
 
 #include "tools/copy.h"
 
+#include "store/shell_quote.h"
 #include "tools/text.h"
 
 #include <stdio.h>
@@ -57,12 +58,15 @@ int hr_copy_compact(const HrTool* tool, const char* path)
     hr_tool_complain("%s", error.text);
   } else {
     char copied[HR_TEXT_SIZE], whole[HR_TEXT_SIZE];
+    char from[HR_SHELL_QUOTE_SIZE], to[HR_SHELL_QUOTE_SIZE];
     status = hr_store_stats(store, &stats);
     printf("%s is a copy of %s: %s of %s.\n"
-           "To use it, end every program that has the store open, and: mv '%s' '%s'\n"
+           "To use it, end every program that has the store open, and: mv %s %s\n"
            "What is recorded until then is not in it.\n",
            path, hr_store_path(store), hr_text_size(copied, bytes),
-           hr_text_size(whole, status ? 0 : stats.file_bytes), path, hr_store_path(store));
+           hr_text_size(whole, status ? 0 : stats.file_bytes),
+           hr_shell_quote(from, sizeof from, path),
+           hr_shell_quote(to, sizeof to, hr_store_path(store)));
   }
   hr_store_close(store);
   return status ? HR_EXIT_FAILURE : HR_EXIT_OK;

@@ -3,6 +3,7 @@
 
 #include "tools/show.h"
 
+#include "store/shell_quote.h"
 #include "tools/branches.h"
 #include "tools/table.h"
 #include "tools/text.h"
@@ -413,11 +414,11 @@ static int verify_pages(const HrTool* tool, HrVerifyDepth depth)
   if (!report.problems && depth == HR_VERIFY_PAGES) {
     return HR_EXIT_OK;
   }
+  char quoted[HR_SHELL_QUOTE_SIZE];
   print_count(report.problems, "problem", "problems", ".\n");
-  hr_tool_complain(
-      "%s is damaged; everything else in it can be read. \"halfremembered salvage '%s' "
-      "NEW\" takes that into a new store.",
-      tool->store, tool->store);
+  hr_tool_complain("%s is damaged; everything else in it can be read. \"halfremembered salvage %s "
+                   "NEW\" takes that into a new store.",
+                   tool->store, hr_shell_quote(quoted, sizeof quoted, tool->store));
   return HR_EXIT_FAILURE;
 }
 
