@@ -117,6 +117,25 @@ static void test_undo_what_waits(void** state)
   assert_step("undo", "rename", "idea"); // And not before
 }
 
+/** What is done again leaves a switch that waits. */
+static void test_redo_leaves_what_waits(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  assert_ok(say("fork", "idea", NULL, NULL));
+  jam(4, 70);
+  assert_ok(say("mark", "here", NULL, NULL));
+  assert_step("undo", "mark", "idea");
+  rig_run(&rig, BEAT);
+  assert_ok(say("switch", "main", NULL, NULL));
+  assert_string_equal(state_now().pending_name, "main");
+  assert_step("redo", "mark", "idea");
+  assert_true(has_mark("here"));
+  assert_string_equal(state_now().pending_name, "main");
+  rig_run(&rig, 2 * BAR);
+  assert_branch("main");
+}
+
 /** Each kind of operation, all the way back and all the way forth. */
 static void test_back_and_forth(void** state)
 {
@@ -766,6 +785,57 @@ static void test_a_tree_refused_is_no_trouble(void** state)
   assert_ok(now.trouble);
 }
 
+/* ---- Where replay begins --------------------------------------------------------- */
+
+/** In the next beat and a half `key` begins, then the one above it, and nothing else. */
+static void assert_heard_from(uint8_t key)
+{
+  const RigEvent* ons[8];
+  rig_run(&rig, BEAT + BEAT / 2);
+  assert_int_equal(note_ons(ons, 8), 2);
+  assert_int_equal(ons[0]->bytes[1], key);
+  assert_int_equal(ons[1]->bytes[1], key + 1);
+  rig.output_count = 0;
+}
+
+/** Along a host that rolls, what is to be heard may still be to come. */
+static void test_replay_before_there_is_music(void** state)
+{
+  (void)state;
+  assert_int_equal(say("replay", NULL, NULL, NULL), HR_ERR_NOT_FOUND);
+  assert_false(state_now().replay);
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, 512);
+  assert_ok(say("replay", NULL, NULL, NULL));
+  assert_true(state_now().replay);
+}
+
+/** A branch is heard from its start, also if that lies before the first bar, or from the
+ * loop's, if there is one. */
+static void test_start_of_a_branch(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, -BAR);
+  for (int i = 0; i < 12; ++i) {
+    play_note(i * BEAT, (uint8_t)(60 + i), BEAT / 2);
+  }
+  rig_run(&rig, 3 * BAR);
+  stop_host();
+  assert_ok(say("quantum", "now", NULL, NULL));
+  rig.output_count = 0;
+  say_number("slot/replay", 1);
+  assert_heard_from(60);
+  assert_ok(rig_say(&rig, "replay", NULL));
+  assert_heard_from(60);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  const HrValue range[2] = {hr_value_text("2"), hr_value_text("3")};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  say_number("slot/replay", 1);
+  assert_heard_from(68);
+  assert_ok(rig_say(&rig, "replay", NULL));
+  assert_heard_from(68);
+}
+
 /* ---- Hiding ------------------------------------------------------------------------- */
 
 /** The branch that somebody plays on is never hidden, and the sentence says what to do. */
@@ -790,6 +860,24 @@ static void test_hide_the_current_branch(void** state)
   assert_branch("theirs");
   assert_ok(say("switch", "main", NULL, NULL));
   assert_ok(say("hide", "theirs", NULL, NULL));
+}
+
+/** A branch can be forked where it ends, and no further on. */
+static void test_fork_at_the_end(void** state)
+{
+  (void)state;
+  char at[32];
+  jam(4, 60);
+  rest();
+  const HrTick head = state_now().head;
+  snprintf(at, sizeof at, "%lldt", (long long)head + 1);
+  assert_int_equal(say("fork/at", at, "beyond", NULL), HR_ERR_ARGUMENT);
+  assert_non_null(strstr(rig.error, "The branch ends before that."));
+  assert_branch("main");
+  snprintf(at, sizeof at, "%lldt", (long long)head);
+  assert_ok(say("fork/at", at, "on", NULL));
+  assert_branch("on");
+  assert_int_equal(music_of("on").count, 8);
 }
 
 /** What sounds where it is forked ends there, and playing begins there all the same. */
@@ -842,6 +930,7 @@ int main(void)
       TEST(test_undo_a_fork_in_the_past),
       TEST(test_undo_a_fork_before_going_there),
       TEST(test_undo_what_waits),
+      TEST(test_redo_leaves_what_waits),
       TEST(test_back_and_forth),
       TEST(test_what_is_new_ends_redo),
       TEST(test_undo_while_rolling),
@@ -865,7 +954,10 @@ int main(void)
       TEST(test_list_beyond_the_last),
       TEST(test_refused_changes_nothing),
       TEST(test_a_tree_refused_is_no_trouble),
+      TEST(test_replay_before_there_is_music),
+      TEST(test_start_of_a_branch),
       TEST(test_hide_the_current_branch),
+      TEST(test_fork_at_the_end),
       TEST(test_fork_in_a_note),
       TEST(test_fork_ends_a_replay),
   };

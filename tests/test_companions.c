@@ -396,6 +396,8 @@ static void test_fork_ago(void** state)
   assert_refused(ask("fork/ago"));
   assert_refused(RUN("test", "fork/ago", hr_value_integer(-1)));
   assert_refused(RUN("test", "fork/ago", hr_value_text("two")));
+  assert_refused(RUN("test", "fork/ago", hr_value_number(1e300)));
+  assert_non_null(strstr(rig.error, "needs a number of bars"));
 }
 
 static void test_slot_replay(void** state)
