@@ -766,6 +766,29 @@ static void test_refused_changes_nothing(void** state)
   assert_true(after.replay);
 }
 
+/** Settings are taken up to their bounds, as numbers or as whole texts of them. */
+static void test_bounds_of_settings(void** state)
+{
+  (void)state;
+  say_number("snap", 1000);
+  say_number("silence", 1000);
+  assert_ok(say("quantum", "1024 bars", NULL, NULL));
+  assert_ok(say("standing", "1", NULL, NULL));
+  const HrValue most = hr_value_integer(1001);
+  assert_int_equal(rig_command(&rig, "snap", &most, 1), HR_ERR_ARGUMENT);
+  assert_int_equal(rig_command(&rig, "silence", &most, 1), HR_ERR_ARGUMENT);
+  static const char* const quanta[] = {"1025 bars", "0 bars", "4 bars or so", "4 bar", "7", "2x"};
+  for (size_t i = 0; i < sizeof quanta / sizeof *quanta; ++i) {
+    assert_int_equal(say("quantum", quanta[i], NULL, NULL), HR_ERR_ARGUMENT);
+  }
+  assert_int_equal(say("standing", "2x", NULL, NULL), HR_ERR_ARGUMENT);
+  const HrSessionState now = state_now();
+  assert_int_equal(now.snap_ms, 1000);
+  assert_int_equal(now.silence_bars, 1000);
+  assert_string_equal(now.quantum_name, "1024 bars");
+  assert_int_equal(now.standing, 1);
+}
+
 /** A tree that cannot be gone to just now is no trouble with the one that is there. */
 static void test_a_tree_refused_is_no_trouble(void** state)
 {
@@ -828,12 +851,39 @@ static void test_start_of_a_branch(void** state)
   assert_ok(rig_say(&rig, "replay", NULL));
   assert_heard_from(60);
   assert_ok(rig_say(&rig, "stop", NULL));
+  assert_false(state_now().replay);
   const HrValue range[2] = {hr_value_text("2"), hr_value_text("3")};
   assert_ok(rig_command(&rig, "loop/range", range, 2));
   say_number("slot/replay", 1);
   assert_heard_from(68);
   assert_ok(rig_say(&rig, "replay", NULL));
   assert_heard_from(68);
+}
+
+/** A branch that was left a moment ago is heard with all that was played there, also what
+ * still waits for the store. */
+static void test_back_to_what_was_just_played(void** state)
+{
+  (void)state;
+  const RigEvent* ons[8];
+  record_beats(2, 60);
+  assert_ok(say("quantum", "now", NULL, NULL));
+  say_number("follow", 1);
+  rig_transport(&rig, true, 2 * BAR);
+  rig_run(&rig, BEAT);
+  assert_ok(say("fork", "b", NULL, NULL));
+  state_now();
+  rig.idle = true;
+  play_note(0, 90, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_ok(command_by("test", "switch", "main", NULL, NULL));
+  rig_transport(&rig, true, 2 * BAR);
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  assert_ok(command_by("test", "switch", "b", NULL, NULL));
+  rig_run(&rig, 2 * BEAT);
+  assert_int_equal(note_ons(ons, 8), 1);
+  assert_int_equal(ons[0]->bytes[1], 90);
 }
 
 /* ---- Hiding ------------------------------------------------------------------------- */
@@ -953,9 +1003,11 @@ int main(void)
       TEST(test_places_too_far),
       TEST(test_list_beyond_the_last),
       TEST(test_refused_changes_nothing),
+      TEST(test_bounds_of_settings),
       TEST(test_a_tree_refused_is_no_trouble),
       TEST(test_replay_before_there_is_music),
       TEST(test_start_of_a_branch),
+      TEST(test_back_to_what_was_just_played),
       TEST(test_hide_the_current_branch),
       TEST(test_fork_at_the_end),
       TEST(test_fork_in_a_note),
