@@ -616,6 +616,7 @@ static void test_marks(void** state)
   assert_ok(say("mark", "coda", "chorus", NULL)); // By another
   assert_mark("coda", ticks(8), ticks(8));
   assert_int_equal(say("loop/range", "verse", NULL, NULL), HR_ERR_ARGUMENT); // A point
+  assert_string_equal(rig.error, "loop/range needs a position: a bar, or \"bar.beat\".");
   assert_int_equal(say("loop/range", "chorus", "verse", NULL), HR_ERR_ARGUMENT);
   assert_string_equal(rig.error, "The end must lie after the start.");
   assert_loop(ticks(4), ticks(8));
@@ -710,18 +711,22 @@ static void test_places_too_far(void** state)
   (void)state;
   jam(4, 60);
   rest();
-  static const char* const far[] = {"1.9223372036854775807", "1.9000000000000000", "10000001",
-                                    "99999999999999999999t"};
+  static const char* const far[] = {
+      "1.9223372036854775807", "1.9000000000000000",    "10000001",
+      "-9223372036854775808",  "99999999999999999999t", "-99999999999999999999t"};
   const int before = count_in_log("mark");
   for (size_t i = 0; i < sizeof far / sizeof *far; ++i) {
     assert_int_equal(say("mark", "far", far[i], NULL), HR_ERR_ARGUMENT);
     assert_int_equal(say("note", "far", far[i], NULL), HR_ERR_ARGUMENT);
     assert_int_equal(say("replay/at", far[i], NULL, NULL), HR_ERR_ARGUMENT);
+    assert_non_null(strstr(rig.error, "too far away"));
+    assert_int_equal(say("mark", far[i], NULL, NULL), HR_ERR_ARGUMENT); // Nor is it a name
   }
+  assert_int_equal(say("replay/at", "1.0", NULL, NULL), HR_ERR_ARGUMENT); // Beats are from 1
   assert_int_equal(count_in_log("mark"), before);
 }
 
-/** A number that no branch can have does not begin the list anew. */
+/** A number that no branch can have does not begin the list anew, nor is it another's. */
 static void test_list_beyond_the_last(void** state)
 {
   (void)state;
@@ -736,6 +741,8 @@ static void test_list_beyond_the_last(void** state)
     assert_ok(hr_command_run(rig.session, "list", &from, 1, "test", &answer, NULL));
     assert_string_equal(rows, "");
   }
+  assert_int_equal(say("switch", "4294967297", NULL, NULL), HR_ERR_NOT_FOUND);
+  assert_ok(say("switch", "0000000001", NULL, NULL));
 }
 
 /* ---- What is refused -------------------------------------------------------------- */
