@@ -334,6 +334,10 @@ static void test_who_asked(void** state)
   rig_run(&rig, 512);
   assert_non_null(strstr(last_in_log(), "|undo|"));
   assert_non_null(strstr(last_in_log(), "|osc 10.0.0.8|"));
+  assert_ok(command_by("osc 10.0.0.7", "mark", "here", NULL, NULL));
+  assert_non_null(strstr(last_in_log(), "|osc 10.0.0.7|"));
+  assert_ok(command_by("osc 10.0.0.6", "unmark", "here", NULL, NULL));
+  assert_non_null(strstr(last_in_log(), "|osc 10.0.0.6|"));
 }
 
 /** A fork that is on its way to the store is taken back as any other. */
