@@ -4,12 +4,14 @@
 /* What was done is taken back and done again, branches are merged, places get
  * names: all by commands, while music is played. */
 
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -334,6 +336,9 @@ static void test_who_asked(void** state)
   rig_run(&rig, 512);
   assert_non_null(strstr(last_in_log(), "|undo|"));
   assert_non_null(strstr(last_in_log(), "|osc 10.0.0.8|"));
+  double when = 0.0; // In seconds
+  assert_int_equal(sscanf(last_in_log(), "|%*d|%lf|", &when), 1);
+  assert_true(fabs(when / (double)time(NULL) - 1.0) < 1e-3);
   assert_ok(command_by("osc 10.0.0.7", "mark", "here", NULL, NULL));
   assert_non_null(strstr(last_in_log(), "|osc 10.0.0.7|"));
   assert_ok(command_by("osc 10.0.0.6", "unmark", "here", NULL, NULL));
@@ -636,6 +641,23 @@ static void test_marks(void** state)
   assert_true(has_mark("coda"));
 }
 
+/** What is marked or said is in the journal, and so a change that is told of. */
+static void test_a_mark_is_a_change(void** state)
+{
+  (void)state;
+  static const char* const verbs[] = {"mark", "unmark", "note"};
+  jam(4, 60);
+  rest();
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
+    const HrSessionState before = state_now();
+    HrSessionState after;
+    assert_ok(command_by("test", verbs[i], "here", NULL, NULL));
+    hr_session_state(rig.session, &after);
+    assert_int_equal(after.journal_count, before.journal_count + 1);
+    assert_true(after.revision > before.revision);
+  }
+}
+
 /** On its own clock, from the mark on. */
 static void test_replay_from_a_mark(void** state)
 {
@@ -730,19 +752,46 @@ static void test_places_too_far(void** state)
   assert_int_equal(count_in_log("mark"), before);
 }
 
+/** `count` branches from number `from` on, as rows. */
+static void list(int64_t from, int64_t count)
+{
+  const HrValue range[2] = {hr_value_integer(from), hr_value_integer(count)};
+  const HrAnswer answer = {keep_row, NULL};
+  rows[0] = '\0';
+  assert_ok(hr_command_run(rig.session, "list", range, 2, "test", &answer, NULL));
+}
+
+/** The branches from a number on, and which is the current one. */
+static void test_list_from(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  rest();
+  assert_ok(say("fork", "other", NULL, NULL));
+  state_now();
+  list(1, 1);
+  assert_non_null(strstr(rows, "|1|main|"));
+  assert_non_null(strstr(rows, "|active|0|\n"));
+  assert_null(strstr(rows, "|other|"));
+  list(2, 1);
+  assert_non_null(strstr(rows, "|2|other|"));
+  assert_non_null(strstr(rows, "|active|1|\n"));
+  assert_null(strstr(rows, "|main|"));
+  list(0, 2);
+  assert_non_null(strstr(rows, "|1|main|"));
+  assert_non_null(strstr(rows, "|2|other|"));
+}
+
 /** A number that no branch can have does not begin the list anew, nor is it another's. */
 static void test_list_beyond_the_last(void** state)
 {
   (void)state;
-  static const int64_t beyond[] = {2, UINT32_MAX, (int64_t)UINT32_MAX + 1, INT64_MAX};
+  static const int64_t beyond[] = {2, UINT32_MAX, (int64_t)UINT32_MAX + 2, INT64_MAX};
   jam(4, 60);
   rest();
   assert_branch("main");
   for (size_t i = 0; i < sizeof beyond / sizeof *beyond; ++i) {
-    const HrValue from = hr_value_integer(beyond[i]);
-    const HrAnswer answer = {keep_row, NULL};
-    rows[0] = '\0';
-    assert_ok(hr_command_run(rig.session, "list", &from, 1, "test", &answer, NULL));
+    list(beyond[i], 2);
     assert_string_equal(rows, "");
   }
   assert_int_equal(say("switch", "4294967297", NULL, NULL), HR_ERR_NOT_FOUND);
@@ -1008,10 +1057,12 @@ int main(void)
       TEST(test_what_cannot_be_merged),
       TEST(test_grab_then_merge),
       TEST(test_marks),
+      TEST(test_a_mark_is_a_change),
       TEST(test_replay_from_a_mark),
       TEST(test_marks_and_forks),
       TEST(test_names_of_marks),
       TEST(test_places_too_far),
+      TEST(test_list_from),
       TEST(test_list_beyond_the_last),
       TEST(test_refused_changes_nothing),
       TEST(test_bounds_of_settings),
