@@ -223,7 +223,7 @@ static bool read_position(const char* text, Position* position)
     end = 0;
   }
   position->bars = (double)bar;
-  position->beats = (double)(beat - 1);
+  position->beats = (double)beat - 1.0;
   return end && !text[end] && beat >= 1;
 }
 

@@ -749,6 +749,7 @@ static void test_places_too_far(void** state)
     assert_int_equal(say("mark", far[i], NULL, NULL), HR_ERR_ARGUMENT); // Nor is it a name
   }
   assert_int_equal(say("replay/at", "1.0", NULL, NULL), HR_ERR_ARGUMENT); // Beats are from 1
+  assert_int_equal(say("replay/at", "1.-9223372036854775808", NULL, NULL), HR_ERR_ARGUMENT);
   assert_int_equal(count_in_log("mark"), before);
 }
 
