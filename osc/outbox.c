@@ -35,7 +35,6 @@ void hr_osc_outbox_clear(HrOscOutbox* outbox)
     while (outbox->routes[i].first) {
       drop_first(outbox, &outbox->routes[i]);
     }
-    outbox->routes[i].used = false;
   }
 }
 

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /** Three hundred years at 120 beats a minute: what is reckoned from there does not overflow. */
@@ -90,7 +89,7 @@ static HrStatus find_branch(HrCall* call, HrTxn* txn, const char* text, HrBranch
   char number[HR_NAME_MAX + 2];
   const size_t digits = strspn(text, "0123456789");
   HrStatus status = hr_branch_find(txn, tree, text, id);
-  if (status == HR_ERR_NOT_FOUND && digits && !text[digits] && digits < 10) {
+  if (status == HR_ERR_NOT_FOUND && digits && !text[digits]) {
     snprintf(number, sizeof number, "#%s", text);
     status = hr_branch_find(txn, tree, number, id);
   }
@@ -224,8 +223,8 @@ static bool read_position(const char* text, Position* position)
     end = 0;
   }
   position->bars = (double)bar;
-  position->beats = (double)(beat - 1);
-  return end && !text[end] && beat >= 1 && llabs(bar) <= 10000000;
+  position->beats = (double)beat - 1.0;
+  return end && !text[end] && beat >= 1;
 }
 
 HrStatus hr_call_mark_name(HrCall* call, size_t index, bool needed, const char** name)

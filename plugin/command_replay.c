@@ -236,8 +236,9 @@ HrStatus hr_run_grab(HrCall* call)
   if (status || !bars) {
     return status;
   }
+  bars = bars < BARS_MAX ? bars : BARS_MAX;
   const HrTick now = hr_call_now(session);
-  const HrLoopMessage range = last_bars(session, now, bars < BARS_MAX ? bars : BARS_MAX);
+  const HrLoopMessage range = last_bars(session, now, bars);
   status = hr_call_first_event(call, session->branch, range.start, &first);
   if (status == HR_END || (!status && first >= range.end)) {
     return hr_error(call->error, HR_ERR_NOT_FOUND,

@@ -179,7 +179,7 @@ bool hr_midi_valid_other(const uint8_t* bytes, uint32_t size)
         return false;
       }
     }
-    return size >= 2 && bytes[size - 1] == 0xf7;
+    return bytes[size - 1] == 0xf7;
   }
   const uint8_t wanted =
       bytes[0] < 0xf0 ? channel_sizes[(bytes[0] >> 4) - 8] : system_sizes[bytes[0] & 0x0f];

@@ -57,7 +57,8 @@ HrStatus hr_timeline_start(HrTimeline* timeline, const HrTimelinePoint* point)
 static HrStatus change(HrTimeline* timeline, HrTick tick, const HrTempo* tempo)
 {
   const HrTimelinePoint origin = hr_timeline_origin();
-  HrTimelinePoint* const last = timeline->count ? &timeline->points[timeline->count - 1] : NULL;
+  const HrTimelinePoint* const last =
+      timeline->count ? &timeline->points[timeline->count - 1] : NULL;
   HrTimelinePoint point = carry(last ? last : &origin, tick);
   const HrTempo before = point.tempo;
   point.tempo = *tempo;
@@ -65,10 +66,6 @@ static HrStatus change(HrTimeline* timeline, HrTick tick, const HrTempo* tempo)
     /* The bar that was cut short counts: round up. */
     point.bar -= floor_divide(point.bar_tick - tick, hr_tempo_bar_length(&before));
     point.bar_tick = tick;
-  }
-  if (last && last->tick == tick) {
-    *last = point;
-    return HR_OK;
   }
   if (!last && tick > 0) {
     /* What was in force before the first change stays so. */

@@ -408,6 +408,21 @@ static void test_bars_of_a_long_branch_opened_anew(void** state)
   assert_true(state_now().position == ticks(4 + 6 * 3));
 }
 
+/** Who goes to a branch that ends on a bar line waits at the next one, clear of what is there. */
+static void test_going_to_what_ends_on_the_line(void** state)
+{
+  (void)state;
+  play_note(0, 40, BAR);
+  rig_run(&rig, 6 * BAR);
+  assert_true(state_now().head == ticks(4));
+  const HrValue at[2] = {hr_value_text("1"), hr_value_text("other")};
+  assert_ok(rig_command(&rig, "fork/at", at, 2));
+  rig_run(&rig, 512);
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, 512);
+  assert_true(state_now().position == ticks(8));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -427,6 +442,7 @@ int main(void)
       TEST(test_bars_of_a_branch_in_two_meters_gone_back_to),
       TEST(test_bars_of_a_branch_forked_before_the_first_note),
       TEST(test_bars_of_a_long_branch_opened_anew),
+      TEST(test_going_to_what_ends_on_the_line),
 
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);

@@ -4,6 +4,7 @@
 /* Chasing, as synthesizers hear it: of those that take what MIDI leaves open in one way, and in
  * the other. */
 
+#include "plugin/sounding.h"
 #include "store/chase.h"
 
 #include <setjmp.h>
@@ -196,6 +197,113 @@ static void test_sostenuto_holds_what_it_held(void** state)
   }
 }
 
+/* ---- What sounds -------------------------------------------------------------------- */
+
+/** A message, and the one that ends what it begins; no status if it begins nothing. */
+static const struct {
+  uint8_t bytes[3], end[3];
+} begun[] = {
+    {{0x93, 60, 1}, {0x83, 60, 64}},
+    {{0x93, 60, 0}, {0}},
+    {{0xb3, 64, 64}, {0xb3, 64, 0}},
+    {{0xb3, 64, 63}, {0}},
+    {{0xb3, 66, 64}, {0xb3, 66, 0}},
+    {{0xb3, 69, 64}, {0xb3, 69, 0}},
+    {{0xb3, 67, 127}, {0}},
+    {{0xe3, 1, 0x40}, {0xe3, 0, 0x40}},
+    {{0xe3, 0, 0x41}, {0xe3, 0, 0x40}},
+    {{0xe3, 0, 0x3f}, {0xe3, 0, 0x40}},
+    {{0xe3, 0, 0x40}, {0}},
+};
+
+static void assert_ends(HrSounding* sounding, const uint8_t end[3])
+{
+  uint8_t bytes[3];
+  assert_int_equal(hr_sounding_any(sounding), end[0] != 0);
+  assert_int_equal(hr_sounding_release(sounding, bytes), end[0] != 0);
+  if (end[0]) {
+    assert_memory_equal(bytes, end, 3);
+  }
+  assert_false(hr_sounding_any(sounding));
+}
+
+/** What a message begins is ended, whether it was followed or is part of a state. */
+static void test_what_is_begun_is_ended(void** state)
+{
+  (void)state;
+  static HrSounding sounding;
+  static HrChase chase;
+  for (size_t i = 0; i < sizeof begun / sizeof *begun; ++i) {
+    sounding = (HrSounding){0};
+    hr_sounding_follow(&sounding, begun[i].bytes, 3);
+    assert_ends(&sounding, begun[i].end);
+    hr_chase_init(&chase);
+    hr_chase_follow(&chase, begun[i].bytes, 3);
+    hr_sounding_of(&chase, &sounding);
+    assert_ends(&sounding, begun[i].end);
+  }
+}
+
+/** A reset takes back the bender, the sustain and the sostenuto pedal, and of its channel only. */
+static void test_a_reset_leaves_hold_2(void** state)
+{
+  (void)state;
+  static HrSounding sounding;
+  static const uint8_t down[][3] = {
+      {0xb3, 64, 127}, {0xb3, 66, 127}, {0xe3, 0, 0}, {0xb3, 69, 127}};
+  for (size_t i = 0; i < sizeof down / sizeof *down; ++i) {
+    sounding = (HrSounding){0};
+    hr_sounding_follow(&sounding, down[i], 3);
+    assert_false(hr_sounding_follow(&sounding, (const uint8_t[]){0xb4, 121, 0}, 3));
+    assert_int_equal(hr_sounding_follow(&sounding, (const uint8_t[]){0xb3, 121, 0}, 3), i < 3);
+    assert_int_equal(hr_sounding_any(&sounding), i == 3);
+  }
+}
+
+static void test_kinds_of_messages(void** state)
+{
+  (void)state;
+  static const struct {
+    uint8_t bytes[3];
+    HrSoundKind kind;
+  } kinds[] = {{{0x90, 60, 1}, HR_SOUND_START},    {{0x90, 60, 0}, HR_SOUND_RELEASE},
+               {{0x80, 60, 64}, HR_SOUND_RELEASE}, {{0xb0, 64, 64}, HR_SOUND_START},
+               {{0xb0, 64, 63}, HR_SOUND_RELEASE}, {{0xb0, 119, 0}, HR_SOUND_OTHER},
+               {{0xb0, 120, 0}, HR_SOUND_RELEASE}, {{0xb0, 123, 0}, HR_SOUND_RELEASE},
+               {{0xe0, 0, 64}, HR_SOUND_OTHER}};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
+    assert_int_equal(hr_sound_kind(kinds[i].bytes, 3), kinds[i].kind);
+  }
+  assert_int_equal(hr_sound_kind(kinds[0].bytes, 2), HR_SOUND_OTHER);
+}
+
+/** Of each status, messages of as many bytes as it takes are whole, and no others. */
+static void test_whole_messages(void** state)
+{
+  (void)state;
+  static const uint8_t channel[] = {3, 3, 3, 3, 2, 2, 3};
+  static const uint8_t system[] = {2, 2, 3, 2, 0, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 1}; // F0 F7
+  for (unsigned status = 0; status < 0x100; ++status) {
+    const uint8_t whole = status < 0x80   ? 0
+                          : status < 0xf0 ? channel[(status >> 4) - 8]
+                                          : system[status & 15];
+    for (uint32_t size = 1; size <= 4; ++size) {
+      uint8_t bytes[4] = {(uint8_t)status, 0x7f, 0x7f, 0x7f};
+      if (status == 0xf0) {
+        bytes[size - 1] = size == 1 ? 0xf0 : 0xf7;
+      }
+      const bool expected = status == 0xf0 ? size > 1 : size == whole;
+      assert_int_equal(hr_midi_valid(bytes, size), expected);
+      for (uint32_t i = 1; i + (status == 0xf0) < size; ++i) {
+        bytes[i] = 0x80; // No data
+        assert_false(hr_midi_valid(bytes, size));
+        bytes[i] = 0x7f;
+      }
+    }
+  }
+  assert_false(hr_midi_valid((const uint8_t[]){0xf0, 1, 2}, 3));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -203,6 +311,10 @@ int main(void)
       cmocka_unit_test(test_data_without_a_parameter_is_a_slider),
       cmocka_unit_test(test_a_step_from_the_unknown_is_none),
       cmocka_unit_test(test_sostenuto_holds_what_it_held),
+      cmocka_unit_test(test_what_is_begun_is_ended),
+      cmocka_unit_test(test_a_reset_leaves_hold_2),
+      cmocka_unit_test(test_kinds_of_messages),
+      cmocka_unit_test(test_whole_messages),
   };
   return cmocka_run_group_tests_name("chase", tests, NULL, NULL);
 }

@@ -4,12 +4,14 @@
 /* What was done is taken back and done again, branches are merged, places get
  * names: all by commands, while music is played. */
 
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -115,6 +117,25 @@ static void test_undo_what_waits(void** state)
   rig_run(&rig, 2 * BAR);
   assert_branch("idea");
   assert_step("undo", "rename", "idea"); // And not before
+}
+
+/** What is done again leaves a switch that waits. */
+static void test_redo_leaves_what_waits(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  assert_ok(say("fork", "idea", NULL, NULL));
+  jam(4, 70);
+  assert_ok(say("mark", "here", NULL, NULL));
+  assert_step("undo", "mark", "idea");
+  rig_run(&rig, BEAT);
+  assert_ok(say("switch", "main", NULL, NULL));
+  assert_string_equal(state_now().pending_name, "main");
+  assert_step("redo", "mark", "idea");
+  assert_true(has_mark("here"));
+  assert_string_equal(state_now().pending_name, "main");
+  rig_run(&rig, 2 * BAR);
+  assert_branch("main");
 }
 
 /** Each kind of operation, all the way back and all the way forth. */
@@ -315,6 +336,13 @@ static void test_who_asked(void** state)
   rig_run(&rig, 512);
   assert_non_null(strstr(last_in_log(), "|undo|"));
   assert_non_null(strstr(last_in_log(), "|osc 10.0.0.8|"));
+  double when = 0.0; // In seconds
+  assert_int_equal(sscanf(last_in_log(), "|%*d|%lf|", &when), 1);
+  assert_true(fabs(when / (double)time(NULL) - 1.0) < 1e-3);
+  assert_ok(command_by("osc 10.0.0.7", "mark", "here", NULL, NULL));
+  assert_non_null(strstr(last_in_log(), "|osc 10.0.0.7|"));
+  assert_ok(command_by("osc 10.0.0.6", "unmark", "here", NULL, NULL));
+  assert_non_null(strstr(last_in_log(), "|osc 10.0.0.6|"));
 }
 
 /** A fork that is on its way to the store is taken back as any other. */
@@ -597,6 +625,7 @@ static void test_marks(void** state)
   assert_ok(say("mark", "coda", "chorus", NULL)); // By another
   assert_mark("coda", ticks(8), ticks(8));
   assert_int_equal(say("loop/range", "verse", NULL, NULL), HR_ERR_ARGUMENT); // A point
+  assert_string_equal(rig.error, "loop/range needs a position: a bar, or \"bar.beat\".");
   assert_int_equal(say("loop/range", "chorus", "verse", NULL), HR_ERR_ARGUMENT);
   assert_string_equal(rig.error, "The end must lie after the start.");
   assert_loop(ticks(4), ticks(8));
@@ -610,6 +639,23 @@ static void test_marks(void** state)
   assert_false(has_mark("coda"));
   assert_step("redo", "mark", "main");
   assert_true(has_mark("coda"));
+}
+
+/** What is marked or said is in the journal, and so a change that is told of. */
+static void test_a_mark_is_a_change(void** state)
+{
+  (void)state;
+  static const char* const verbs[] = {"mark", "unmark", "note"};
+  jam(4, 60);
+  rest();
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; ++i) {
+    const HrSessionState before = state_now();
+    HrSessionState after;
+    assert_ok(command_by("test", verbs[i], "here", NULL, NULL));
+    hr_session_state(rig.session, &after);
+    assert_int_equal(after.journal_count, before.journal_count + 1);
+    assert_true(after.revision > before.revision);
+  }
 }
 
 /** On its own clock, from the mark on. */
@@ -691,32 +737,66 @@ static void test_places_too_far(void** state)
   (void)state;
   jam(4, 60);
   rest();
-  static const char* const far[] = {"1.9223372036854775807", "1.9000000000000000", "10000001",
-                                    "99999999999999999999t"};
+  static const char* const far[] = {
+      "1.9223372036854775807", "1.9000000000000000",    "10000001",
+      "-9223372036854775808",  "99999999999999999999t", "-99999999999999999999t"};
   const int before = count_in_log("mark");
   for (size_t i = 0; i < sizeof far / sizeof *far; ++i) {
     assert_int_equal(say("mark", "far", far[i], NULL), HR_ERR_ARGUMENT);
     assert_int_equal(say("note", "far", far[i], NULL), HR_ERR_ARGUMENT);
     assert_int_equal(say("replay/at", far[i], NULL, NULL), HR_ERR_ARGUMENT);
+    assert_non_null(strstr(rig.error, "too far away"));
+    assert_int_equal(say("mark", far[i], NULL, NULL), HR_ERR_ARGUMENT); // Nor is it a name
   }
+  assert_int_equal(say("replay/at", "1.0", NULL, NULL), HR_ERR_ARGUMENT); // Beats are from 1
+  assert_int_equal(say("replay/at", "1.-9223372036854775808", NULL, NULL), HR_ERR_ARGUMENT);
   assert_int_equal(count_in_log("mark"), before);
 }
 
-/** A number that no branch can have does not begin the list anew. */
+/** `count` branches from number `from` on, as rows. */
+static void list(int64_t from, int64_t count)
+{
+  const HrValue range[2] = {hr_value_integer(from), hr_value_integer(count)};
+  const HrAnswer answer = {keep_row, NULL};
+  rows[0] = '\0';
+  assert_ok(hr_command_run(rig.session, "list", range, 2, "test", &answer, NULL));
+}
+
+/** The branches from a number on, and which is the current one. */
+static void test_list_from(void** state)
+{
+  (void)state;
+  jam(4, 60);
+  rest();
+  assert_ok(say("fork", "other", NULL, NULL));
+  state_now();
+  list(1, 1);
+  assert_non_null(strstr(rows, "|1|main|"));
+  assert_non_null(strstr(rows, "|active|0|\n"));
+  assert_null(strstr(rows, "|other|"));
+  list(2, 1);
+  assert_non_null(strstr(rows, "|2|other|"));
+  assert_non_null(strstr(rows, "|active|1|\n"));
+  assert_null(strstr(rows, "|main|"));
+  list(0, 2);
+  assert_non_null(strstr(rows, "|1|main|"));
+  assert_non_null(strstr(rows, "|2|other|"));
+}
+
+/** A number that no branch can have does not begin the list anew, nor is it another's. */
 static void test_list_beyond_the_last(void** state)
 {
   (void)state;
-  static const int64_t beyond[] = {2, UINT32_MAX, (int64_t)UINT32_MAX + 1, INT64_MAX};
+  static const int64_t beyond[] = {2, UINT32_MAX, (int64_t)UINT32_MAX + 2, INT64_MAX};
   jam(4, 60);
   rest();
   assert_branch("main");
   for (size_t i = 0; i < sizeof beyond / sizeof *beyond; ++i) {
-    const HrValue from = hr_value_integer(beyond[i]);
-    const HrAnswer answer = {keep_row, NULL};
-    rows[0] = '\0';
-    assert_ok(hr_command_run(rig.session, "list", &from, 1, "test", &answer, NULL));
+    list(beyond[i], 2);
     assert_string_equal(rows, "");
   }
+  assert_int_equal(say("switch", "4294967297", NULL, NULL), HR_ERR_NOT_FOUND);
+  assert_ok(say("switch", "0000000001", NULL, NULL));
 }
 
 /* ---- What is refused -------------------------------------------------------------- */
@@ -747,6 +827,29 @@ static void test_refused_changes_nothing(void** state)
   assert_true(after.replay);
 }
 
+/** Settings are taken up to their bounds, as numbers or as whole texts of them. */
+static void test_bounds_of_settings(void** state)
+{
+  (void)state;
+  say_number("snap", 1000);
+  say_number("silence", 1000);
+  assert_ok(say("quantum", "1024 bars", NULL, NULL));
+  assert_ok(say("standing", "1", NULL, NULL));
+  const HrValue most = hr_value_integer(1001);
+  assert_int_equal(rig_command(&rig, "snap", &most, 1), HR_ERR_ARGUMENT);
+  assert_int_equal(rig_command(&rig, "silence", &most, 1), HR_ERR_ARGUMENT);
+  static const char* const quanta[] = {"1025 bars", "0 bars", "4 bars or so", "4 bar", "7", "2x"};
+  for (size_t i = 0; i < sizeof quanta / sizeof *quanta; ++i) {
+    assert_int_equal(say("quantum", quanta[i], NULL, NULL), HR_ERR_ARGUMENT);
+  }
+  assert_int_equal(say("standing", "2x", NULL, NULL), HR_ERR_ARGUMENT);
+  const HrSessionState now = state_now();
+  assert_int_equal(now.snap_ms, 1000);
+  assert_int_equal(now.silence_bars, 1000);
+  assert_string_equal(now.quantum_name, "1024 bars");
+  assert_int_equal(now.standing, 1);
+}
+
 /** A tree that cannot be gone to just now is no trouble with the one that is there. */
 static void test_a_tree_refused_is_no_trouble(void** state)
 {
@@ -764,6 +867,84 @@ static void test_a_tree_refused_is_no_trouble(void** state)
   assert_string_not_equal(now.tree_name, name);
   assert_string_equal(now.trouble_text, "");
   assert_ok(now.trouble);
+}
+
+/* ---- Where replay begins --------------------------------------------------------- */
+
+/** In the next beat and a half `key` begins, then the one above it, and nothing else. */
+static void assert_heard_from(uint8_t key)
+{
+  const RigEvent* ons[8];
+  rig_run(&rig, BEAT + BEAT / 2);
+  assert_int_equal(note_ons(ons, 8), 2);
+  assert_int_equal(ons[0]->bytes[1], key);
+  assert_int_equal(ons[1]->bytes[1], key + 1);
+  rig.output_count = 0;
+}
+
+/** Along a host that rolls, what is to be heard may still be to come. */
+static void test_replay_before_there_is_music(void** state)
+{
+  (void)state;
+  assert_int_equal(say("replay", NULL, NULL, NULL), HR_ERR_NOT_FOUND);
+  assert_false(state_now().replay);
+  rig_transport(&rig, true, 0);
+  rig_run(&rig, 512);
+  assert_ok(say("replay", NULL, NULL, NULL));
+  assert_true(state_now().replay);
+}
+
+/** A branch is heard from its start, also if that lies before the first bar, or from the
+ * loop's, if there is one. */
+static void test_start_of_a_branch(void** state)
+{
+  (void)state;
+  rig_transport(&rig, true, -BAR);
+  for (int i = 0; i < 12; ++i) {
+    play_note(i * BEAT, (uint8_t)(60 + i), BEAT / 2);
+  }
+  rig_run(&rig, 3 * BAR);
+  stop_host();
+  assert_ok(say("quantum", "now", NULL, NULL));
+  rig.output_count = 0;
+  say_number("slot/replay", 1);
+  assert_heard_from(60);
+  assert_ok(rig_say(&rig, "replay", NULL));
+  assert_heard_from(60);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  assert_false(state_now().replay);
+  const HrValue range[2] = {hr_value_text("2"), hr_value_text("3")};
+  assert_ok(rig_command(&rig, "loop/range", range, 2));
+  say_number("slot/replay", 1);
+  assert_heard_from(68);
+  assert_ok(rig_say(&rig, "replay", NULL));
+  assert_heard_from(68);
+}
+
+/** A branch that was left a moment ago is heard with all that was played there, also what
+ * still waits for the store. */
+static void test_back_to_what_was_just_played(void** state)
+{
+  (void)state;
+  const RigEvent* ons[8];
+  record_beats(2, 60);
+  assert_ok(say("quantum", "now", NULL, NULL));
+  say_number("follow", 1);
+  rig_transport(&rig, true, 2 * BAR);
+  rig_run(&rig, BEAT);
+  assert_ok(say("fork", "b", NULL, NULL));
+  state_now();
+  rig.idle = true;
+  play_note(0, 90, BEAT / 2);
+  rig_run(&rig, BEAT);
+  assert_ok(command_by("test", "switch", "main", NULL, NULL));
+  rig_transport(&rig, true, 2 * BAR);
+  rig_run(&rig, 512);
+  rig.output_count = 0;
+  assert_ok(command_by("test", "switch", "b", NULL, NULL));
+  rig_run(&rig, 2 * BEAT);
+  assert_int_equal(note_ons(ons, 8), 1);
+  assert_int_equal(ons[0]->bytes[1], 90);
 }
 
 /* ---- Hiding ------------------------------------------------------------------------- */
@@ -790,6 +971,24 @@ static void test_hide_the_current_branch(void** state)
   assert_branch("theirs");
   assert_ok(say("switch", "main", NULL, NULL));
   assert_ok(say("hide", "theirs", NULL, NULL));
+}
+
+/** A branch can be forked where it ends, and no further on. */
+static void test_fork_at_the_end(void** state)
+{
+  (void)state;
+  char at[32];
+  jam(4, 60);
+  rest();
+  const HrTick head = state_now().head;
+  snprintf(at, sizeof at, "%lldt", (long long)head + 1);
+  assert_int_equal(say("fork/at", at, "beyond", NULL), HR_ERR_ARGUMENT);
+  assert_non_null(strstr(rig.error, "The branch ends before that."));
+  assert_branch("main");
+  snprintf(at, sizeof at, "%lldt", (long long)head);
+  assert_ok(say("fork/at", at, "on", NULL));
+  assert_branch("on");
+  assert_int_equal(music_of("on").count, 8);
 }
 
 /** What sounds where it is forked ends there, and playing begins there all the same. */
@@ -842,6 +1041,7 @@ int main(void)
       TEST(test_undo_a_fork_in_the_past),
       TEST(test_undo_a_fork_before_going_there),
       TEST(test_undo_what_waits),
+      TEST(test_redo_leaves_what_waits),
       TEST(test_back_and_forth),
       TEST(test_what_is_new_ends_redo),
       TEST(test_undo_while_rolling),
@@ -858,14 +1058,21 @@ int main(void)
       TEST(test_what_cannot_be_merged),
       TEST(test_grab_then_merge),
       TEST(test_marks),
+      TEST(test_a_mark_is_a_change),
       TEST(test_replay_from_a_mark),
       TEST(test_marks_and_forks),
       TEST(test_names_of_marks),
       TEST(test_places_too_far),
+      TEST(test_list_from),
       TEST(test_list_beyond_the_last),
       TEST(test_refused_changes_nothing),
+      TEST(test_bounds_of_settings),
       TEST(test_a_tree_refused_is_no_trouble),
+      TEST(test_replay_before_there_is_music),
+      TEST(test_start_of_a_branch),
+      TEST(test_back_to_what_was_just_played),
       TEST(test_hide_the_current_branch),
+      TEST(test_fork_at_the_end),
       TEST(test_fork_in_a_note),
       TEST(test_fork_ends_a_replay),
   };

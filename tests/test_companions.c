@@ -111,12 +111,16 @@ static void test_notes_refused(void** state)
   assert_refused(RUN("test", "note", hr_value_text("x"), hr_value_text("no such place")));
   assert_refused(ask("rate"));
   assert_refused(RUN("test", "rate", hr_value_integer(6)));
+  assert_string_equal(rig.error, "rate takes 1 to 5.");
   assert_refused(RUN("test", "rate", hr_value_integer(-1)));
   assert_refused(RUN("test", "rate", hr_value_text("good")));
   assert_refused(RUN("test", "rate", hr_value_integer(3), hr_value_integer(3)));
   assert_refused(RUN("test", "emotion", hr_value_number(0.0), hr_value_number(0.0)));
   assert_refused(
       RUN("test", "emotion", hr_value_number(0.0), hr_value_number(1.1), hr_value_number(0.0)));
+  assert_refused(
+      RUN("test", "emotion", hr_value_number(0.0), hr_value_number(-1.1), hr_value_number(0.0)));
+  assert_non_null(strstr(rig.error, "three numbers from -1 to 1"));
   assert_refused(
       RUN("test", "emotion", hr_value_number(0.0), hr_value_text("calm"), hr_value_number(0.0)));
   assert_refused(RUN("test", "note", hr_value_bytes((const uint8_t*)"abc", 3)));
@@ -273,6 +277,8 @@ static void test_send_later(void** state)
   assert_ok(RUN("bot", "send", hr_value_bytes(bytes, 3), hr_value_tick(ticks(10))));
   assert_ok(send_note(0x80, 65, hr_value_text("21288960t"))); // ticks(11)
   assert_ok(RUN("bot", "send", hr_value_integer(0xc0), hr_value_integer(7), hr_value_text("2.3")));
+  assert_ok(
+      RUN("bot", "send", hr_value_integer(0xc0), hr_value_integer(8), hr_value_tick(ticks(12))));
   assert_int_equal(rig.output_count, from);
   rig_run(&rig, 4 * BAR);
   assert_int_equal(frame_of(from, 0xc0, 7) - start, BAR + 2 * BEAT);
@@ -280,6 +286,7 @@ static void test_send_later(void** state)
   assert_int_equal(frame_of(from, 0x80, 64) - start, 2 * BAR + BEAT);
   assert_int_equal(frame_of(from, 0x90, 65) - start, 2 * BAR + 2 * BEAT);
   assert_int_equal(frame_of(from, 0x80, 65) - start, 2 * BAR + 3 * BEAT);
+  assert_int_equal(frame_of(from, 0xc0, 8) - start, 3 * BAR);
   assert_string_equal(author_of("main", on), "bot");
   assert_nothing_hangs(0);
 }
@@ -348,6 +355,10 @@ static void test_send_too_many(void** state)
   rig_run(&rig, 2 * BAR);
   assert_true(came_out(0, 0x80, HR_SENDS_MAX - 1));
   assert_ok(send_note(0x80, 1, hr_value_integer(9)));
+  for (unsigned i = 0; i < HR_SENDS_MAX; ++i) { // These wait for nothing
+    assert_ok(RUN("bot", "send", hr_value_integer(0xc0), hr_value_integer(7)));
+  }
+  assert_ok(send_note(0x80, 2, hr_value_integer(9)));
 }
 
 /** Panic ends what somebody has sent, for the ear and in the record, and what waits. */
@@ -396,6 +407,8 @@ static void test_fork_ago(void** state)
   assert_refused(ask("fork/ago"));
   assert_refused(RUN("test", "fork/ago", hr_value_integer(-1)));
   assert_refused(RUN("test", "fork/ago", hr_value_text("two")));
+  assert_refused(RUN("test", "fork/ago", hr_value_number(1e300)));
+  assert_non_null(strstr(rig.error, "needs a number of bars"));
 }
 
 static void test_slot_replay(void** state)

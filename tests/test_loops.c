@@ -349,7 +349,46 @@ static void test_nothing_to_grab(void** state)
   (void)state;
   const HrValue two = hr_value_integer(2);
   assert_int_equal(rig_command(&rig, "grab", &two, 1), HR_ERR_NOT_FOUND);
+  jam(1, 60); // On the line where the bars end
+  assert_int_equal(rig_command(&rig, "grab", &two, 1), HR_ERR_NOT_FOUND);
   assert_false(state_now().loop);
+}
+
+/** On the bar line itself, the bar that ends there is the last one. */
+static void test_grab_on_the_line(void** state)
+{
+  (void)state;
+  jam(8, 60);
+  say_number("grab", 1);
+  assert_loop(ticks(4), ticks(8));
+}
+
+/** More bars than a loop has are as many as it may have, and that is said. */
+static void test_grab_too_much(void** state)
+{
+  (void)state;
+  const HrValue many = hr_value_integer(INT64_C(1) << 32);
+  assert_int_equal(rig_command(&rig, "grab", &many, 1), HR_ERR_NOT_FOUND);
+  assert_non_null(strstr(rig.error, "in the last 1024 bars"));
+  jam(5, 60);
+  assert_ok(rig_command(&rig, "grab", &many, 1));
+  assert_loop(ticks(4 - 1024 * 4), ticks(4));
+}
+
+/** The shortest loop there may be, and that of a branch that is still empty. */
+static void test_short_loops(void** state)
+{
+  (void)state;
+  char end[32];
+  say_number("loop", 1);
+  assert_loop(0, ticks(4));
+  snprintf(end, sizeof end, "%lldt", (long long)ticks(1) / 32);
+  assert_ok(say("loop/range", "0t", end, NULL));
+  assert_loop(0, ticks(1) / 32);
+  snprintf(end, sizeof end, "%lldt", (long long)ticks(1) / 32 - 1);
+  assert_int_equal(say("loop/range", "0t", end, NULL), HR_ERR_ARGUMENT);
+  assert_non_null(strstr(rig.error, "at least a 128th note"));
+  assert_loop(0, ticks(1) / 32);
 }
 
 int main(void)
@@ -367,7 +406,9 @@ int main(void)
       TEST(test_grab),
       TEST(test_grab_while_rolling),
       TEST(test_nothing_to_grab),
-
+      TEST(test_grab_on_the_line),
+      TEST(test_grab_too_much),
+      TEST(test_short_loops),
   };
   return cmocka_run_group_tests_name("musical time", tests, NULL, NULL);
 }

@@ -81,6 +81,21 @@ static void test_every_so_many_bars(void** state)
   assert_string_equal(state_now().quantum_name, "2 bars");
 }
 
+/** They are counted from the first bar, wherever in the song a replay begins. */
+static void test_every_so_many_bars_of_a_replay(void** state)
+{
+  (void)state;
+  make_two_branches(6);
+  assert_ok(rig_say(&rig, "quantum", "2 bars"));
+  assert_ok(rig_say(&rig, "replay/at", "2"));
+  rig_run(&rig, BEAT);
+  assert_ok(rig_say(&rig, "switch", "main"));
+  rig_run(&rig, BAR - BEAT - 512);
+  assert_string_equal(state_now().branch_name, "other");
+  rig_run(&rig, 1024);
+  assert_string_equal(state_now().branch_name, "main");
+}
+
 /** Two bars of four beats and four of three: bar 4 begins at beat 11. Heard from there
  * after the session was opened anew, its bars are those that were played. */
 static void test_bars_are_counted_along_the_music(void** state)
@@ -453,6 +468,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(test_a_late_tap_means_the_bar_just_passed),
       TEST(test_every_so_many_bars),
+      TEST(test_every_so_many_bars_of_a_replay),
       TEST(test_a_jump_moves_the_line),
       TEST(test_bars_are_counted_along_the_music),
       TEST(test_standing_appends),

@@ -300,6 +300,10 @@ static void test_bars_beats_and_seconds(void** state)
   assert_place(&timeline, 13 * QUARTER, 5, 3, 7.5);
   assert_place(&timeline, 15 * QUARTER, 6, 1, 9.5);
   assert_place(&timeline, 7 * QUARTER, 2, 4, 3.5);
+  assert_true(hr_timeline_tick(&timeline, 0.0, 0.0) == -4 * QUARTER);
+  assert_true(hr_timeline_tick(&timeline, 3.0, 0.0) == 8 * QUARTER);
+  assert_true(hr_timeline_tick(&timeline, 5.0, 0.0) == 12 * QUARTER); // The bar before is cut short
+  assert_true(hr_timeline_tick(&timeline, 5.0, 2.0) == 13 * QUARTER);
   hr_timeline_free(&timeline);
 }
 
