@@ -9,7 +9,6 @@
 #include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "store/internal.h"
+#include "tests/scratch_disk.h"
 #include "tests/store_rig.h"
 
 static HrTreeId tree;
@@ -525,17 +525,12 @@ static void test_no_room_is_said(void** state)
   (void)state;
   HrBackupReport report;
   HrError error = {0};
-  const char* const disk = scratch_path("disk");
   play("main", 2000, 200000);
-  assert_int_equal(mkdir(disk, 0700), 0);
-  if (mount("none", disk, "tmpfs", 0, "size=1m")) {
-    print_message("no right to mount: not tested\n");
-    skip();
-  }
+  scratch_mount("1m");
   const HrStatus status = hr_store_backup(store, scratch_path("disk/b.hr"), &report, &error);
   const bool left =
       !access(scratch_path("disk/b.hr.part"), F_OK) || !access(scratch_path("disk/b.hr"), F_OK);
-  umount(disk);
+  scratch_unmount();
   assert_int_equal(status, HR_ERR_NO_SPACE);
   assert_non_null(strstr(error.text, "it needs 2 MB"));
   assert_false(left);
@@ -547,18 +542,13 @@ static void test_no_room_for_what_is_new_is_said(void** state)
 {
   (void)state;
   HrBackupReport report;
-  const char* const disk = scratch_path("disk");
-  assert_int_equal(mkdir(disk, 0700), 0);
-  if (mount("none", disk, "tmpfs", 0, "size=256k")) {
-    print_message("no right to mount: not tested\n");
-    skip();
-  }
+  scratch_mount("256k");
   assert_int_equal(symlink(scratch_path("disk/b.hr"), backup_path()), 0);
   const HrStatus first = hr_store_backup(store, scratch_path("disk/b.hr"), &report, NULL);
   play("main", 2000, 200000);
   const HrStatus second = hr_store_backup(store, scratch_path("disk/b.hr"), &report, NULL);
   in_backup(verify_clean);
-  umount(disk);
+  scratch_unmount();
   assert_ok(first);
   assert_int_equal(second, HR_ERR_NO_SPACE);
 }

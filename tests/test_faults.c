@@ -15,7 +15,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -29,6 +28,7 @@
 #include "plugin/plugin.h"
 #include "tests/host/lv2_host.h"
 #include "tests/rig_music.h"
+#include "tests/scratch_disk.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -845,32 +845,20 @@ static void test_a_truncated_store_ends_nobody(void** state)
   assert_trouble_told(HR_ERR_TRUNCATED);
 }
 
-static void fill_disk(const char* filler)
-{
-  static const char zeros[4096];
-  const int fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  while (write(fd, zeros, sizeof zeros) > 0) {
-  }
-  close(fd);
-}
-
 /** Record onto a disk that somebody else fills, and clears again. It is
  * unmounted before anything is asserted. */
-static void fill_for_a_while(const char* folder)
+static void fill_for_a_while(void)
 {
-  char filler[4300], store[4300];
-  snprintf(filler, sizeof filler, "%s/filler", folder);
-  snprintf(store, sizeof store, "%s/full.hr", folder);
-  const HrAttachment there = {.store = store};
+  const HrAttachment there = {.store = scratch_path("disk/full.hr")};
   const HrStatus attached = hr_session_attach(rig.session, &there, NULL);
   play_notes();
   state_now();
-  fill_disk(filler);
+  scratch_fill();
   for (int i = 0; i < 3; ++i) {
     play_notes();
   }
   const HrSessionState full = state_now();
-  unlink(filler);
+  scratch_clear();
   monotonic_step += 2;
   const HrSessionState after = worked_state();
   const int count = music_of("main").count;
@@ -878,7 +866,7 @@ static void fill_for_a_while(const char* folder)
   hr_session_attach(rig.session, &back, NULL);
   rig_run(&rig, BEAT);
   hr_session_flush(rig.session);
-  umount2(folder, MNT_DETACH);
+  scratch_unmount();
   assert_int_equal(attached, HR_OK);
   assert_int_equal(full.trouble, HR_ERR_NO_SPACE);
   assert_int_equal(full.dropped, 0);
@@ -889,14 +877,8 @@ static void fill_for_a_while(const char* folder)
 static void test_a_full_file_system_is_survived(void** state)
 {
   (void)state;
-  char folder[4200];
-  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
-  mkdir(folder, 0700);
-  if (mount("none", folder, "tmpfs", 0, "size=1m")) {
-    print_message("skipped: no right to mount a file system here (%s)\n", strerror(errno));
-    skip();
-  }
-  fill_for_a_while(folder);
+  scratch_mount("1m");
+  fill_for_a_while();
 }
 
 /** LMDB writes to the lock file by a map. */
@@ -904,64 +886,50 @@ static void test_a_store_on_a_full_disk_is_not_opened(void** state)
 {
   (void)state;
   static const unsigned flags[] = {0, HR_STORE_READ_ONLY};
-  static const uint8_t zeros[4096];
-  char folder[4200], path[4300];
+  const char* const path = scratch_path("disk/whole.hr");
   HrStore* store = NULL;
   HrStatus opened[2];
-  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
-  snprintf(path, sizeof path, "%s/whole.hr", folder);
-  mkdir(folder, 0700);
-  if (mount("none", folder, "tmpfs", 0, "size=256k")) {
-    print_message("skipped: no right to mount a file system here (%s)\n", strerror(errno));
-    skip();
-  }
+  scratch_mount("256k");
   const HrStatus made = hr_store_open(path, HR_STORE_CREATE, &store, NULL);
   hr_store_close(store);
   unlink(scratch_path("disk/whole.hr-lock"));
-  const int fd = open(scratch_path("disk/filler"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  while (write(fd, zeros, sizeof zeros) > 0) {
-  }
-  close(fd);
+  scratch_fill();
   for (size_t i = 0; i < 2; ++i) {
     opened[i] = hr_store_open(path, flags[i], &store, NULL);
     hr_store_close(store);
   }
-  unlink(scratch_path("disk/filler"));
+  scratch_clear();
   const HrStatus after = hr_store_open(path, 0, &store, NULL);
   hr_store_close(store);
-  umount2(folder, MNT_DETACH);
+  scratch_unmount();
   assert_int_equal(made, HR_OK);
   assert_int_equal(opened[0], HR_ERR_NO_SPACE);
   assert_int_equal(opened[1], HR_ERR_NO_SPACE);
   assert_int_equal(after, HR_OK);
 }
 
-/** Make an ext4 in a file, and mount it. */
-static bool mount_ext4(const char* image, const char* folder)
+/** Make an ext4 in a file, and mount that as scratch_mount() does a tmpfs. */
+static void mount_ext4(void)
 {
   char command[12800];
-  mkdir(folder, 0700);
+  const char* const image = scratch_path("disk.img");
+  mkdir(scratch_path("disk"), 0700);
   snprintf(command, sizeof command,
            "truncate -s 8M '%s' && mkfs.ext4 -q -F -m 0 '%s' && mount -o loop,errors=remount-ro "
            "'%s' '%s'",
-           image, image, image, folder);
-  const bool mounted = !system(command);
-  if (!mounted) {
+           image, image, image, scratch_path("disk"));
+  if (system(command)) {
     print_message("skipped: no ext4 can be made and mounted here\n");
+    skip();
   }
-  return mounted;
 }
 
 /** Unlike a tmpfs it keeps blocks of its own back, and its files have holes. */
 static void test_a_full_ext4_is_survived(void** state)
 {
   (void)state;
-  char folder[4200];
-  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
-  if (!mount_ext4(scratch_path("disk.img"), folder)) {
-    skip();
-  }
-  fill_for_a_while(folder);
+  mount_ext4();
+  fill_for_a_while();
 }
 
 /** Have the kernel find an error in a mounted ext4: it makes it read-only. False
@@ -992,9 +960,7 @@ static void test_a_file_system_gone_read_only(void** state)
   char folder[4200], store[4300], command[12800];
   snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
   snprintf(store, sizeof store, "%s/there.hr", folder);
-  if (!mount_ext4(scratch_path("disk.img"), folder)) {
-    skip();
-  }
+  mount_ext4();
   const HrAttachment there = {.store = store};
   const HrStatus attached = hr_session_attach(rig.session, &there, NULL);
   play_notes();
@@ -1004,7 +970,7 @@ static void test_a_file_system_gone_read_only(void** state)
   const bool failed = fail_ext4(folder);
   play_notes();
   const HrSessionState read_only = state_now();
-  umount2(folder, MNT_DETACH);
+  scratch_unmount();
   snprintf(command, sizeof command,
            "cp '%s' '%s' && (e2fsck -fy '%s' >'%s' 2>&1; mount -o loop '%s' '%s')",
            scratch_path("disk.img"), scratch_path("again.img"), scratch_path("again.img"),
@@ -1020,7 +986,7 @@ static void test_a_file_system_gone_read_only(void** state)
   hr_session_attach(rig.session, &back, NULL);
   rig_run(&rig, BEAT);
   hr_session_flush(rig.session);
-  umount2(folder, MNT_DETACH);
+  scratch_unmount();
   assert_int_equal(attached, HR_OK);
   assert_true(busy);
   if (!failed) {

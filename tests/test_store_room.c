@@ -4,13 +4,13 @@
 /* Room on the disk that a store takes ahead while it grows fast. On a disk, unless TMPDIR says
  * otherwise. */
 
+#include "tests/scratch_disk.h"
 #include "tests/store_rig.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -142,16 +142,9 @@ static void test_playing_takes_none(void** state)
 static void test_a_disk_is_filled_to_its_end(void** state)
 {
   (void)state;
-  char folder[4200], path[4300];
-  snprintf(folder, sizeof folder, "%s", scratch_path("disk"));
-  snprintf(path, sizeof path, "%s/full.hr", folder);
-  mkdir(folder, 0700);
-  if (mount("none", folder, "tmpfs", 0, "size=20m")) {
-    print_message("skipped: no right to mount a file system here (%s)\n", strerror(errno));
-    skip();
-  }
+  scratch_mount("20m");
   close_store();
-  HrStatus status = hr_store_open(path, HR_STORE_CREATE, &store, NULL);
+  HrStatus status = hr_store_open(scratch_path("disk/full.hr"), HR_STORE_CREATE, &store, NULL);
   const HrBranchId branch = status ? 0 : make_committed_branch();
   int kept = 0;
   while (!status && kept < 20) {
@@ -162,7 +155,7 @@ static void test_a_disk_is_filled_to_its_end(void** state)
   HrVerifyReport report = {0};
   const HrStatus verified = hr_store_verify(store, print_problem, NULL, &report);
   close_store();
-  umount2(folder, MNT_DETACH);
+  scratch_unmount();
   assert_int_equal(status, HR_ERR_NO_SPACE);
   assert_true(kept >= 8);
   assert_int_equal(count, (uint64_t)kept * BULK);
