@@ -210,7 +210,15 @@ HrStatus hr_run_loop(HrCall* call)
   return send_loop(call, &loop);
 }
 
-/** The last `bars` whole bars before `now`, as the engine counts them. */
+/** True if time goes round in the loop: it does not along a rolling host. */
+static bool goes_round(const HrSession* session, HrTick now)
+{
+  return session->loop.on && session->replay && !hr_call_rolling(session) &&
+         now >= session->loop.start && now < session->loop.end;
+}
+
+/** The last `bars` whole bars before `now`, as the engine counts them. Those before the loop were
+ * not heard just now, where time goes round: the last ones of the loop were. */
 static HrLoopMessage last_bars(const HrSession* session, HrTick now, int64_t bars)
 {
   const HrShared* const shared = &session->engine->shared;
@@ -219,7 +227,14 @@ static HrLoopMessage last_bars(const HrSession* session, HrTick now, int64_t bar
   const HrTempo tempo = {0.0, (uint16_t)(meter >> 16), (uint16_t)meter};
   const HrTick bar = hr_tempo_bar_length(&tempo);
   const HrTick end = hr_grid_ceiling(now + 1, line, bar) - bar;
-  return (HrLoopMessage){true, end - bars * bar, end};
+  HrLoopMessage range = {true, end - bars * bar, end};
+  const HrLoopMessage* const loop = &session->loop;
+  if (goes_round(session, now) && range.start < loop->start) {
+    range.end = loop->end;
+    range.start = loop->end - bars * bar;
+    range.start = range.start > loop->start ? range.start : loop->start;
+  }
+  return range;
 }
 
 HrStatus hr_run_grab(HrCall* call)
@@ -254,7 +269,8 @@ HrStatus hr_run_grab(HrCall* call)
   HrTick from = now;
   if (!hr_call_rolling(session)) { // Where the loop is now, had it begun when the range ended
     go.what |= HR_GO_LOCATE;
-    from = range.start + (now - range.end) % (range.end - range.start);
+    const HrTick length = range.end - range.start;
+    from = range.start + now - (hr_grid_ceiling(now + 1, range.end, length) - length);
   }
   status = hr_call_open_stream(call, session->branch, from, &go.stream);
   go.stream.at = now;

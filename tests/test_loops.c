@@ -363,6 +363,33 @@ static void test_grab_on_the_line(void** state)
   assert_loop(ticks(4), ticks(8));
 }
 
+/** In a loop, the bars just heard are the loop's: not what lies before it. */
+static void test_grab_in_a_loop(void** state)
+{
+  (void)state;
+  static const uint8_t keys[] = {73, 74, 75, 72, 73, 74, 75};
+  jam(16, 60);
+  rest();
+  say_number("thru", 0);
+  assert_ok(say("loop/range", "3", "5", NULL));
+  const int64_t begun = rig.now;
+  assert_ok(rig_say(&rig, "replay", NULL));
+  rig_run(&rig, 3 * BAR + BEAT); // In its second bar, the second time round
+  say_number("grab", 2);
+  assert_loop(ticks(8), ticks(16));
+  say_number("grab", 3); // It has no more
+  assert_loop(ticks(8), ticks(16));
+  rig_run(&rig, BAR); // In its first bar
+  rig.output_count = 0;
+  say_number("grab", 1);
+  assert_loop(ticks(12), ticks(16));
+  rig_run(&rig, 2 * BAR - BEAT);
+  assert_ok(rig_say(&rig, "stop", NULL));
+  rig_run(&rig, 512);
+  assert_notes(begun + 4 * BAR + BEAT, keys, 7);
+  assert_nothing_hangs(0);
+}
+
 /** More bars than a loop has are as many as it may have, and that is said. */
 static void test_grab_too_much(void** state)
 {
@@ -407,6 +434,7 @@ int main(void)
       TEST(test_grab_while_rolling),
       TEST(test_nothing_to_grab),
       TEST(test_grab_on_the_line),
+      TEST(test_grab_in_a_loop),
       TEST(test_grab_too_much),
       TEST(test_short_loops),
   };
