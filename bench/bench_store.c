@@ -40,7 +40,7 @@ enum {
   TICKS_APART = 4096,
   LIVE_EVENTS = 1000000,
   LIVE_COMMIT = 70,
-  SCANS = 9,
+  SCANS = 15,
   RING_EVENTS = 6500, ///< What a stream's ring holds
   WINDOW_NODES = 32,  ///< Asked for ahead, as the plugin does
   FILLS = 200,        ///< Of a ring, in one cold replay
