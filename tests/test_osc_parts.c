@@ -476,6 +476,15 @@ static int bind_any(int type, struct sockaddr_in* to)
   return descriptor;
 }
 
+/** An outbox that sends from the socket returned, and who is sent to. */
+static int open_outbox(HrOscOutbox* outbox, int* receiver, struct sockaddr_in* to)
+{
+  const int sender = socket(AF_INET, SOCK_DGRAM, 0);
+  *receiver = bind_any(SOCK_DGRAM, to);
+  hr_osc_outbox_init(outbox, sender);
+  return sender;
+}
+
 /** Take in what came: datagrams whose first byte counts on from `*next`. */
 static size_t receive_all(int receiver, uint8_t* next)
 {
@@ -493,12 +502,10 @@ static size_t receive_all(int receiver, uint8_t* next)
 static void test_outbox(void** state)
 {
   (void)state;
-  const int sender = socket(AF_INET, SOCK_DGRAM, 0);
-  struct sockaddr_in to;
-  const int receiver = bind_any(SOCK_DGRAM, &to);
-
   static HrOscOutbox outbox;
-  hr_osc_outbox_init(&outbox, sender);
+  struct sockaddr_in to;
+  int receiver;
+  const int sender = open_outbox(&outbox, &receiver, &to);
   uint8_t bytes[4] = {0};
   size_t taken = 0;
   while (hr_osc_outbox_send(&outbox, &to, bytes, sizeof bytes, false, 1)) {
@@ -548,12 +555,10 @@ static void test_outbox(void** state)
 static void test_outbox_order(void** state)
 {
   (void)state;
-  const int sender = socket(AF_INET, SOCK_DGRAM, 0);
-  struct sockaddr_in to;
-  const int receiver = bind_any(SOCK_DGRAM, &to);
-
   static HrOscOutbox outbox;
-  hr_osc_outbox_init(&outbox, sender);
+  struct sockaddr_in to;
+  int receiver;
+  const int sender = open_outbox(&outbox, &receiver, &to);
   uint8_t bytes[4] = {0};
   for (; bytes[0] <= HR_OSC_BURST_MAX; ++bytes[0]) {
     assert_true(hr_osc_outbox_send(&outbox, &to, bytes, sizeof bytes, false, 1));
